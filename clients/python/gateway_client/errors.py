@@ -1,0 +1,242 @@
+"""Every error of the client, one tree.
+
+GatewayClientError
+├── RequestError                 one request could not be done; the client goes on
+│   ├── RequestFailed            the server answered with an error: code, message, retryable
+│   │   ├── BadRequest, NotFound, Forbidden, Conflict, VersionConflict, RunActive, TooLarge,
+│   │   └── RateLimited, Unavailable
+│   ├── ReplyTimeout             no answer in time; whether it was done is not known
+│   ├── RequestInterrupted       the link dropped after it was sent, and it must not be repeated
+│   ├── FrameTooLarge            more bytes than the server takes; nothing was sent
+│   └── OutboxFull               too many unacknowledged messages; nothing was sent
+├── NotConnected                 `async with` waited for the first session in vain
+├── ClientClosed                 the client is closed and does not come back by itself
+│   ├── SessionReplaced          another connection took this session over
+│   ├── AccessRefused            the server refuses this user: unauthorized, forbidden, revoked
+│   └── TokenExpired             the token ran out, and there is no callback for a new one
+├── SignInRequired               raised by a token callback: there will be no token
+├── LinkError                    why the link is down for now; seen in `last_error`
+└── BadFrame                     the server sent what the protocol does not allow
+
+Facts are attributes; text is built in `__str__`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class GatewayClientError(Exception):
+    """Base of all errors raised by the client."""
+
+
+class RequestError(GatewayClientError):
+    """One request could not be done; the client goes on."""
+
+
+class RequestFailed(RequestError):
+    """The server answered with an error.
+
+    Attributes:
+        code: One of the protocol's error codes, such as `not_found`.
+        message: What is wrong, for a developer; it names the field at fault.
+        is_retryable: Whether the same request may succeed later, unchanged.
+        retry_after_ms: How long to wait before that, if the server said so.
+        details: Facts that belong to the code, such as the current `version`.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        is_retryable: bool = False,
+        retry_after_ms: int | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.is_retryable = is_retryable
+        self.retry_after_ms = retry_after_ms
+        self.details = details or {}
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class BadRequest(RequestFailed):
+    """The request is not what the protocol allows."""
+
+
+class NotFound(RequestFailed):
+    """It does not exist, or this user may not know that it does."""
+
+
+class Forbidden(RequestFailed):
+    """This user can see it and may not do it."""
+
+
+class Conflict(RequestFailed):
+    """It exists already, with other content."""
+
+
+class VersionConflict(RequestFailed):
+    """The context has moved on; read it again and patch that."""
+
+    @property
+    def version(self) -> int | None:
+        """The version the context has now, if the server told."""
+        version = self.details.get("version")
+        return version if isinstance(version, int) else None
+
+
+class RunActive(RequestFailed):
+    """A run is going on, and the message was to be refused in that case."""
+
+
+class TooLarge(RequestFailed):
+    """A field exceeds the server's limit."""
+
+
+class RateLimited(RequestFailed):
+    """Too many requests; `retry_after_ms` tells when one will be taken again."""
+
+
+class Unavailable(RequestFailed):
+    """The server's storage is down; nothing was accepted."""
+
+
+_BY_CODE: dict[str, type[RequestFailed]] = {
+    "bad_request": BadRequest,
+    "not_found": NotFound,
+    "forbidden": Forbidden,
+    "conflict": Conflict,
+    "version_conflict": VersionConflict,
+    "run_active": RunActive,
+    "too_large": TooLarge,
+    "rate_limited": RateLimited,
+    "unavailable": Unavailable,
+}
+
+
+def failure_class(code: str) -> type[RequestFailed]:
+    """Return the class of an error reply with this `code`."""
+    return _BY_CODE.get(code, RequestFailed)
+
+
+class ReplyTimeout(RequestError):
+    """No answer in time. A message that was sent stays in the outbox and is sent again."""
+
+    def __init__(self, request: str, *, timeout_s: float) -> None:
+        super().__init__(request, timeout_s)
+        self.request = request
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        return f"{self.request}: no reply within {self.timeout_s:g} s"
+
+
+class RequestInterrupted(RequestError):
+    """The link dropped after the request was sent; whether it was done is not known.
+
+    Raised for requests that are not idempotent, which the client does not repeat by itself.
+    """
+
+    def __init__(self, request: str) -> None:
+        super().__init__(request)
+        self.request = request
+
+    def __str__(self) -> str:
+        return f"{self.request}: the link dropped before the reply; it may or may not be done"
+
+
+class FrameTooLarge(RequestError):
+    """More bytes than the server takes in one frame; nothing was sent."""
+
+    def __init__(self, *, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(size_bytes, limit_bytes)
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+    def __str__(self) -> str:
+        return f"the request takes {self.size_bytes} bytes; the server takes {self.limit_bytes}"
+
+
+class OutboxFull(RequestError):
+    """Too many messages wait for their acknowledgement; nothing was sent."""
+
+    def __init__(self, *, messages: int, size_bytes: int) -> None:
+        super().__init__(messages, size_bytes)
+        self.messages = messages
+        self.size_bytes = size_bytes
+
+    def __str__(self) -> str:
+        return f"{self.messages} messages ({self.size_bytes} bytes) wait for acknowledgement"
+
+
+class NotConnected(GatewayClientError):
+    """`async with` waited for the first session in vain."""
+
+    def __init__(self, *, waited_s: float, last_error: Exception | None) -> None:
+        super().__init__(waited_s, last_error)
+        self.waited_s = waited_s
+        self.last_error = last_error
+
+    def __str__(self) -> str:
+        return f"no session within {self.waited_s:g} s: {self.last_error or 'no answer'}"
+
+
+class ClientClosed(GatewayClientError):
+    """The client is closed and does not come back by itself.
+
+    Messages that were not acknowledged are still in the outbox: `reconnect()`, or a new client
+    with `export_state()` of this one, sends them.
+    """
+
+    def __init__(self, reason: str, *, code: int | None = None) -> None:
+        super().__init__(reason, code)
+        self.reason = reason
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.reason if self.code is None else f"{self.reason} ({self.code})"
+
+
+class SessionReplaced(ClientClosed):
+    """Another connection took this session over. `reconnect()` goes on in a session of its own."""
+
+
+class AccessRefused(ClientClosed):
+    """The server refuses this user."""
+
+
+class TokenExpired(ClientClosed):
+    """The token ran out, and there is no callback for a new one."""
+
+
+class SignInRequired(GatewayClientError):
+    """To be raised by a token callback: there will be no token until the user signs in."""
+
+
+class LinkError(GatewayClientError):
+    """Why the link is down for now; the client is coming back by itself."""
+
+    def __init__(self, reason: str, *, code: int | None = None) -> None:
+        super().__init__(reason, code)
+        self.reason = reason
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.reason if self.code is None else f"{self.reason} ({self.code})"
+
+
+class BadFrame(GatewayClientError):
+    """The server sent what the protocol does not allow."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"the server sent a bad frame: {self.problem}"

@@ -1,0 +1,205 @@
+"""What the server says: events, snapshots, replies and pushes, as frozen typed records.
+
+Names and shapes are the wire's. Unknown fields are ignored; what a newer server adds does not
+break an older client.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+Content = str | list[dict[str, Any]]
+
+
+class Cursor(Struct, frozen=True):
+    """A place in a conversation's log: offset 1, 2, 3 … within an epoch."""
+
+    epoch: str
+    offset: int
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One message of a conversation's history.
+
+    `seq` counts 1, 2, 3 … in the conversation; `created_at` is in unix seconds. `status` is set on
+    an agent's reply: `complete`, or `cancelled` or `failed` with the partial text kept.
+    """
+
+    message_id: str
+    seq: int
+    role: str
+    author: str | None = None
+    content: Content = ""
+    created_at: float = 0.0
+    client_message_id: str | None = None
+    run_id: str | None = None
+    status: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of the message; the text parts joined, if it has parts."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
+
+
+class ActiveRun(Struct, frozen=True, kw_only=True):
+    """A run that is going on, with all of its text so far."""
+
+    run_id: str
+    agent: str | None = None
+    message_id: str | None = None
+    text: str = ""
+    status: str = ""
+
+
+class AgentContext(Struct, frozen=True, kw_only=True):
+    """What the agent knows, at one position of the log."""
+
+    conversation_id: str
+    version: int
+    memory: dict[str, Any] = {}
+    workflow: dict[str, Any] = {}
+    tool_calls: list[Any] = []
+    active_run: ActiveRun | None = None
+    position: Cursor | None = None
+
+
+# --- what `events()` yields ----------------------------------------------------------------------
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One entry of a conversation's log, given to the application exactly once and in order.
+
+    `from_offset` is set when the server merged entries into one: it stands for all of
+    `from_offset` … `offset`.
+    """
+
+    conversation_id: str
+    epoch: str
+    offset: int
+    data: dict[str, Any] = field(name="event")
+    from_offset: int | None = None
+
+    @property
+    def type(self) -> str:
+        """The name of the event, such as `MESSAGE_CREATED`; empty if it has none."""
+        name = self.data.get("type")
+        return name if isinstance(name, str) else ""
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where a reader stands after this event."""
+        return Cursor(self.epoch, self.offset)
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """The whole state of a conversation; it replaces all the application had of it.
+
+    `messages` is the newest page, oldest first; `has_more` tells that there are older ones.
+    """
+
+    conversation_id: str
+    epoch: str
+    offset: int
+    messages: list[Message] = []
+    has_more: bool = False
+    context: AgentContext | None = None
+    active_run: ActiveRun | None = None
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where a reader stands after this snapshot."""
+        return Cursor(self.epoch, self.offset)
+
+
+class Detached(Struct, frozen=True, kw_only=True):
+    """Nothing more comes from this conversation: the server refuses to attach it again."""
+
+    conversation_id: str
+    code: str
+    message: str
+
+
+Item = Event | Snapshot | Detached
+
+# --- notices: pushes outside of the log, best effort ----------------------------------------------
+
+
+class Presence(Struct, frozen=True, kw_only=True):
+    """A participant came or went."""
+
+    conversation_id: str
+    subject: str
+    online: bool
+
+
+class Typing(Struct, frozen=True, kw_only=True):
+    """A participant is typing, or stopped."""
+
+    conversation_id: str
+    subject: str
+    active: bool
+
+
+class SessionWarning(Struct, frozen=True, kw_only=True):
+    """Something the user may want to know: `token_expires_soon`, `medium_gap`, `extended_gap`."""
+
+    code: str
+    message: str = ""
+    away_s: float | None = None
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """Replay is over for these conversations; what follows is new."""
+
+    conversations: dict[str, int] = {}
+
+
+class CustomPush(Struct, frozen=True, kw_only=True):
+    """A push of a type this client does not know, such as an operator's own."""
+
+    type: str
+    data: dict[str, Any]
+
+
+Notice = Presence | Typing | SessionWarning | Live | CustomPush
+
+# --- pushes the client acts on itself -------------------------------------------------------------
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True):
+    """How often a silent client pings, and how long it waits for an answer; seconds."""
+
+    interval_s: float = 25.0
+    timeout_s: float = 10.0
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What the server takes; the protocol's defaults until `hello` tells better."""
+
+    max_frame_bytes: int = 262_144
+    max_content_bytes: int = 65_536
+    history_page_max: int = 200
+
+
+class Hello(Struct, frozen=True, kw_only=True):
+    """The first frame of every connection."""
+
+    subject: str = ""
+    tenant: str = ""
+    server_time: float = 0.0
+    heartbeat: Heartbeat = Heartbeat()
+    limits: Limits = Limits()
+
+
+class Disconnect(Struct, frozen=True, kw_only=True):
+    """Why the socket is about to close, and when to come back."""
+
+    code: int
+    reason: str = ""
+    reconnect: bool = True
+    retry_after_ms: int = 0
+    window_ms: int = 0

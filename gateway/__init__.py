@@ -1,0 +1,43 @@
+"""A realtime gateway that holds a session through anything.
+
+What is named here is what handlers build on; everything else may change without notice.
+"""
+
+from gateway import errors, messages
+from gateway.context import Context
+from gateway.dispatch import handler
+from gateway.hub import whisper
+from gateway.ids import random_id
+from gateway.json_text import JsonText
+from gateway.messages import Position, Reply, Request
+from gateway.patching import apply_patch
+from gateway.snapshots import agent_context, newest_that_fit, oldest_that_fit
+from gateway.store.calls import Caller
+from gateway.store.contexts import ContextChange
+from gateway.store.conversations import Description, Member, invite_conversation
+from gateway.store.messages import Draft
+from gateway.together import together
+
+__all__ = [
+    "Caller",
+    "Context",
+    "ContextChange",
+    "Description",
+    "Draft",
+    "JsonText",
+    "Member",
+    "Position",
+    "Reply",
+    "Request",
+    "agent_context",
+    "apply_patch",
+    "errors",
+    "handler",
+    "invite_conversation",
+    "messages",
+    "newest_that_fit",
+    "oldest_that_fit",
+    "random_id",
+    "together",
+    "whisper",
+]

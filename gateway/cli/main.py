@@ -1,0 +1,55 @@
+"""The command line: one subcommand a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from gateway.cli import serve, token
+from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_BAD_SETTING = 2
+EXIT_INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="gateway",
+        description="A realtime gateway that holds a session through anything.",
+        epilog="Settings are GATEWAY_… environment variables; a flag wins (docs/operations.md).",
+    )
+    parser.add_argument("--version", action="version", version=f"gateway {_version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (serve, token):
+        module.add_command(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 if it did what it was asked, 2 if a setting or an argument is at fault, 1 otherwise.
+    """
+    arguments = build_parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except GatewayError as exc:
+        print(f"gateway: {exc}", file=sys.stderr)
+        return EXIT_BAD_SETTING
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return status
+
+
+def _version() -> str:
+    try:
+        return version("session-gateway")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,84 @@
+"""`gateway serve`: the gateway."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from gateway.cli.dev import DEV_TOKEN_TTL_S, dev_secret
+from gateway.settings import load_settings
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gateway.settings import Settings
+
+DEV_SUBJECT = "dev"
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "serve", help="serve the gateway", description="Serve the gateway until SIGTERM or Ctrl-C."
+    )
+    parser.add_argument("--host", help="address to listen on (GATEWAY_HOST, 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, help="port to listen on, 0 for any (GATEWAY_PORT, 8000)"
+    )
+    parser.add_argument(
+        "--redis-url",
+        help="redis://, rediss://, unix://, redis+sentinel:// or "
+        "redis+cluster:// (GATEWAY_REDIS_URL; none: an embedded server)",
+    )
+    parser.add_argument("--data-dir", help="folder of the embedded server (GATEWAY_DATA_DIR)")
+    parser.add_argument(
+        "--dev",
+        action="store_true",
+        default=None,
+        help="make a secret, keep it in the data folder, print a URL and a token",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    from gateway.app import create_app  # noqa: PLC0415  # other commands start faster without
+    from gateway.logs import configure_logging  # noqa: PLC0415
+    from gateway.transport import GatewayServer, uvicorn_config  # noqa: PLC0415
+
+    settings = _settings(arguments)
+    configure_logging(settings)
+    app = create_app(settings)
+
+    def listening(host: str, port: int) -> None:
+        _announce(settings, host, port)
+
+    server = GatewayServer(uvicorn_config(app, settings), drain=app.drain, on_listening=listening)
+    server.run()
+    return 0
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    flags = {
+        name: getattr(arguments, name) for name in ("host", "port", "redis_url", "data_dir", "dev")
+    }
+    settings = load_settings(**flags)
+    has_key = settings.jwt_secret or settings.jwt_public_key or settings.jwks_url
+    if settings.dev and not has_key:
+        settings = load_settings(**flags, jwt_secret=dev_secret(settings.data_path))
+    return settings
+
+
+def _announce(settings: Settings, host: str, port: int) -> None:
+    print(f"listening on http://{host}:{port}", flush=True)
+    if settings.dev and settings.jwt_secret:
+        from gateway.tokens import mint_token  # noqa: PLC0415
+
+        token = mint_token(settings, subject=DEV_SUBJECT, now=time.time(), ttl_s=DEV_TOKEN_TTL_S)
+        print(f"url: ws://{host}:{port}/ws?token={quote(token)}", flush=True)
+        print(f"token: {token}", flush=True)
+        print(
+            "try: gateway chat --sub alice    and in another terminal: gateway chat --sub bob",
+            flush=True,
+        )

@@ -1,0 +1,250 @@
+"""Frames to messages and back, in JSON and in MessagePack; no I/O.
+
+A codec is shared by all connections that negotiated it. A batch is taken apart before its items
+are decoded, so that one bad item costs only itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_type_hints
+
+import msgspec
+
+from gateway.errors import BadRequest, RequestError, TooLarge, UnknownType
+from gateway.json_text import JsonText
+from gateway.json_values import check_json
+from gateway.messages import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+CodecName = Literal["json", "msgpack"]
+SUBPROTOCOLS: dict[str, CodecName] = {"gateway.v1.json": "json", "gateway.v1.msgpack": "msgpack"}
+Frame = str | bytes
+MAX_ID_LENGTH = 64  # characters (docs/protocol.md, Requests and replies)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message that could not be read: the error, and the `id` to answer to, if it had one."""
+
+    error: RequestError
+    request_id: str | int | None = None
+
+
+Decoded = Request | Rejected
+
+
+class _Envelope(msgspec.Struct):
+    type: Any = msgspec.UNSET
+    id: Any = None
+
+
+class _Raw(Protocol):
+    def decode(self, data: bytes) -> Any: ...  # noqa: ANN401
+
+
+class FrameDecoder:
+    """Reads the frames of one codec into the requests of one registry."""
+
+    def __init__(
+        self,
+        codec: CodecName,
+        requests: Iterable[type[Request]],
+        *,
+        max_batch: int,
+        max_depth: int,
+    ) -> None:
+        types = tuple(requests)
+        make = msgspec.json.Decoder if codec == "json" else msgspec.msgpack.Decoder
+        self.codec = codec
+        self._known = {str(kind.__struct_config__.tag) for kind in types}
+        self._one: _Raw = make(_union(types))
+        self._envelope: _Raw = make(_Envelope)
+        self._batch: _Raw = make(list[msgspec.Raw])
+        self._json_fields = {kind: _json_fields(kind) for kind in types}
+        self._max_batch = max_batch
+        self._max_depth = max_depth
+
+    def decode(self, frame: Frame) -> Sequence[Decoded]:
+        """Read one frame: no message if it is empty, several if it is a batch."""
+        data = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else frame
+        if not data:
+            return ()
+        if self.codec == "msgpack" and isinstance(frame, str):
+            return (Rejected(BadRequest("$: MessagePack comes in binary frames")),)
+        if not self._is_batch(data):
+            return (self._decode_one(data),)
+        try:
+            items = self._batch.decode(data)
+        except _MALFORMED as exc:
+            return (Rejected(_syntax_error(exc)),)
+        if len(items) > self._max_batch:
+            return (Rejected(TooLarge(f"$: a batch has at most {self._max_batch} messages")),)
+        return [self._decode_one(bytes(item)) for item in items]
+
+    def _is_batch(self, data: bytes) -> bool:
+        if self.codec == "json":
+            return data.lstrip(b" \t\r\n")[:1] == b"["
+        return data[0] in _MSGPACK_ARRAY_HEADS
+
+    def _decode_one(self, data: bytes) -> Decoded:
+        try:
+            request: Request = self._one.decode(data)
+        except _MALFORMED as exc:
+            return self._diagnose(data, exc)
+        try:
+            for field in self._json_fields[type(request)]:
+                value = getattr(request, field)
+                if not isinstance(value, str):
+                    check_json(value, f"$.{field}", max_depth=self._max_depth)
+        except RequestError as error:
+            return Rejected(error, request.id)
+        return request
+
+    def _diagnose(self, data: bytes, exc: Exception) -> Rejected:
+        try:
+            envelope: _Envelope = self._envelope.decode(data)
+        except msgspec.ValidationError as not_a_map:
+            return Rejected(BadRequest(_with_path(not_a_map)))
+        except _MALFORMED as broken:
+            return Rejected(_syntax_error(broken))
+        request_id = envelope.id if _is_request_id(envelope.id) else None
+        kind = envelope.type
+        if kind is msgspec.UNSET:
+            return Rejected(BadRequest("$.type: missing"), request_id)
+        if not isinstance(kind, str):
+            return Rejected(BadRequest("$.type: not a string"), request_id)
+        if kind not in self._known:
+            return Rejected(UnknownType(f"$.type: unknown type {kind[:64]!r}"), request_id)
+        if isinstance(exc, msgspec.ValidationError):
+            return Rejected(BadRequest(_with_path(exc)), request_id)
+        return Rejected(_syntax_error(exc), request_id)
+
+
+class FrameEncoder(Protocol):
+    """Writes what the server sends, in one codec."""
+
+    codec: CodecName
+
+    def encode(self, message: msgspec.Struct) -> Frame:
+        """Write one message as one frame."""
+
+    def event(self, conversation_id: str, epoch: str, offset: int, event: JsonText) -> Frame:
+        """Write an `event` push around a finished event, without parsing it if it can."""
+
+    def passed_on(self, push: JsonText) -> Frame:
+        """Write a push that another replica has finished."""
+
+
+class JsonEncoder:
+    """Text frames. Finished JSON is spliced in as it is."""
+
+    codec: CodecName = "json"
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.json.Encoder(enc_hook=_splice)
+
+    def encode(self, message: msgspec.Struct) -> Frame:
+        """Write one message as one text frame."""
+        return self._encoder.encode(message).decode()
+
+    def event(self, conversation_id: str, epoch: str, offset: int, event: JsonText) -> Frame:
+        """Write an `event` push; ids need no escaping (docs/protocol.md, Identifiers)."""
+        return (
+            f'{{"type":"event","conversation_id":"{conversation_id}","epoch":"{epoch}",'
+            f'"offset":{offset},"event":{event.data.decode()}}}'
+        )
+
+    def passed_on(self, push: JsonText) -> Frame:
+        """Write a finished push."""
+        return push.data.decode()
+
+
+class MsgpackEncoder:
+    """Binary frames. Finished JSON is decoded and written as MessagePack."""
+
+    codec: CodecName = "msgpack"
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=_parse)
+
+    def encode(self, message: msgspec.Struct) -> Frame:
+        """Write one message as one binary frame."""
+        return self._encoder.encode(message)
+
+    def event(self, conversation_id: str, epoch: str, offset: int, event: JsonText) -> Frame:
+        """Write an `event` push."""
+        return self._encoder.encode(
+            {
+                "type": "event",
+                "conversation_id": conversation_id,
+                "epoch": epoch,
+                "offset": offset,
+                "event": event,
+            }
+        )
+
+    def passed_on(self, push: JsonText) -> Frame:
+        """Write a finished push."""
+        return self._encoder.encode(push.value())
+
+
+_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_MSGPACK_ARRAY_HEADS = frozenset({*range(0x90, 0xA0), 0xDC, 0xDD})
+
+
+def _splice(value: object) -> msgspec.Raw:
+    if isinstance(value, JsonText):
+        return msgspec.Raw(value.data)
+    raise NotImplementedError(type(value))
+
+
+def _parse(value: object) -> Any:  # noqa: ANN401  # the user's own JSON
+    if isinstance(value, JsonText):
+        return value.value()
+    raise NotImplementedError(type(value))
+
+
+def _union(types: tuple[type[Request], ...]) -> Any:  # noqa: ANN401  # a typing form
+    union: Any = types[0]
+    for kind in types[1:]:
+        union |= kind
+    return union
+
+
+def _json_fields(kind: type[Request]) -> tuple[str, ...]:
+    hints = get_type_hints(kind)
+    return tuple(name for name in kind.__struct_fields__ if _mentions_any(hints[name]))
+
+
+def _mentions_any(form: object) -> bool:
+    return form is Any or any(_mentions_any(part) for part in get_args(form))
+
+
+def _is_request_id(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, str):
+        return len(value) <= MAX_ID_LENGTH
+    return isinstance(value, int) and -(2**63) <= value < 2**63
+
+
+def _with_path(exc: msgspec.ValidationError) -> str:
+    problem, _, path = str(exc).partition(" - at `")
+    if "matching regex" in problem:
+        problem = "must be 1 to 64 letters, digits, '_' or '-'"
+    path = path.removeprefix("key` in `").rstrip("`")
+    return f"{path or '$'}: {problem}"
+
+
+def _syntax_error(exc: Exception) -> BadRequest:
+    if isinstance(exc, RecursionError):
+        return BadRequest("$: nested too deep")
+    if isinstance(exc, UnicodeDecodeError):
+        return BadRequest("$: text that is not UTF-8")
+    return BadRequest(f"$: {exc}")
+
+
+ENCODERS: dict[CodecName, FrameEncoder] = {"json": JsonEncoder(), "msgpack": MsgpackEncoder()}

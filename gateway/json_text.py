@@ -1,0 +1,40 @@
+"""JSON that is passed on as it is: stored once, spliced into every frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_decode = msgspec.json.Decoder().decode
+
+
+class JsonText:
+    """A finished JSON value as UTF-8 bytes.
+
+    The JSON codec splices the bytes; the MessagePack codec decodes and encodes them. Nothing
+    between Redis and the socket parses a message it only carries.
+    """
+
+    __slots__ = ("data",)  # a plain class: msgspec would write a dataclass as a map
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JsonText) and self.data == other.data
+
+    def __hash__(self) -> int:
+        return hash(self.data)
+
+    def __repr__(self) -> str:
+        return f"JsonText({len(self.data)} bytes)"
+
+    @classmethod
+    def of(cls, value: object) -> JsonText:
+        """Encode a plain value or a Struct."""
+        return cls(msgspec.json.encode(value))
+
+    def value(self) -> Any:  # noqa: ANN401  # the user's own JSON
+        """Decode to plain Python values."""
+        return _decode(self.data)

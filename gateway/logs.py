@@ -1,0 +1,219 @@
+"""Logs: one structured line an event on stderr, ours and everybody's, without secrets.
+
+Everything that is logged (structlog, the standard library, uvicorn) ends in one handler, and passes
+redaction three times: fields by their name and text, records as their logger gets them, and the
+finished line, tracebacks included. A secret that is missed by one is met by the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import urllib.parse
+from typing import TYPE_CHECKING, TextIO, cast
+
+import structlog
+from structlog.stdlib import ProcessorFormatter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+    from gateway.settings import Settings
+
+REDACTED = "[redacted]"
+UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+# They tell every request or frame at INFO or DEBUG, payloads included.
+CHATTY_LOGGERS = ("asyncio", "httpcore", "httpx", "redis", "websockets")
+MAX_DECODINGS = 3  # of percent-encoding: %2574oken is `token` after two
+
+_SECRET_WORDS = "token|ticket|secret|passwd|password|authorization|api_?key|cookie"  # noqa: S105 -- words
+# The key as in a URL, a header, JSON, a repr, JSON in JSON; `token_id` is not one.
+_SECRET_KEY = re.compile(rf"(?:.*[^a-z])?(?:{_SECRET_WORDS})", re.IGNORECASE)
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        # A JWT (RFC 7519): its header is an object, and `{"` is `eyJ` in base64url.
+        (r"eyJ[\w-]+(?:\.[\w-]*){1,4}", REDACTED),
+        # Authorization: Basic …, authorization=Bearer …
+        (r"(authorization\s*[:=]\s*)(?:[a-z]+\s+)?[^\s\"'\\,;\[\]]+", rf"\1{REDACTED}"),
+        (r"(\bbearer(?:\s|\+)+)[^\s\"'\\,;&\[\]]+", rf"\1{REDACTED}"),
+        # (b'authorization', b'…')
+        (r"((?:authorization|cookie)[\"'],\s*b?([\"']))(?:(?!\2).)+", rf"\1{REDACTED}"),
+        # token=…, resume_token=…, &ticket=…
+        (rf"((?:{_SECRET_WORDS})\s*=\s*)(?!b?[\"'\\])[^\s&\"'\\#<>]+", rf"\1{REDACTED}"),
+        # "token": "…", 'token': '…', \"token\":\"…\", token='…'
+        (
+            rf"((?:{_SECRET_WORDS})\\*[\"']?\s*[:=]\s*b?(\\*[\"']))(?:(?!\2).)+",
+            rf"\1{REDACTED}",
+        ),
+        # token: …, unless a word follows (`bad token: expired`)
+        (rf"((?:{_SECRET_WORDS})\s*:\s*)[\w.~+/=-]{{16,}}", rf"\1{REDACTED}"),
+        # redis://user:…@host
+        (r"(\b[a-z][a-z0-9+.-]*://[^\s:@/\"']*:)[^\s@/\"'\\]+(?=@)", rf"\1{REDACTED}"),
+    )
+)
+
+
+def redact(text: str) -> str:
+    """Return `text` without tokens, tickets, passwords; percent-encoding hides none.
+
+    A text that hides one in percent-encoding is returned decoded.
+    """
+    clean = _redact_plain(text)
+    decoded = clean
+    for _ in range(MAX_DECODINGS):
+        if "%" not in decoded:
+            break
+        decoded = urllib.parse.unquote(decoded)
+        found = _redact_plain(decoded)
+        if found != decoded:
+            clean = decoded = found
+    return clean
+
+
+def _redact_plain(text: str) -> str:
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def redact_value(value: object) -> object:
+    """Redact a field: strings, and what is in lists and mappings; other values as they are."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, bytes):
+        return redact(value.decode("latin-1"))
+    if isinstance(value, dict):
+        return _redact_mapping(value)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [redact_value(item) for item in value]
+    return value
+
+
+def _redact_mapping(fields: Mapping[object, object]) -> dict[object, object]:
+    return {
+        name: REDACTED
+        if value is not None and not isinstance(value, bool) and _SECRET_KEY.fullmatch(str(name))
+        else redact_value(value)
+        for name, value in fields.items()
+    }
+
+
+def redact_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Redact all fields of an event (a structlog processor)."""
+    kept = {name: event.pop(name) for name in ("_record", "_from_structlog") if name in event}
+    clean = cast("EventDict", _redact_mapping(cast("Mapping[object, object]", event)))
+    clean.update(kept)
+    return clean
+
+
+class RedactingFilter(logging.Filter):
+    """Redacts a record where it is logged, so that no handler gets to see more."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Redact message and arguments; every record passes."""
+        if isinstance(record.msg, dict):  # an event of structlog, redacted by its processor
+            return True
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):
+            return True  # its handler reports the bad call; the finished line is redacted as well
+        clean = redact(text)
+        if clean != text:
+            record.msg, record.args = clean, None
+            for extra in ("color_message", "websocket", "scope"):
+                record.__dict__.pop(extra, None)
+        return True
+
+
+class RedactingFormatter(ProcessorFormatter):
+    """Renders a record, then redacts the line, traceback and all."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the finished line."""
+        return redact(super().format(record))
+
+
+def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> None:
+    """Send all logs through one handler.
+
+    Safe to call again; the last call counts.
+
+    Args:
+        settings: `log_level`, and `log_format`: `auto` is `console` on a terminal, else `json`.
+        stream: where to; stderr if not given.
+    """
+    out = sys.stderr if stream is None else stream
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(_formatter(settings, out))
+    handler.addFilter(RedactingFilter())
+    root = logging.getLogger()
+    for old in [each for each in root.handlers if isinstance(each.formatter, RedactingFormatter)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    _route_others(level)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_common_processors(),
+            redact_event,
+            ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=False,  # modules keep theirs; a later call must reach them
+    )
+
+
+def _route_others(level: int) -> None:
+    for name in UVICORN_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+        for old in [each for each in logger.filters if isinstance(each, RedactingFilter)]:
+            logger.removeFilter(old)
+        logger.addFilter(RedactingFilter())
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _common_processors() -> list[Processor]:
+    """Return what is done to every event, whoever logs it."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+
+
+def _formatter(settings: Settings, out: TextIO) -> RedactingFormatter:
+    is_console = settings.log_format == "console" or (
+        settings.log_format == "auto" and out.isatty()
+    )
+    render: list[Processor] = (
+        [
+            redact_event,
+            structlog.dev.ConsoleRenderer(
+                colors=out.isatty(),
+                # Not rich's: it shows local variables, and with them what they hold.
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
+        ]
+        if is_console
+        else [
+            structlog.processors.format_exc_info,
+            redact_event,
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+    return RedactingFormatter(
+        foreign_pre_chain=_common_processors(),
+        processors=[ProcessorFormatter.remove_processors_meta, *render],
+    )

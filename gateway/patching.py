@@ -1,0 +1,54 @@
+"""JSON Patch (RFC 6902) over an agent context; no I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jsonpatch
+import jsonpointer
+import msgspec
+
+from gateway.errors import BadRequest, TooLarge
+from gateway.json_values import check_json
+
+ROOTS = ("memory", "workflow")
+
+
+def apply_patch(
+    document: dict[str, Any], patch: list[dict[str, Any]], *, max_bytes: int, max_depth: int
+) -> dict[str, Any]:
+    """Apply a patch to `{"memory": {…}, "workflow": {…}}`; all of it or nothing.
+
+    Raises:
+        BadRequest: an operation that is not RFC 6902's, a place that does not exist, a `test` that
+            fails, or a result without both objects.
+        TooLarge: the result exceeds `max_bytes` of JSON.
+    """
+    try:
+        result = jsonpatch.JsonPatch(patch).apply(document)
+    except (
+        jsonpatch.JsonPatchException,
+        jsonpointer.JsonPointerException,
+        TypeError,
+        KeyError,
+        IndexError,
+        ValueError,
+    ) as exc:
+        raise BadRequest(f"$.patch: {_reason(exc)}") from exc
+    if not isinstance(result, dict) or set(result) != set(ROOTS):
+        raise BadRequest("$.patch: may change only what is under /memory and /workflow")
+    for root in ROOTS:
+        if not isinstance(result[root], dict):
+            raise BadRequest(f"$.patch: /{root} must stay an object")
+    check_json(result, "$.patch", max_depth=max_depth)
+    if len(msgspec.json.encode(result)) > max_bytes:
+        raise TooLarge(f"$.patch: the context would exceed {max_bytes} bytes")
+    return result
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, jsonpatch.JsonPatchTestFailed):
+        return "a test operation failed"
+    if isinstance(exc, jsonpatch.InvalidJsonPatch):
+        return "not a list of RFC 6902 operations"
+    return "a path does not exist or cannot be changed so"

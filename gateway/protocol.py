@@ -1,0 +1,206 @@
+"""One connection as a state machine: frames and time in, effects out. No I/O, no clock.
+
+OPEN    hello was sent; a `connect`, or any request, which implies one, makes it READY
+READY   requests are performed in the order they came
+CLOSED  nothing counts any more
+
+Transitions, in full: what is not in the table is refused and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from gateway.codecs import Rejected
+from gateway.codes import CloseCode
+from gateway.errors import BadRequest, RateLimited
+from gateway.messages import Connect, Request, SessionWarning
+from gateway.rate_limit import TokenBucket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.codecs import Frame, FrameDecoder
+    from gateway.errors import RequestError
+    from gateway.settings import Settings
+
+
+class Phase(Enum):
+    """How far a connection has come."""
+
+    OPEN = "open"
+    READY = "ready"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Effect: hand the request to its handler and send what it answers."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectImplied:
+    """Effect: open a new session, as the client began with another request.
+
+    If that fails, so does `because`.
+    """
+
+    because: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Effect: answer with an error; the connection stays."""
+
+    error: RequestError
+    request_id: str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Effect: push a warning."""
+
+    warning: SessionWarning
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Effect: push `disconnect` and close. The last effect there is."""
+
+    code: CloseCode
+    retry_after_ms: int = 0
+    window_ms: int = 0
+
+
+Effect = Perform | ConnectImplied | Refuse | Warn | Close
+
+_PERFORM, _IMPLY, _REFUSE = "perform", "imply", "refuse"
+_TRANSITIONS: dict[tuple[Phase, bool], tuple[str, Phase]] = {
+    # (phase, is it a `connect`): (what to do, next phase)
+    (Phase.OPEN, True): (_PERFORM, Phase.READY),
+    (Phase.OPEN, False): (_IMPLY, Phase.READY),
+    (Phase.READY, True): (_REFUSE, Phase.READY),
+    (Phase.READY, False): (_PERFORM, Phase.READY),
+}
+
+
+class ConnectionProtocol:
+    """The protocol's side of one accepted connection.
+
+    Args:
+        decoder: reads its frames.
+        settings: limits and times.
+        subject_bucket: the rate limit it shares with the subject's other connections here.
+        expires_at: when the credential ends, unix seconds.
+        now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        decoder: FrameDecoder,
+        settings: Settings,
+        subject_bucket: TokenBucket,
+        *,
+        expires_at: float,
+        now: float,
+    ) -> None:
+        self.phase = Phase.OPEN
+        self.heard_at = now
+        self._decoder = decoder
+        self._settings = settings
+        self._expires_at = expires_at
+        self._is_warned = False
+        self._refusals = 0
+        self._subject_bucket = subject_bucket
+        self._bucket = TokenBucket.full(
+            settings.requests_per_s, burst=settings.requests_burst, now=now
+        )
+
+    def heard(self, now: float) -> None:
+        """Something came from the client: any frame counts as life."""
+        self.heard_at = now
+
+    def receive(self, frame: Frame, now: float) -> list[Effect]:
+        """Take one frame; returns what to do, in order."""
+        size = len(frame) if isinstance(frame, bytes) else _utf8_size(frame)
+        if size > self._settings.max_frame_bytes:
+            return [self._close(CloseCode.TOO_BIG)]
+        effects: list[Effect] = []
+        for item in self._decoder.decode(frame):
+            if self.phase is Phase.CLOSED:
+                break
+            effects.extend(self._take(item, now))
+        return effects
+
+    def connect_failed(self) -> None:
+        """The session could not be opened: the client may try again on this connection."""
+        if self.phase is Phase.READY:
+            self.phase = Phase.OPEN
+
+    def renewed(self, expires_at: float) -> None:
+        """The credential was replaced."""
+        self._expires_at = expires_at
+        self._is_warned = False
+
+    def tick(self, now: float, unix_now: float) -> list[Effect]:
+        """Let time pass; returns what is due."""
+        if self.phase is Phase.CLOSED:
+            return []
+        if unix_now >= self._expires_at:
+            return [self._close(CloseCode.TOKEN_EXPIRED)]
+        if now - self.heard_at > self._settings.silence_limit_s:
+            return [self._close(CloseCode.SILENT)]
+        return list(self._warn(unix_now))
+
+    def close(self) -> None:
+        """The connection is over, or about to be."""
+        self.phase = Phase.CLOSED
+
+    def _take(self, item: Request | Rejected, now: float) -> Iterator[Effect]:
+        request_id = item.request_id if isinstance(item, Rejected) else item.id
+        wait_ms = self._bucket.take(now) or self._subject_bucket.take(now)
+        if wait_ms:
+            yield self._refuse_excess(wait_ms, request_id)
+            return
+        self._refusals = 0
+        if isinstance(item, Rejected):
+            yield Refuse(item.error, request_id)
+            return
+        action, self.phase = _TRANSITIONS[self.phase, isinstance(item, Connect)]
+        if action is _REFUSE:
+            yield Refuse(BadRequest("$.type: this connection has a session already"), item.id)
+            return
+        if action is _IMPLY:
+            yield ConnectImplied(item)
+        yield Perform(item)
+
+    def _refuse_excess(self, wait_ms: int, request_id: str | int | None) -> Effect:
+        self._refusals += 1
+        if self._refusals > self._settings.requests_burst:
+            self.phase = Phase.CLOSED
+            return Close(CloseCode.RATE_LIMITED, retry_after_ms=max(wait_ms, 1000))
+        return Refuse(RateLimited(wait_ms), request_id)
+
+    def _warn(self, unix_now: float) -> Iterator[Effect]:
+        left_s = self._expires_at - unix_now
+        if self.phase is Phase.READY and not self._is_warned:
+            if left_s <= self._settings.token_warning_s:
+                self._is_warned = True
+                yield Warn(
+                    SessionWarning(
+                        code="token_expires_soon",
+                        message=f"the token expires in {round(left_s)} s; send refresh_token",
+                    )
+                )
+
+    def _close(self, code: CloseCode) -> Effect:
+        self.phase = Phase.CLOSED
+        return Close(code)
+
+
+def _utf8_size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

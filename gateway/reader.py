@@ -1,0 +1,107 @@
+"""One connection's reading of one conversation: live, or behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.json_text import JsonText
+from gateway.messages import Position
+from gateway.recovery import Verdict, judge
+
+if TYPE_CHECKING:
+    from gateway.attachments import Attachments
+    from gateway.hub import Topic
+    from gateway.published import Published
+
+
+@dataclass(slots=True)
+class Replay:
+    """A replay that was announced: `live` follows when all its readers have reached their cut."""
+
+    cuts: dict[str, int]
+    waiting: set[str]
+
+
+class ConversationReader:
+    """The hub's `Reader` for one connection.
+
+    `position` is the last event put into the connection's outbox. While `is_live` the hub's events
+    are taken as they come; otherwise they are ignored, and caught up from memory or the log.
+    """
+
+    __slots__ = (
+        "_attachments",
+        "caller",
+        "connection_id",
+        "conversation_id",
+        "is_live",
+        "position",
+        "replay",
+        "topic",
+    )
+
+    def __init__(
+        self, attachments: Attachments, topic: Topic, position: Position, replay: Replay | None
+    ) -> None:
+        self.caller = attachments.caller
+        self.connection_id = attachments.connection_id
+        self.conversation_id = topic.conversation_id
+        self.topic = topic
+        self.position = position
+        self.is_live = False
+        self.replay = replay
+        self._attachments = attachments
+
+    def hear(self, event: Published) -> None:
+        """Take an event if it is the next one; fall behind if one is missing."""
+        if not self.is_live:
+            return
+        verdict = judge(self.position, event.epoch, event.offset)
+        if verdict is Verdict.NEXT:
+            self.deliver(event)
+        elif verdict is not Verdict.DUPLICATE:
+            self.fall_behind()
+
+    def deliver(self, event: Published) -> None:
+        """Send an event and stand behind it."""
+        self._attachments.outbox.put(event.frame(self._attachments.encoder.codec))
+        self.position = Position(event.epoch, event.offset)
+        if self.replay is not None:
+            self.check_replay()
+
+    def stand_at(self, position: Position) -> None:
+        """Stand where a snapshot put the client."""
+        self.position = position
+        if self.replay is not None:
+            self.replay.cuts[self.conversation_id] = position.offset
+
+    def check_replay(self) -> None:
+        """Send `live` if this was the last reader to reach its cut."""
+        replay = self.replay
+        if replay is not None and self.position.offset >= replay.cuts[self.conversation_id]:
+            self.leave_replay()
+
+    def leave_replay(self) -> None:
+        """Nothing is waited for here any more."""
+        replay, self.replay = self.replay, None
+        if replay is None:
+            return
+        replay.waiting.discard(self.conversation_id)
+        if not replay.waiting:
+            self._attachments.send_live(replay.cuts)
+
+    def hear_whisper(self, push: bytes) -> None:
+        """Pass on a push that is not in the log."""
+        if self.is_live:
+            attachments = self._attachments
+            attachments.outbox.put(attachments.encoder.passed_on(JsonText(push)))
+
+    def fall_behind(self) -> None:
+        """Take what is missing from memory or the log."""
+        self.is_live = False
+        self._attachments.catch_up(self)
+
+    def expel(self) -> None:
+        """The subject takes no part any more."""
+        self._attachments.drop(self.conversation_id)

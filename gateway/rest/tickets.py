@@ -1,0 +1,45 @@
+"""`POST /v1/tickets`: trade a bearer token for a one-time ticket that may stand in a URL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse
+
+from gateway.codes import ErrorCode
+from gateway.endpoint import bearer
+from gateway.errors import InvalidToken, StoreError
+from gateway.rest.answers import error
+from gateway.store.calls import Caller
+from gateway.token_keys import KeysUnavailable
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from gateway.replica import Replica
+
+
+async def issue_ticket(request: Request) -> Response:
+    """Answer `{"ticket", "expires_in_s"}`; only a bearer token in the header is taken."""
+    replica: Replica = request.app.state.replica
+    try:
+        token = bearer(request)
+        if not token:
+            return error(ErrorCode.UNAUTHORIZED, "send Authorization: Bearer <token>")
+        identity = await replica.verifier.verify(token, now=replica.clock.unix_s())
+        bucket = replica.subject_bucket(Caller(identity.tenant, identity.subject))
+        wait_ms = bucket.take(replica.clock.monotonic_s())
+        if wait_ms:
+            return error(
+                ErrorCode.RATE_LIMITED, "too many requests", retry_after_s=1 + wait_ms // 1000
+            )
+        ticket = await replica.store.tickets.issue(identity)
+    except InvalidToken as exc:
+        return error(ErrorCode.UNAUTHORIZED, exc.reason)
+    except (StoreError, KeysUnavailable):
+        return error(ErrorCode.UNAVAILABLE, "storage is unavailable", retry_after_s=1)
+    return JSONResponse(
+        {"ticket": ticket, "expires_in_s": replica.settings.ticket_ttl_s},
+        headers={"Cache-Control": "no-store"},
+    )

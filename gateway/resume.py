@@ -1,0 +1,118 @@
+"""How a `connect` becomes a session: opened or resumed, taken over, read from where it stood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from gateway.errors import NotFound, TooLarge
+from gateway.ids import random_id
+from gateway.messages import ConversationState, SessionReady, SessionWarning
+from gateway.store.sessions import Attached, Attempt, Holder
+from gateway.together import together
+
+if TYPE_CHECKING:
+    from gateway.attachments import Attachments, Prepared
+    from gateway.ids import IdMaker
+    from gateway.messages import Connect, Position
+    from gateway.settings import Settings
+    from gateway.store.calls import Caller
+    from gateway.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A session and what stood in its conversations."""
+
+    attached: Attached
+    prepared: list[Prepared]
+
+    def positions(self) -> dict[str, Position]:
+        """Where the client stands in each conversation."""
+        return {
+            item.topic.conversation_id: item.cursor or item.cut.position for item in self.prepared
+        }
+
+
+async def attach_session(
+    store: Store, ids: IdMaker, caller: Caller, connection_id: str, request: Connect
+) -> Attached:
+    """Open or resume the session that `connect` asks for; the new holder is this connection."""
+    new_id = random_id("s")
+    wanted = request.session_id if request.resume_token else None
+    tenant, subject = caller.tenant, caller.subject
+    attempt = Attempt(
+        session_id=wanted,
+        token=request.resume_token,
+        is_genuine=wanted is not None
+        and ids.is_resume_token(request.resume_token or "", tenant, subject, wanted),
+        resumed_token=ids.resume_token(tenant, subject, wanted or new_id),
+        new_session_id=new_id,
+        new_token=ids.resume_token(tenant, subject, new_id),
+        holder=Holder(store.replica_id, connection_id),
+        client=request.client,
+    )
+    return await store.sessions.connect(caller, attempt)
+
+
+async def read_conversations(
+    attachments: Attachments, attached: Attached, cursors: dict[str, Position]
+) -> Resumed:
+    """Read all conversations of the session from the client's cursors, or else its own."""
+    wanted: dict[str, Position] = {**attached.cursors, **cursors}
+    results = await together(_prepare(attachments, name, cursor) for name, cursor in wanted.items())
+    return Resumed(attached, [item for item in results if item is not None])
+
+
+async def _prepare(
+    attachments: Attachments, conversation_id: str, cursor: Position
+) -> Prepared | None:
+    """Read one; None if it may not be read any more, or is one too many."""
+    try:
+        return await attachments.prepare(conversation_id, cursor)
+    except (NotFound, TooLarge):
+        return None
+
+
+def session_ready(resumed: Resumed, settings: Settings) -> SessionReady:
+    """The reply to `connect`."""
+    attached = resumed.attached
+    return SessionReady(
+        session_id=attached.session_id,
+        resume_token=attached.token,
+        generation=attached.generation,
+        resumed=attached.is_resumed,
+        resume_failure=attached.failure or UNSET,
+        away_s=round(attached.away_s, 3) if attached.is_resumed else UNSET,
+        freshness=freshness(attached.away_s, settings) if attached.is_resumed else UNSET,
+        conversations={
+            item.topic.conversation_id: ConversationState(
+                mode=item.cut.mode,
+                epoch=item.cut.position.epoch,
+                offset=item.cut.position.offset,
+                replayed=item.replayed,
+            )
+            for item in resumed.prepared
+        },
+    )
+
+
+def freshness(away_s: float, settings: Settings) -> str:
+    """How long the client was away, in a word."""
+    if away_s <= settings.brief_s:
+        return "brief"
+    return "medium" if away_s <= settings.medium_s else "extended"
+
+
+def gap_warning(attached: Attached, settings: Settings) -> SessionWarning | None:
+    """What to tell the user of a session that was away for longer than a moment."""
+    tier = freshness(attached.away_s, settings)
+    if not attached.is_resumed or tier == "brief":
+        return None
+    return SessionWarning(
+        code="medium_gap" if tier == "medium" else "extended_gap",
+        message=f"away for {attached.away_s:.0f} s; everything missed has been restored",
+        away_s=round(attached.away_s, 3),
+    )

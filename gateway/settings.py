@@ -1,0 +1,186 @@
+"""Settings: every knob of the gateway, read once at start from `GATEWAY_…` variables and flags.
+
+An unknown `GATEWAY_…` variable or a bad value is refused at start and named: a typing error in
+a deployment file must not silently become a default.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from gateway.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "GATEWAY_"
+JWT_SECRET_MIN_BYTES = 32  # RFC 7518 section 3.2: a key as long as the hash output
+
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=1024)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, checked. The environment variable of `field` is `GATEWAY_FIELD`.
+
+    Lists are comma-separated in the environment. Sizes are bytes, times are seconds.
+    """
+
+    # Where we are and where state lives
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    redis_url: str | None = None  # None: the embedded server on data_dir
+    data_dir: str = "gateway-data"
+    dev: bool = False
+
+    # Who may come in
+    jwt_secret: str | None = None
+    jwt_public_key: str | None = None  # PEM, or a path to a PEM file
+    jwks_url: str | None = None
+    jwt_algorithms: tuple[str, ...] = ()  # empty: what fits the key
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_leeway_s: Annotated[float, Meta(ge=0, le=30)] = 0.0
+    allowed_origins: tuple[str, ...] = ()  # empty: no Origin check; "null" and "*" are understood
+    ticket_ttl_s: Seconds = 30.0
+    token_warning_s: Seconds = 60.0
+
+    # Sessions and liveness
+    session_ttl_s: Seconds = 600.0
+    brief_s: Seconds = 15.0
+    medium_s: Seconds = 120.0
+    heartbeat_s: Seconds = 25.0
+    heartbeat_timeout_s: Seconds = 10.0
+
+    # Limits of a connection and a subject
+    max_frame_bytes: Bytes = 262_144
+    max_content_bytes: Bytes = 65_536
+    max_json_depth: Annotated[int, Meta(ge=4, le=256)] = 64
+    max_batch: Count = 256
+    history_page_max: Count = 200
+    outbox_bytes: Bytes = 1_048_576
+    max_connections: Count = 10_000
+    max_connections_per_subject: Count = 100
+    max_conversations_per_session: Count = 200
+    max_context_bytes: Bytes = 262_144
+    requests_per_s: Seconds = 100.0  # of one connection
+    requests_burst: Count = 400
+    subject_requests_per_s: Seconds = 300.0  # of one subject, over its connections of one replica
+    subject_requests_burst: Count = 1_200
+
+    # Sockets
+    handshake_timeout_s: Seconds = 10.0
+    max_header_bytes: Bytes = 16_384
+    write_timeout_s: Seconds = 20.0
+    request_timeout_s: Seconds = 30.0
+    tcp_user_timeout_s: Seconds = 20.0
+    send_buffer_bytes: Bytes = 131_072
+    compression: bool = False
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1",)
+    drain_window_s: Annotated[float, Meta(ge=0)] = 5.0
+    drain_timeout_s: Seconds = 10.0
+
+    # Storage
+    redis_timeout_s: Seconds = 5.0
+    redis_reconnect_s: Seconds = 2.0  # how long a request waits for a lost Redis to come back
+    redis_prefix: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,32}\Z")] = "gw"
+    durability: Literal["memory", "disk", "replicated"] = "memory"
+    log_max_events: Count = 10_000
+    log_ttl_s: Seconds = 86_400.0
+    context_versions: Count = 50
+
+    # Runs
+    run_lease_s: Seconds = 15.0
+    run_timeout_s: Seconds = 600.0
+    default_agent: str | None = None  # `demo` with --dev, else none
+    agents: tuple[str, ...] = ()  # name=package.module:attribute
+    handlers: tuple[str, ...] = ()  # package.module
+    openai_base_url: str | None = None
+    openai_model: str | None = None
+    openai_api_key: str | None = None
+
+    # What the operator sees
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+
+    @property
+    def data_path(self) -> Path:
+        """The data folder, absolute, `~` expanded."""
+        return Path(self.data_dir).expanduser().absolute()
+
+    @property
+    def silence_limit_s(self) -> float:
+        """After this long without any frame a client is closed as silent."""
+        return self.heartbeat_s + self.heartbeat_timeout_s
+
+
+def load_settings(environ: Mapping[str, str] | None = None, /, **flags: object) -> Settings:
+    """Read the settings from the environment; a flag that is not None wins over it.
+
+    Raises:
+        SettingError: an unknown `GATEWAY_…` variable or a bad value, named.
+    """
+    values: dict[str, object] = {}
+    for name, text in (os.environ if environ is None else environ).items():
+        if name.startswith(PREFIX):
+            values[_field_of(name)] = _from_text(_field_of(name), text)
+    values |= {name: value for name, value in flags.items() if value is not None}
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as exc:
+        raise _named(exc) from exc
+    _check_together(settings)
+    return settings
+
+
+_LISTS = frozenset(
+    field.name
+    for field in msgspec.structs.fields(Settings)
+    if field.default is not msgspec.NODEFAULT and isinstance(field.default, tuple)
+)
+
+
+def _field_of(variable: str) -> str:
+    field = variable.removeprefix(PREFIX).lower()
+    if field not in Settings.__struct_fields__ or variable != PREFIX + field.upper():
+        raise SettingError(
+            variable, "there is no such setting; see docs/operations.md for the list"
+        )
+    return field
+
+
+def _from_text(field: str, text: str) -> object:
+    if field in _LISTS:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if text == "" and field in Settings.__struct_fields__:
+        return msgspec.structs.fields(Settings)[
+            Settings.__struct_fields__.index(field)
+        ].default  # an empty variable is how compose files say "not set"
+    return text
+
+
+def _named(exc: msgspec.ValidationError) -> SettingError:
+    problem, _, path = str(exc).partition(" - at `$.")
+    field = path.rstrip("`").partition("[")[0]
+    return SettingError(PREFIX + field.upper(), problem)
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.jwt_secret and len(settings.jwt_secret.encode()) < JWT_SECRET_MIN_BYTES:
+        raise SettingError("GATEWAY_JWT_SECRET", f"needs at least {JWT_SECRET_MIN_BYTES} bytes")
+    if settings.brief_s > settings.medium_s:
+        raise SettingError("GATEWAY_BRIEF_S", "must not exceed GATEWAY_MEDIUM_S")
+    if settings.max_content_bytes > settings.max_frame_bytes:
+        raise SettingError("GATEWAY_MAX_CONTENT_BYTES", "must not exceed GATEWAY_MAX_FRAME_BYTES")
+    keys = [settings.jwt_secret, settings.jwt_public_key, settings.jwks_url]
+    if sum(key is not None for key in keys) > 1:
+        raise SettingError(
+            "GATEWAY_JWT_SECRET",
+            "give one of GATEWAY_JWT_SECRET, GATEWAY_JWT_PUBLIC_KEY and GATEWAY_JWKS_URL",
+        )

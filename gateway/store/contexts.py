@@ -1,0 +1,131 @@
+"""Agent contexts: memory, workflow and tool calls, versioned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gateway.errors import NotFound, VersionConflict
+from gateway.ids import content_hash
+from gateway.json_text import JsonText
+from gateway.messages import ContextVersion
+from gateway.store.calls import Caller, ConversationCalls, position_of, text
+from gateway.store.scripts import Script
+
+if TYPE_CHECKING:
+    from gateway.messages import Position
+    from gateway.store.link import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an agent knows, at one position of the log."""
+
+    version: int
+    memory: JsonText
+    workflow: JsonText
+    tool_calls: JsonText
+    position: Position
+
+    def document(self) -> dict[str, Any]:
+        """What a patch applies to: the user's own JSON."""
+        return {"memory": self.memory.value(), "workflow": self.workflow.value()}
+
+
+@dataclass(frozen=True, slots=True)
+class ContextChange:
+    """A new version: the whole of it, and how it differs from `base_version`.
+
+    `tool_calls` None leaves them as they are.
+    """
+
+    base_version: int
+    document: dict[str, Any]
+    patch: list[dict[str, Any]]
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class Contexts:
+    """The agent contexts of all conversations."""
+
+    def __init__(self, calls: ConversationCalls) -> None:
+        self._calls = calls
+        self._read = Script("context")
+        self._write = Script("set_context")
+        self._versions = Script("versions")
+
+    async def get(self, caller: Caller, conversation_id: str) -> Context:
+        """The context as it is."""
+        reply = await self._calls.run(self._read, caller, conversation_id, "")
+        return context_of(reply[3:], position_of(reply[1], reply[2]))
+
+    async def document_at(
+        self, caller: Caller, conversation_id: str, version: int
+    ) -> dict[str, Any]:
+        """Memory and workflow as they were at a version.
+
+        Raises:
+            NotFound: no such version is kept.
+        """
+        reply = await self._calls.run(self._read, caller, conversation_id, version)
+        if reply[0] == b"no_version":
+            raise NotFound(f"$.version: version {version} is not kept")
+        if reply[4] is None:
+            return {"memory": {}, "workflow": {}}
+        document: dict[str, Any] = msgspec.json.decode(reply[4])
+        return document
+
+    async def set(self, caller: Caller, conversation_id: str, change: ContextChange) -> int:
+        """Write a new version; returns its number.
+
+        Raises:
+            VersionConflict: somebody wrote since `base_version`.
+        """
+        encode = msgspec.json.encode
+        record = encode(change.document)
+        by, patch = encode(caller.subject), encode(change.patch)
+        tools = b"" if change.tool_calls is None else encode(change.tool_calls)
+        reply = await self._calls.run(
+            self._write,
+            caller,
+            conversation_id,
+            change.base_version,
+            encode(change.document["memory"]),
+            encode(change.document["workflow"]),
+            tools,
+            '{"type":"CONTEXT_UPDATED","version":',
+            b',"baseVersion":%d,"patch":%b,"by":%b}' % (change.base_version, patch, by),
+            self._calls.settings.context_versions,
+            record,
+            content_hash(b"%d:%b:%b:%b" % (change.base_version, record, tools, by)),
+            writes=True,
+        )
+        if reply[0] == b"moved":
+            raise VersionConflict(int(reply[1]))
+        return int(reply[1])
+
+    async def versions(
+        self, caller: Caller, conversation_id: str, *, limit: int
+    ) -> list[ContextVersion]:
+        """The versions that are kept, the newest first."""
+        reply = await self._calls.run(self._versions, caller, conversation_id, limit)
+        return [_version(line) for line in reply[1]]
+
+
+def context_of(fields: list[Reply], position: Position) -> Context:
+    """A context out of a script's reply: version, memory, workflow, tool calls."""
+    version, memory, workflow, tool_calls = fields
+    return Context(
+        version=int(version or 0),
+        memory=JsonText(memory or b"{}"),
+        workflow=JsonText(workflow or b"{}"),
+        tool_calls=JsonText(tool_calls or b"[]"),
+        position=position,
+    )
+
+
+def _version(line: Reply) -> ContextVersion:
+    version, at, by = text(line).split(":", 2)
+    return ContextVersion(version=int(version), at=float(at), by=by)

@@ -1,0 +1,174 @@
+"""Conversations: created, described, joined, left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from gateway.errors import Conflict, Forbidden, NotFound
+from gateway.ids import content_hash, token_hash
+from gateway.json_text import JsonText
+from gateway.store.calls import Caller, ConversationCalls, position_of, text
+from gateway.store.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.messages import CreateConversation, Position, Role, Visibility
+    from gateway.store.link import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A participant as stored; whether they are online is the sessions' to tell."""
+
+    subject: str
+    role: Role
+    joined_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Who and what a conversation is, at one position."""
+
+    conversation_id: str
+    position: Position
+    title: str | None
+    created_at: float
+    visibility: Visibility
+    metadata: JsonText
+    role: Role  # the caller's own
+    members: list[Member]
+
+
+class Conversations:
+    """The conversations of all tenants."""
+
+    def __init__(self, calls: ConversationCalls) -> None:
+        self._calls = calls
+        self._create = Script("create")
+        self._describe = Script("describe")
+        self._join = Script("join")
+        self._set_member = Script("set_member")
+        self._whisper = Script("whisper")
+        self._invite = Script("invite", prelude=None)
+
+    async def create(
+        self, caller: Caller, conversation_id: str, request: CreateConversation
+    ) -> Position:
+        """Create it with the caller as owner; again by the same caller is the same.
+
+        Raises:
+            Conflict: the id is taken.
+        """
+        what = [request.title, request.visibility, request.metadata, request.participants]
+        pairs = [arg for who in request.participants for arg in (who, _json(who))]
+        reply = await self._calls.run(
+            self._create,
+            caller,
+            conversation_id,
+            content_hash(msgspec.json.encode(what, order="sorted")),
+            _json(request.title),
+            request.visibility,
+            _json(request.metadata),
+            _json(caller.subject),
+            *pairs,
+            writes=True,
+        )
+        return position_of(reply[1], reply[2])
+
+    async def describe(self, caller: Caller, conversation_id: str) -> Description:
+        """Describe it to one of its participants."""
+        reply = await self._calls.run(self._describe, caller, conversation_id)
+        _, epoch, offset, title, created_at, visibility, metadata, role, members = reply
+        return Description(
+            conversation_id=conversation_id,
+            position=position_of(epoch, offset),
+            title=msgspec.json.decode(title, type=str | None),
+            created_at=float(created_at),
+            visibility=cast("Visibility", text(visibility)),
+            metadata=JsonText(metadata),
+            role=cast("Role", text(role)),
+            members=_members(members),
+        )
+
+    async def join(self, caller: Caller, conversation_id: str, invite: str | None) -> Position:
+        """Become a participant of an open conversation, or with an invite; again is harmless."""
+        keys = self._calls.keys.conversation(caller.tenant, conversation_id)
+        reply = await self._calls.run(
+            self._join,
+            caller,
+            conversation_id,
+            _json(caller.subject),
+            writes=True,
+            more_keys=(keys.invite(token_hash(invite)),) if invite else (),
+        )
+        return position_of(reply[1], reply[2])
+
+    async def set_member(
+        self, caller: Caller, conversation_id: str, subject: str, role: Role | None
+    ) -> None:
+        """Give a subject a role, or with None remove it.
+
+        Raises:
+            Forbidden: only owners do this to others.
+            Conflict: the last owner cannot go while others stay.
+        """
+        reply = await self._calls.run(
+            self._set_member,
+            caller,
+            conversation_id,
+            subject,
+            _json(subject),
+            role or "",
+            writes=True,
+        )
+        if reply[0] == b"last_owner":
+            raise Conflict("the last owner cannot leave while others stay")
+
+    async def whisper(self, caller: Caller, conversation_id: str, payload: bytes) -> None:
+        """Tell the others something that is not kept in the log."""
+        await self._calls.run(self._whisper, caller, conversation_id, payload)
+
+    async def create_invite(  # noqa: PLR0913  # an invite is all of this
+        self,
+        caller: Caller,
+        conversation_id: str,
+        code: str,
+        *,
+        uses: int,
+        ttl_s: int,
+        role: Role,
+    ) -> None:
+        """Store an invite; its code is kept as a hash. Owners only."""
+        described = await self.describe(caller, conversation_id)
+        if described.role != "owner":
+            raise Forbidden("only an owner may invite")
+        key = self._calls.keys.conversation(caller.tenant, conversation_id).invite(token_hash(code))
+        await self._invite(self._calls.redis, (key,), (uses, role, ttl_s * 1000))
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def _members(flat: Sequence[Reply]) -> list[Member]:
+    found = []
+    for subject, value in zip(flat[::2], flat[1::2], strict=True):
+        role, _, joined_ms = text(value).partition(":")
+        found.append(Member(text(subject), cast("Role", role), int(joined_ms) / 1000))
+    return sorted(found, key=lambda member: (member.joined_at, member.subject))
+
+
+def invite_conversation(code: str) -> str:
+    """The conversation an invite is for: it is a part of the code.
+
+    Raises:
+        NotFound: it is no invite.
+    """
+    conversation_id, dot, secret = code.rpartition(".")
+    if not dot or not secret:
+        raise NotFound("there is no such invite")
+    return conversation_id

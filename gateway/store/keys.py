@@ -1,0 +1,181 @@
+"""Every key in Redis: its type, who owns it, and when it goes.
+
+All keys of one conversation share a hash tag, and so do all of one subject, so that a script that
+touches several is in one slot of a cluster. Tags are a fixed number of shards: `{s00}` to `{s63}`.
+What comes from outside is an identifier (`[A-Za-z0-9_-]{1,64}`) or is percent-encoded, so no text
+can reach into another key.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+from zlib import crc32
+
+SHARDS = 64  # fixed for the life of a deployment: a key's name depends on it
+
+
+@dataclass(frozen=True, slots=True)
+class KeyKind:
+    """What a family of keys is.
+
+    Exactly one of `expiry` and `lasting` is set: how long after its last write a key goes, or why
+    it stays.
+    """
+
+    name: str
+    pattern: str  # a regular expression after the prefix
+    redis_type: str
+    owner: str  # the script or file that writes it
+    expiry: str = ""
+    lasting: str = ""
+
+
+_SHARD = r"\{s\d\d\}"
+_TENANT = r"[A-Za-z0-9_-]{1,64}"
+_CONVERSATION = rf"{_SHARD}:{_TENANT}:c:[A-Za-z0-9_-]{{1,64}}"
+_SUBJECT = rf"{_SHARD}:{_TENANT}:u:[^:]+"
+_KEPT = "kept until the conversation is erased"
+
+KINDS = (
+    KeyKind("conversation", _CONVERSATION, "hash", "conversation scripts", lasting=_KEPT),
+    KeyKind("log", _CONVERSATION + ":log", "stream", "prelude.lua", expiry="log_ttl_s"),
+    KeyKind("history", _CONVERSATION + ":history", "list", "send.lua", lasting=_KEPT),
+    KeyKind(
+        "ids",
+        _CONVERSATION + ":ids",
+        "hash",
+        "send.lua",
+        lasting="a client_message_id is unique for the conversation's life",
+    ),
+    KeyKind("members", _CONVERSATION + ":members", "hash", "member scripts", lasting=_KEPT),
+    KeyKind("context", _CONVERSATION + ":context", "hash", "set_context.lua", lasting=_KEPT),
+    KeyKind(
+        "versions",
+        _CONVERSATION + ":versions",
+        "hash",
+        "set_context.lua",
+        lasting="the newest context_versions of them, until the conversation is erased",
+    ),
+    KeyKind("invite", _CONVERSATION + ":invite:.+", "hash", "invites.py", expiry="its ttl_s"),
+    KeyKind("session", _SUBJECT + ":session:.+", "hash", "connect.lua", expiry="session_ttl_s"),
+    KeyKind("online", _SUBJECT + ":online", "zset", "connect.lua", expiry="session_ttl_s"),
+    KeyKind(
+        "conversations",
+        _SUBJECT + ":conversations",
+        "zset",
+        "subjects.py",
+        lasting="the list of a subject's conversations; a line goes when they leave",
+    ),
+    KeyKind("ticket", rf"{_SHARD}:ticket:.+", "string", "tickets.py", expiry="ticket_ttl_s"),
+    KeyKind("probe", r"probe:.+", "string", "store.py", expiry="60 s"),
+    KeyKind(
+        "secret",
+        r"secret",
+        "string",
+        "store.py",
+        lasting="seals resume tokens and derives ids; losing it loses both",
+    ),
+)
+
+
+def shard_of(*parts: str) -> str:
+    """The hash tag of a conversation or a subject."""
+    return f"{{s{crc32(':'.join(parts).encode()) % SHARDS:02d}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationKeys:
+    """All keys of one conversation, in the order the scripts take them, and its channel."""
+
+    base: str
+
+    def all(self) -> tuple[str, ...]:
+        """KEYS of every conversation script (lua/prelude.lua names them)."""
+        base = self.base
+        return (
+            base,
+            f"{base}:log",
+            f"{base}:history",
+            f"{base}:ids",
+            f"{base}:members",
+            f"{base}:context",
+            f"{base}:versions",
+        )
+
+    @property
+    def log(self) -> str:
+        """The stream that clients resume from."""
+        return f"{self.base}:log"
+
+    @property
+    def channel(self) -> str:
+        """The pub/sub channel of the conversation: a fast path, never the truth."""
+        return f"{self.base}:live"
+
+    def invite(self, code_hash: str) -> str:
+        """One invite, by the hash of its code."""
+        return f"{self.base}:invite:{code_hash}"
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectKeys:
+    """All keys of one subject."""
+
+    base: str
+
+    def session(self, session_id: str) -> str:
+        """One session. Another subject's is another key: it cannot be asked for."""
+        return f"{self.base}:session:{session_id}"
+
+    @property
+    def online(self) -> str:
+        """Sessions with a connected device, and until when that is believed."""
+        return f"{self.base}:online"
+
+    @property
+    def conversations(self) -> str:
+        """Conversations the subject takes part in, by when they joined."""
+        return f"{self.base}:conversations"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Builds keys. Deployments that share a server differ in `prefix`."""
+
+    prefix: str = "gw"
+
+    def conversation(self, tenant: str, conversation_id: str) -> ConversationKeys:
+        """The keys of a conversation."""
+        shard = shard_of("c", tenant, conversation_id)
+        return ConversationKeys(f"{self.prefix}:{shard}:{tenant}:c:{conversation_id}")
+
+    def subject(self, tenant: str, subject: str) -> SubjectKeys:
+        """The keys of a subject, whose name may hold any character."""
+        shard = shard_of("u", tenant, subject)
+        return SubjectKeys(f"{self.prefix}:{shard}:{tenant}:u:{quote(subject, safe='@.+~')}")
+
+    def ticket(self, ticket_hash: str) -> str:
+        """A one-time ticket, by the hash of its text."""
+        return f"{self.prefix}:{shard_of('t', ticket_hash)}:ticket:{ticket_hash}"
+
+    def probe(self, replica_id: str) -> str:
+        """What a replica writes to see that it can."""
+        return f"{self.prefix}:probe:{replica_id}"
+
+    @property
+    def secret(self) -> str:
+        """The deployment's secret."""
+        return f"{self.prefix}:secret"
+
+    def replica_channel(self, replica_id: str) -> str:
+        """Where one replica is told of takeovers and hears its own heartbeat."""
+        return f"{self.prefix}:replica:{replica_id}"
+
+    def kind_of(self, key: str) -> KeyKind | None:
+        """The declared kind of a key found in Redis; None if it is not ours or not declared."""
+        name = key.removeprefix(f"{self.prefix}:")
+        if name == key:
+            return None
+        return next((kind for kind in KINDS if re.fullmatch(kind.pattern, name)), None)

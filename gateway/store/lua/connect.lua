@@ -1,0 +1,66 @@
+-- Resume a session, or open a new one; the one place where a session changes hands.
+-- KEYS 1 the session to resume (the new one if none), 2 the new session, 3 online
+--      session (hash: token, prev, generation, seen_at, alive_at, replica, connection, away, client,
+--      revoked, c:<conversation id> = "<epoch>:<offset>"), online (zset: session id by believed-until)
+-- ARGV 1 clock offset in ms, 2 'resume' or 'new', 3 hash of the token shown, 4 '1' if this
+--      deployment once made that token for this session, 5 hash of the resumed session's next token,
+--      6 hash of the new session's token, 7 replica, 8 connection, 9 session_ttl in ms,
+--      10 session id to resume, 11 new session id, 12 client JSON
+-- Returns {failure or '', generation, away in ms, old replica, old connection, was_online 0|1,
+--      {field, value, …}}: '' and generation 1 with away -1 is a new session without a failure
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
+local ttl = tonumber(ARGV[9])
+
+local function was_online(except)
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+  local members = redis.call('ZRANGE', KEYS[3], 0, 1)
+  return (members[1] and (members[1] ~= except or members[2])) and 1 or 0
+end
+
+local function attach(key, session_id, ...)
+  redis.call('HSET', key, 'replica', ARGV[7], 'connection', ARGV[8], 'seen_at', now,
+    'alive_at', now, 'client', ARGV[12], ...)
+  redis.call('PEXPIRE', key, ttl)
+  redis.call('ZADD', KEYS[3], now + ttl, session_id)
+  redis.call('PEXPIRE', KEYS[3], ttl)
+end
+
+local function open_new(failure, old_replica, old_connection)
+  local online = was_online('')
+  if redis.call('EXISTS', KEYS[2]) == 0 then
+    attach(KEYS[2], ARGV[11], 'token', ARGV[6], 'generation', 1)
+  end
+  return {failure, 1, -1, old_replica, old_connection, online, {}}
+end
+
+if ARGV[2] == 'new' then
+  return open_new('', '', '')
+end
+local old = redis.call('HMGET', KEYS[1], 'token', 'prev', 'generation', 'seen_at', 'alive_at',
+  'replica', 'connection', 'revoked', 'away')
+if not old[1] or now - tonumber(old[5]) > ttl then
+  redis.call('DEL', KEYS[1])
+  redis.call('ZREM', KEYS[3], ARGV[10])
+  return open_new(ARGV[4] == '1' and 'expired' or 'unknown', '', '')
+end
+if ARGV[4] ~= '1' then
+  return open_new('unknown', '', '')
+end
+
+local generation, away = tonumber(old[3]), math.max(0, now - tonumber(old[4]))
+if old[1] == ARGV[5] then -- this very call, whose reply was lost
+  return {'', generation, tonumber(old[9]), '', '', was_online(ARGV[10]), redis.call('HGETALL', KEYS[1])}
+end
+if old[8] or (old[1] ~= ARGV[3] and old[2] ~= ARGV[3]) then
+  redis.call('HSET', KEYS[1], 'revoked', 1)
+  redis.call('ZREM', KEYS[3], ARGV[10])
+  return open_new('token_reused', old[8] and '' or old[6], old[8] and '' or old[7])
+end
+
+local online = was_online(ARGV[10])
+if redis.call('ZSCORE', KEYS[3], ARGV[10]) then
+  online = 1 -- the old socket still looks open: nobody was told that they left
+end
+attach(KEYS[1], ARGV[10], 'token', ARGV[5], 'prev', ARGV[3], 'generation', generation + 1, 'away', away)
+return {'', generation + 1, away, old[6], old[7], online, redis.call('HGETALL', KEYS[1])}

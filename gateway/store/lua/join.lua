@@ -1,0 +1,26 @@
+-- Become a participant: of an open conversation, or with an invite.
+-- KEYS 8 the invite, if any (hash: uses, role, used:<subject>)
+-- ARGV 10 subject JSON
+-- Returns {'joined'|'member', epoch, offset} or {'not_found'}
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return {'not_found'}
+end
+if role_of(subject) then
+  local epoch, offset = position()
+  return {'member', epoch, offset}
+end
+local role
+if KEYS[8] then
+  local invite = redis.call('HMGET', KEYS[8], 'uses', 'role')
+  if invite[1] and tonumber(invite[1]) > 0 then
+    redis.call('HINCRBY', KEYS[8], 'uses', -1)
+    role = invite[2]
+  end
+elseif redis.call('HGET', KEYS[1], 'visibility') == 'open' then
+  role = 'member'
+end
+if not role then
+  return {'not_found'}
+end
+local epoch, offset = append_joined(subject, ARGV[10], role, now_ms())
+return {'joined', epoch, offset}

@@ -1,0 +1,8 @@
+-- One message by its id.
+-- ARGV 10 message id
+-- Returns {'not_found'} or {'ok', message JSON ('' if deleted)}
+local known = redis.call('HGET', KEYS[4], ARGV[10])
+if not role_of(subject) or not known then
+  return {'not_found'}
+end
+return {'ok', redis.call('LINDEX', KEYS[3], tonumber(string.match(known, '^%d+')) - 1)}

@@ -1,0 +1,35 @@
+-- Make somebody a participant, change their role, or remove them.
+-- ARGV 10 whom, 11 whom as JSON, 12 role, or '' to remove
+-- Only owners do this to others; anybody may remove themselves. The last owner stays while others
+-- do, so that no conversation is left without one.
+-- Returns {'not_found'}, {'forbidden'}, {'last_owner'} or {'ok', 0|1 whether it changed anything}
+local mine, theirs = role_of(subject), role_of(ARGV[10])
+if not mine or redis.call('EXISTS', KEYS[1]) == 0 then
+  return {'not_found'}
+end
+local role = ARGV[12]
+if mine ~= 'owner' and not (role == '' and ARGV[10] == subject) then
+  return {'forbidden'}
+end
+if (theirs or '') == role then
+  return {'ok', 0}
+end
+
+if theirs == 'owner' then
+  local owners, others = 0, 0
+  local members = redis.call('HGETALL', KEYS[5])
+  for i = 2, #members, 2 do
+    if string.sub(members[i], 1, 6) == 'owner:' then owners = owners + 1 else others = others + 1 end
+  end
+  if owners == 1 and (others > 0 or role ~= '') then
+    return {'last_owner'}
+  end
+end
+
+if role == '' then
+  redis.call('HDEL', KEYS[5], ARGV[10])
+  append('{"type":"PARTICIPANT_LEFT","subject":' .. ARGV[11] .. '}')
+else
+  append_joined(ARGV[10], ARGV[11], role, now_ms())
+end
+return {'ok', 1}

@@ -1,0 +1,22 @@
+-- Vouch for the sessions of one shard whose sockets are open on this replica.
+-- KEYS pairs of session and online
+-- ARGV 1 clock offset in ms, 2 session_ttl in ms, then threes of generation, session id and how many
+--      ms ago the client was last heard
+-- Returns the 1-based numbers of those that are not this replica's any more.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
+local ttl = tonumber(ARGV[2])
+local lost = {}
+for i = 1, #KEYS / 2 do
+  local session, online, at = KEYS[2 * i - 1], KEYS[2 * i], 3 * i
+  local state = redis.call('HMGET', session, 'generation', 'revoked')
+  if state[1] ~= ARGV[at] or state[2] then
+    lost[#lost + 1] = i
+  else
+    redis.call('HSET', session, 'seen_at', now - tonumber(ARGV[at + 2]), 'alive_at', now)
+    redis.call('PEXPIRE', session, ttl)
+    redis.call('ZADD', online, now + ttl, ARGV[at + 1])
+    redis.call('PEXPIRE', online, ttl)
+  end
+end
+return lost

@@ -1,0 +1,220 @@
+"""Messages: accepted once, read by page, edited, deleted, searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.errors import Conflict, Forbidden, NotFound
+from gateway.ids import content_hash
+from gateway.json_text import JsonText
+from gateway.store.calls import Caller, ConversationCalls, position_of, text
+from gateway.store.scripts import Script
+
+if TYPE_CHECKING:
+    from gateway.messages import Content, Position
+    from gateway.store.link import Reply
+
+SEARCH_PAGE = 200  # messages read at once while searching
+SEARCH_MAX_PAGES = 50  # a search looks at the newest 10,000 messages
+EDIT_TRIES = 3  # an edit that meets another one is done again on the new text
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A message as it is stored and sent (docs/protocol.md, message)."""
+
+    message_id: str
+    seq: int
+    role: str
+    author: str
+    content: str | list[dict[str, object]]
+    created_at: float
+    client_message_id: str | None = None
+    run_id: str | None = None
+    status: str | None = None
+    edited_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message about to be accepted. `may_create`: with its conversation, if there is none."""
+
+    conversation_id: str
+    message_id: str
+    client_message_id: str
+    content: Content
+    may_create: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Where an accepted message stands; `is_duplicate` if it was there before."""
+
+    position: Position
+    seq: int
+    is_duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some messages, the oldest first, at one position of the log."""
+
+    messages: list[JsonText]
+    has_more: bool
+    position: Position
+
+
+class Messages:
+    """The messages of all conversations."""
+
+    def __init__(self, calls: ConversationCalls) -> None:
+        self._calls = calls
+        self._send = Script("send")
+        self._history = Script("history")
+        self._message = Script("message")
+        self._edit = Script("edit")
+
+    async def send(self, caller: Caller, draft: Draft) -> Accepted:
+        """Accept a message: into the history and the log, in one step, once.
+
+        Raises:
+            NotFound: no such conversation, or the caller takes no part.
+            Forbidden: the caller only observes.
+            Conflict: the same client_message_id with other content.
+        """
+        head, middle, rest = _template(caller, draft)
+        canonical = msgspec.json.encode(draft.content, order="sorted")
+        try:
+            reply = await self._calls.run(
+                self._send,
+                caller,
+                draft.conversation_id,
+                draft.message_id,
+                content_hash(canonical),
+                head,
+                middle,
+                rest,
+                "1" if draft.may_create else "0",
+                msgspec.json.encode(caller.subject),
+                writes=True,
+            )
+        except Conflict as exc:
+            raise Conflict("$.client_message_id was used with other content") from exc
+        word, epoch, offset, seq = reply
+        return Accepted(position_of(epoch, offset), int(seq), word == b"duplicate")
+
+    async def page(
+        self,
+        caller: Caller,
+        conversation_id: str,
+        *,
+        limit: int,
+        before: int | None = None,
+        after: int | None = None,
+    ) -> Page:
+        """Read a page: the newest, or those before or after a seq."""
+        way = "newest" if before is None and after is None else "before"
+        if after is not None:
+            way = "after"
+        seq = after if after is not None else before or 0
+        _, epoch, offset, has_more, found = await self._calls.run(
+            self._history, caller, conversation_id, way, seq, limit
+        )
+        messages = [JsonText(item) for item in found if item]
+        return Page(messages, bool(has_more), position_of(epoch, offset))
+
+    async def edit(
+        self, caller: Caller, conversation_id: str, message_id: str, content: Content, *, now: float
+    ) -> JsonText:
+        """Replace a message's content; only its author may."""
+        for _ in range(EDIT_TRIES):
+            old = await self._read(caller, conversation_id, message_id)
+            before = msgspec.json.decode(old, type=Message)
+            if before.author != caller.subject:
+                raise Forbidden("only its author may edit a message")
+            new = msgspec.json.encode(
+                msgspec.structs.replace(before, content=content, edited_at=round(now, 3))
+            )
+            if await self._replace(caller, conversation_id, message_id, old, new, is_author=True):
+                return JsonText(new)
+        raise Conflict("the message is being edited by others")
+
+    async def delete(self, caller: Caller, conversation_id: str, message_id: str) -> JsonText:
+        """Delete a message; its author or an owner may. Returns it as it was."""
+        for _ in range(EDIT_TRIES):
+            old = await self._read(caller, conversation_id, message_id)
+            author = msgspec.json.decode(old, type=Message).author
+            if await self._replace(
+                caller, conversation_id, message_id, old, b"", is_author=author == caller.subject
+            ):
+                return JsonText(old)
+        raise Conflict("the message is being edited by others")
+
+    async def search(
+        self, caller: Caller, conversation_id: str, query: str, *, limit: int
+    ) -> list[JsonText]:
+        """Find messages whose text holds the query, ignoring case, the newest first."""
+        wanted, found = query.casefold(), list[JsonText]()
+        before: int | None = None
+        for _ in range(SEARCH_MAX_PAGES):
+            page = await self.page(caller, conversation_id, limit=SEARCH_PAGE, before=before)
+            for item in reversed(page.messages):
+                message = msgspec.json.decode(item.data, type=Message)
+                before = message.seq
+                if wanted in _text_of(message).casefold():
+                    found.append(item)
+            if not page.has_more or not page.messages or len(found) >= limit:
+                break
+        return found[:limit]
+
+    async def _read(self, caller: Caller, conversation_id: str, message_id: str) -> bytes:
+        reply = await self._calls.run(self._message, caller, conversation_id, message_id)
+        if not reply[1]:
+            raise NotFound("there is no such message")
+        return text(reply[1]).encode()
+
+    async def _replace(  # noqa: PLR0913  # compare-and-set takes both texts
+        self,
+        caller: Caller,
+        conversation_id: str,
+        message_id: str,
+        old: bytes,
+        new: bytes,
+        *,
+        is_author: bool,
+    ) -> bool:
+        reply: list[Reply] = await self._calls.run(
+            self._edit,
+            caller,
+            conversation_id,
+            message_id,
+            old,
+            new,
+            "1" if is_author else "0",
+            writes=True,
+        )
+        return bool(reply[0] == b"ok")
+
+
+def _template(caller: Caller, draft: Draft) -> tuple[bytes, bytes, bytes]:
+    """The message as JSON, cut where the script puts in `seq` and `created_at`."""
+    encode = msgspec.json.encode
+    head = b'{"message_id":' + encode(draft.message_id) + b',"seq":'
+    middle = (
+        b',"role":"user","author":'
+        + encode(caller.subject)
+        + b',"content":'
+        + encode(draft.content)
+        + b',"created_at":'
+    )
+    rest = b',"client_message_id":' + encode(draft.client_message_id) + b"}"
+    return head, middle, rest
+
+
+def _text_of(message: Message) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    parts = (part.get("text", "") for part in message.content)
+    return " ".join(part for part in parts if isinstance(part, str))

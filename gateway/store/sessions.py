@@ -1,0 +1,203 @@
+"""Sessions: opened, resumed by one holder at a time, vouched for, left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, cast
+
+import msgspec
+
+from gateway.ids import token_hash
+from gateway.messages import ClientInfo, Position
+from gateway.store.calls import text
+from gateway.store.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gateway.clock import Clock
+    from gateway.settings import Settings
+    from gateway.store.calls import Caller
+    from gateway.store.keys import Keys
+    from gateway.store.link import Argument, Reply
+    from gateway.store.topology import Redis
+
+ResumeFailure = Literal["unknown", "expired", "token_reused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A socket of a replica: who has the session."""
+
+    replica_id: str
+    connection_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A `connect`: what the client shows, and what it is to get. Repeating it changes nothing.
+
+    `is_genuine`: this deployment once made `token` for this session.
+    """
+
+    session_id: str | None
+    token: str | None
+    is_genuine: bool
+    resumed_token: str
+    new_session_id: str
+    new_token: str
+    holder: Holder
+    client: ClientInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The session a connection now has. `replaced` is the socket it was taken from."""
+
+    session_id: str
+    token: str
+    generation: int
+    is_resumed: bool
+    failure: ResumeFailure | None
+    away_s: float
+    replaced: Holder | None
+    was_online: bool
+    cursors: dict[str, Position] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """A session whose socket is open here, and how long ago its client was heard."""
+
+    caller: Caller
+    session_id: str
+    generation: int
+    silent_s: float
+
+
+class Sessions:
+    """The sessions of all subjects."""
+
+    def __init__(self, redis: Redis, keys: Keys, clock: Clock, settings: Settings) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._clock = clock
+        self._ttl_ms = round(settings.session_ttl_s * 1000)
+        self._connect = Script("connect", prelude=None)
+        self._update = Script("update_session", prelude=None)
+        self._touch = Script("touch_sessions", prelude=None)
+        self._disconnect = Script("disconnect", prelude=None)
+
+    async def connect(self, caller: Caller, attempt: Attempt) -> Attached:
+        """Resume the session, or open a new one, and take it from whoever had it."""
+        keys = self._keys.subject(caller.tenant, caller.subject)
+        wanted = attempt.session_id
+        reply: Sequence[Reply] = await self._connect(
+            self._redis,
+            (
+                keys.session(wanted or attempt.new_session_id),
+                keys.session(attempt.new_session_id),
+                keys.online,
+            ),
+            (
+                self._clock.offset_ms,
+                "resume" if wanted else "new",
+                token_hash(attempt.token or ""),
+                "1" if attempt.is_genuine else "0",
+                token_hash(attempt.resumed_token),
+                token_hash(attempt.new_token),
+                attempt.holder.replica_id,
+                attempt.holder.connection_id,
+                self._ttl_ms,
+                wanted or "",
+                attempt.new_session_id,
+                msgspec.json.encode(attempt.client),
+            ),
+        )
+        return _attached(reply, attempt)
+
+    async def confirm(self, caller: Caller, session_id: str, generation: int) -> bool:
+        """The client uses its new token: the one before it is dead. False if taken over."""
+        return await self._change(caller, session_id, generation, "confirm")
+
+    async def attach(
+        self, caller: Caller, session_id: str, generation: int, where: dict[str, Position]
+    ) -> bool:
+        """Remember conversations and where the client stands in them. False if taken over."""
+        return await self._change(caller, session_id, generation, "attach", *_pairs(where))
+
+    async def ack(
+        self, caller: Caller, session_id: str, generation: int, where: dict[str, Position]
+    ) -> bool:
+        """Move the positions of attached conversations. False if taken over."""
+        return await self._change(caller, session_id, generation, "ack", *_pairs(where))
+
+    async def detach(
+        self, caller: Caller, session_id: str, generation: int, conversation_id: str
+    ) -> bool:
+        """Forget a conversation. False if taken over."""
+        return await self._change(caller, session_id, generation, "detach", conversation_id)
+
+    async def touch(self, shard: Sequence[Vouched]) -> list[Vouched]:
+        """Vouch for sessions of one shard; returns those that are not this replica's any more."""
+        keys: list[str] = []
+        args: list[Argument] = []
+        for item in shard:
+            subject = self._keys.subject(item.caller.tenant, item.caller.subject)
+            keys += (subject.session(item.session_id), subject.online)
+            args += (item.generation, item.session_id, round(item.silent_s * 1000))
+        lost = await self._touch(self._redis, keys, (self._clock.offset_ms, self._ttl_ms, *args))
+        return [shard[number - 1] for number in lost]
+
+    async def disconnect(self, caller: Caller, session_id: str, generation: int) -> bool:
+        """The socket is closed; True if it was the subject's last connected device."""
+        keys = self._keys.subject(caller.tenant, caller.subject)
+        gone = await self._disconnect(
+            self._redis,
+            (keys.session(session_id), keys.online),
+            (self._clock.offset_ms, self._ttl_ms, generation, session_id),
+        )
+        return bool(gone)
+
+    async def online(self, tenant: str, subject: str) -> bool:
+        """Whether a device of the subject is connected, as far as is known."""
+        now_ms = round(self._clock.unix_s() * 1000)
+        key = self._keys.subject(tenant, subject).online
+        return bool(await self._redis.execute(key, "ZCOUNT", key, now_ms, "+inf"))
+
+    async def _change(
+        self, caller: Caller, session_id: str, generation: int, what: str, *args: Argument
+    ) -> bool:
+        key = self._keys.subject(caller.tenant, caller.subject).session(session_id)
+        return bool(await self._update(self._redis, (key,), (generation, what, *args)))
+
+
+def _pairs(where: dict[str, Position]) -> Iterable[str]:
+    for conversation_id, position in where.items():
+        yield conversation_id
+        yield f"{position.offset}:{position.epoch}"
+
+
+def _attached(reply: Sequence[Reply], attempt: Attempt) -> Attached:
+    failure, generation, away_ms, replica, connection, online, fields = reply
+    is_resumed = away_ms >= 0
+    return Attached(
+        session_id=(attempt.session_id or "") if is_resumed else attempt.new_session_id,
+        token=attempt.resumed_token if is_resumed else attempt.new_token,
+        generation=int(generation),
+        is_resumed=is_resumed,
+        failure=cast("ResumeFailure", text(failure)) if failure else None,
+        away_s=max(0, away_ms) / 1000,
+        replaced=Holder(text(replica), text(connection)) if replica else None,
+        was_online=bool(online),
+        cursors=_cursors(fields),
+    )
+
+
+def _cursors(fields: Sequence[Reply]) -> dict[str, Position]:
+    found = {}
+    for name, value in zip(fields[::2], fields[1::2], strict=True):
+        if name.startswith(b"c:"):
+            offset, _, epoch = text(value).partition(":")
+            found[text(name)[2:]] = Position(epoch, int(offset))
+    return found

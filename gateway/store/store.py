@@ -1,0 +1,94 @@
+"""The store: everything in Redis, one attribute a concern."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from gateway.errors import StoreUnavailable
+from gateway.ids import IdMaker, random_id
+from gateway.store.address import parse_redis_url
+from gateway.store.calls import ConversationCalls
+from gateway.store.contexts import Contexts
+from gateway.store.conversations import Conversations
+from gateway.store.keys import Keys
+from gateway.store.log import Log
+from gateway.store.messages import Messages
+from gateway.store.sessions import Sessions
+from gateway.store.subjects import Subjects
+from gateway.store.tickets import Tickets
+from gateway.store.topology import Redis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.clock import Clock
+    from gateway.messages import Position
+    from gateway.settings import Settings
+
+_PROBE_TTL_MS = 60_000
+_REPLICAS_WANTED = 1  # durability `replicated`: one replica besides the master has it
+
+
+class Store:
+    """All state of the gateway. Holds nothing itself that Redis does not."""
+
+    def __init__(self, settings: Settings, redis_url: str, *, clock: Clock) -> None:
+        self.replica_id = random_id("r")
+        self.keys = Keys(settings.redis_prefix)
+        self.redis = Redis(
+            parse_redis_url(redis_url),
+            timeout_s=settings.redis_timeout_s,
+            reconnect_s=settings.redis_reconnect_s,
+        )
+        self._require(settings)
+        self._calls = ConversationCalls(self.redis, self.keys, clock, settings)
+        self.conversations = Conversations(self._calls)
+        self.messages = Messages(self._calls)
+        self.contexts = Contexts(self._calls)
+        self.log = Log(self._calls)
+        self.sessions = Sessions(self.redis, self.keys, clock, settings)
+        self.subjects = Subjects(self.redis, self.keys, clock)
+        self.tickets = Tickets(self.redis, self.keys, settings)
+        self._ids: IdMaker | None = None
+
+    async def ids(self) -> IdMaker:
+        """The maker of derived ids; its secret is made once a deployment, by whoever is first."""
+        if self._ids is None:
+            key = self.keys.secret
+            fresh = secrets.token_bytes(32)
+            await self.redis.execute(key, "SET", key, fresh, "NX")
+            self._ids = IdMaker(await self.redis.execute(key, "GET", key))
+        return self._ids
+
+    def listen_positions(self, heard: Callable[[str, str], Position]) -> None:
+        """Let scripts know where this replica has heard each log to be."""
+        self._calls.heard = heard
+
+    async def check_writable(self) -> None:
+        """Write something.
+
+        Raises:
+            StoreUnavailable: it cannot be written.
+        """
+        key = self.keys.probe(self.replica_id)
+        if await self.redis.execute(key, "SET", key, "1", "PX", _PROBE_TTL_MS) != b"OK":
+            raise StoreUnavailable("a write was not taken")
+
+    async def publish_to_replica(self, replica_id: str, payload: str) -> None:
+        """Tell another replica something; it may not hear."""
+        channel = self.keys.replica_channel(replica_id)
+        await self.redis.execute(channel, "PUBLISH", channel, payload)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.redis.close()
+
+    def _require(self, settings: Settings) -> None:
+        wait_ms = round(settings.redis_timeout_s * 800)  # before the link itself gives up
+        if settings.durability == "disk":
+            self.redis.durability_command = ("WAITAOF", 1, 0, wait_ms)
+            self.redis.durability_quorum = 1
+        elif settings.durability == "replicated":
+            self.redis.durability_command = ("WAIT", _REPLICAS_WANTED, wait_ms)
+            self.redis.durability_quorum = _REPLICAS_WANTED

@@ -1,0 +1,148 @@
+"""What replicas tell each other: one subscribed link, rebuilt whenever it may be deaf.
+
+Pub/sub is the fast path, never the truth. A link that has not heard its own heartbeat for
+`DEAF_S` is dropped and replaced, whatever the kernel says of it; after that the hub compares
+positions with the log (docs/architecture.md, Fan-out).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gateway.store.link import Link, Reply
+    from gateway.store.topology import Redis
+
+BEAT_S = 1.0  # how often the heartbeat is published
+DEAF_S = 4.0  # readiness promises to notice within 5 s (docs/protocol.md, HTTP)
+_RETRY_S = 0.2
+_log = structlog.get_logger(__name__)
+
+
+class Subscriber:
+    """Subscriptions of one replica.
+
+    Args:
+        redis: where to publish the heartbeat and open the link.
+        own_channel: the replica's channel; always subscribed.
+        on_message: called with channel and payload, in order, for each message heard.
+        on_rebuilt: called after a new link has subscribed to everything again.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        own_channel: str,
+        *,
+        on_message: Callable[[str, bytes], None],
+        on_rebuilt: Callable[[], None],
+    ) -> None:
+        self._redis = redis
+        self._own_channel = own_channel
+        self._on_message = on_message
+        self._on_rebuilt = on_rebuilt
+        self._link: Link | None = None
+        self._wanted: set[str] = {own_channel}
+        self._confirming: dict[str, asyncio.Future[None]] = {}
+        self._heard_at = float("-inf")
+        self._link_lost = asyncio.Event()
+
+    def is_hearing(self) -> bool:
+        """Whether the heartbeat was heard lately."""
+        return asyncio.get_running_loop().time() - self._heard_at < DEAF_S
+
+    async def subscribe(self, channel: str, *, timeout_s: float) -> None:
+        """Hear a channel; returns once Redis has confirmed it.
+
+        Raises:
+            StoreUnavailable: not confirmed in time. The channel stays wanted: a rebuilt link
+                hears it.
+        """
+        self._wanted.add(channel)
+        confirmed = self._confirming.get(channel)
+        if confirmed is None:
+            confirmed = self._confirming[channel] = asyncio.get_running_loop().create_future()
+            if self._link is not None:
+                self._link.send("SUBSCRIBE", channel)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(confirmed)
+        except TimeoutError as exc:
+            raise StoreUnavailable("the subscription was not confirmed in time") from exc
+
+    def unsubscribe(self, channel: str) -> None:
+        """Stop hearing a channel."""
+        self._wanted.discard(channel)
+        self._confirming.pop(channel, None)
+        if self._link is not None:
+            self._link.send("UNSUBSCRIBE", channel)
+
+    async def run(self) -> None:
+        """Keep a link and its heartbeat, until cancelled."""
+        while True:
+            try:
+                await self._rebuild()
+                await self._beat_until_deaf()
+                _log.warning("fanout_deaf")
+            except StoreUnavailable as exc:
+                _log.warning("fanout_unavailable", problem=str(exc))
+            finally:
+                self._drop()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _rebuild(self) -> None:
+        link = await self._redis.open_any()
+        self._link_lost.clear()
+        link.on_push = self._receive
+        link.on_lost = lambda _link: self._link_lost.set()
+        self._link = link
+        for some in _chunks(sorted(self._wanted), 500):
+            link.send("SUBSCRIBE", *some)
+        self._heard_at = asyncio.get_running_loop().time()
+        await self._beat()
+        self._on_rebuilt()
+
+    async def _beat_until_deaf(self) -> None:
+        while self.is_hearing() and not self._link_lost.is_set():
+            await self._beat()
+            try:
+                async with asyncio.timeout(BEAT_S):
+                    await self._link_lost.wait()
+            except TimeoutError:
+                continue
+
+    async def _beat(self) -> None:
+        await self._redis.execute(self._own_channel, "PUBLISH", self._own_channel, "beat")
+
+    def _drop(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.on_lost = None
+            link.close()
+        for channel in [name for name, done in self._confirming.items() if done.done()]:
+            del self._confirming[channel]
+
+    def _receive(self, push: list[Reply]) -> None:
+        kind, channel = push[0], push[1].decode()
+        if kind == b"message":
+            if channel == self._own_channel and push[2] == b"beat":
+                self._heard_at = asyncio.get_running_loop().time()
+            else:
+                self._on_message(channel, push[2])
+        elif kind == b"subscribe" and channel in self._wanted:
+            confirmed = self._confirming.get(channel)
+            if confirmed is None:
+                confirmed = self._confirming[channel] = asyncio.get_running_loop().create_future()
+            if not confirmed.done():
+                confirmed.set_result(None)
+
+
+def _chunks(items: list[str], size: int) -> Iterable[list[str]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

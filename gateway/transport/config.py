@@ -1,0 +1,122 @@
+"""What uvicorn is told: the protocol classes, and what they work with.
+
+uvicorn makes a protocol object with its own `Config` as the only argument that is ours to choose,
+so the limits travel on a subclass of it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from gateway.errors import SettingError
+from gateway.transport.http import GatewayHttpProtocol
+from gateway.transport.lifespan import GatewayLifespan
+from gateway.transport.limits import KEEP_ALIVE_S, MAX_BODY_BYTES, Limits, limits_of
+from gateway.transport.websocket import GatewayWebSocketProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from uvicorn._types import ASGIApplication
+
+    from gateway.settings import Settings
+
+
+class TransportConfig(uvicorn.Config):
+    """uvicorn's configuration, with ours on it. Make one with `uvicorn_config`.
+
+    `refused` counts the answers that the transport itself gave, by HTTP status.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApplication,
+        *,
+        settings: Settings,
+        limits: Limits,
+        http: type[asyncio.Protocol],
+        ws: type[asyncio.Protocol],
+    ) -> None:
+        proxies = checked_proxies(settings.trusted_proxies)
+        super().__init__(
+            app,
+            host=settings.host,
+            port=settings.port,
+            http=http,
+            ws=ws,
+            ws_max_size=settings.max_frame_bytes,
+            ws_ping_interval=None,  # liveness is the protocol's own
+            ws_ping_timeout=None,
+            ws_per_message_deflate=settings.compression,
+            lifespan="on",
+            interface="asgi3",
+            log_config=None,  # gateway/logs.py has set it up
+            access_log=False,
+            workers=1,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=proxies,
+            server_header=False,
+        )
+        self.settings = settings
+        self.limits = limits
+        self.refused: Counter[int] = Counter()
+
+    def load(self) -> None:
+        """Load as uvicorn does, then put in the lifespan that hands its failure back."""
+        super().load()
+        self.lifespan_class = GatewayLifespan
+
+
+def uvicorn_config(
+    app: ASGIApplication,
+    settings: Settings,
+    *,
+    keep_alive_s: float = KEEP_ALIVE_S,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    http: type[asyncio.Protocol] = GatewayHttpProtocol,
+    ws: type[asyncio.Protocol] = GatewayWebSocketProtocol,
+) -> TransportConfig:
+    """Return uvicorn's configuration with our limits and protocol classes.
+
+    Args:
+        app: an ASGI 3 application that knows the lifespan protocol.
+        settings: all that is configured.
+        keep_alive_s: how long an HTTP connection may idle between requests.
+        max_body_bytes: the largest HTTP request body.
+        http: made for each connection; hands WebSockets to `ws` (`connection_made`, then
+            `data_received` with the request's head), having checked limits and Origin.
+        ws: made for each WebSocket; finds its limits in `config.limits`, must be in
+            `server_state.connections` while it lives, offer `shutdown()` and `transport`, and put
+            a `TransportControl` into its scope.
+
+    Raises:
+        SettingError: the trusted proxies cannot be used.
+    """
+    limits = limits_of(settings, keep_alive_s=keep_alive_s, max_body_bytes=max_body_bytes)
+    return TransportConfig(app, settings=settings, limits=limits, http=http, ws=ws)
+
+
+def checked_proxies(proxies: tuple[str, ...]) -> list[str]:
+    """Return the proxies whose X-Forwarded-For is believed.
+
+    Raises:
+        SettingError: an entry is `*`, or no address or network. uvicorn would take it: the first
+            believes what any client says of itself, the second is never equal to anything.
+    """
+    for proxy in proxies:
+        if proxy == "*":
+            raise SettingError(
+                "GATEWAY_TRUSTED_PROXIES",
+                "`*` would believe what any client says; name addresses or networks",
+            )
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as exc:
+            raise SettingError(
+                "GATEWAY_TRUSTED_PROXIES", f"`{proxy}` is not an address or a network"
+            ) from exc
+    return list(proxies)

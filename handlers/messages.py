@@ -1,0 +1,160 @@
+"""Messages: sent once, read by page, edited, deleted, searched; typing."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway import (
+    Context,
+    Draft,
+    Position,
+    errors,
+    handler,
+    newest_that_fit,
+    oldest_that_fit,
+    whisper,
+)
+from gateway.messages import (
+    ConversationHistory,
+    DeleteMessage,
+    EditMessage,
+    GetConversationHistory,
+    MessageAccepted,
+    MessageUpdated,
+    SearchMessages,
+    SearchResults,
+    SendMessage,
+    Typing,
+    TypingPush,
+)
+
+
+@handler(SendMessage)
+async def send_message(context: Context, message: SendMessage) -> MessageAccepted:
+    """Accept a message, once; attach the session to its conversation."""
+    _check_content(context, message.content)
+    _check_agent(context, message)
+    draft = _draft(context, message)
+    conversation_id = draft.conversation_id
+    await context.connection.hold(conversation_id)
+    try:
+        if draft.may_create:
+            await context.store.subjects.add(context.caller, conversation_id)
+        accepted = await context.store.messages.send(context.caller, draft)
+    except errors.GatewayError:
+        context.connection.release(conversation_id)
+        raise
+    at = accepted.position
+    await context.connection.follow(conversation_id, Position(at.epoch, at.offset - 1))
+    return MessageAccepted(
+        conversation_id=conversation_id,
+        message_id=draft.message_id,
+        client_message_id=message.client_message_id,
+        epoch=at.epoch,
+        offset=at.offset,
+        seq=accepted.seq,
+        duplicate=accepted.is_duplicate,
+        durability=context.settings.durability,
+    )
+
+
+@handler(GetConversationHistory)
+async def get_conversation_history(
+    context: Context, message: GetConversationHistory
+) -> ConversationHistory:
+    """Read a page of messages; a page is also cut at the size of a frame."""
+    if message.before is not None and message.after is not None:
+        raise errors.BadRequest("$.after: give before or after, not both")
+    if message.limit > context.settings.history_page_max:
+        raise errors.BadRequest(f"$.limit: at most {context.settings.history_page_max}")
+    page = await context.store.messages.page(
+        context.caller,
+        message.conversation_id,
+        limit=message.limit,
+        before=message.before,
+        after=message.after,
+    )
+    fit = newest_that_fit if message.after is None else oldest_that_fit
+    messages, is_cut = fit(page.messages, max_bytes=context.settings.max_frame_bytes)
+    return ConversationHistory(
+        conversation_id=message.conversation_id,
+        messages=messages,
+        has_more=page.has_more or is_cut,
+        position=page.position,
+    )
+
+
+@handler(EditMessage)
+async def edit_message(context: Context, message: EditMessage) -> MessageUpdated:
+    """Replace the content of a message of one's own."""
+    _check_content(context, message.content)
+    edited = await context.store.messages.edit(
+        context.caller,
+        message.conversation_id,
+        message.message_id,
+        message.content,
+        now=context.clock.unix_s(),
+    )
+    return MessageUpdated(message=edited)
+
+
+@handler(DeleteMessage)
+async def delete_message(context: Context, message: DeleteMessage) -> MessageUpdated:
+    """Delete a message; the reply holds it as it was."""
+    deleted = await context.store.messages.delete(
+        context.caller, message.conversation_id, message.message_id
+    )
+    return MessageUpdated(message=deleted)
+
+
+@handler(SearchMessages)
+async def search_messages(context: Context, message: SearchMessages) -> SearchResults:
+    """Find messages, the newest first."""
+    found = await context.store.messages.search(
+        context.caller, message.conversation_id, message.query, limit=message.limit
+    )
+    fitting, _ = oldest_that_fit(found, max_bytes=context.settings.max_frame_bytes)
+    return SearchResults(messages=fitting)
+
+
+@handler(Typing)
+async def typing(context: Context, message: Typing) -> None:
+    """Tell the others; nothing is kept and nothing is answered."""
+    push = TypingPush(
+        conversation_id=message.conversation_id,
+        subject=context.caller.subject,
+        active=message.active,
+    )
+    await context.store.conversations.whisper(
+        context.caller, message.conversation_id, whisper(context.connection_id, push)
+    )
+
+
+def _draft(context: Context, message: SendMessage) -> Draft:
+    tenant, subject = context.caller.tenant, context.caller.subject
+    conversation_id = message.conversation_id or context.ids.conversation_id(
+        tenant, subject, message.client_message_id
+    )
+    return Draft(
+        conversation_id=conversation_id,
+        message_id=context.ids.message_id(
+            tenant, conversation_id, subject, message.client_message_id
+        ),
+        client_message_id=message.client_message_id,
+        content=message.content,
+        may_create=message.conversation_id is None,
+    )
+
+
+def _check_content(context: Context, content: object) -> None:
+    limit = context.settings.max_content_bytes
+    if len(msgspec.json.encode(content)) - 2 > limit:  # without the quotes or brackets
+        raise errors.TooLarge(f"$.content: exceeds {limit} bytes")
+
+
+def _check_agent(context: Context, message: SendMessage) -> None:
+    agent = message.agent
+    if agent is msgspec.UNSET:
+        agent = context.settings.default_agent
+    if agent is not None:
+        raise errors.BadRequest(f"$.agent: there is no agent {agent!r} here")

@@ -1,0 +1,1 @@
+"""Tests that try to break the gateway's promises, at real clients over real sockets."""

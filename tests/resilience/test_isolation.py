@@ -1,0 +1,201 @@
+"""Nobody reads or writes a conversation they are not part of; its existence is not revealed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Replicas
+    from tests.support.dialling import Dialler
+    from tests.support.wire import WireClient
+
+REQUESTS: dict[str, dict[str, Any]] = {
+    "get_conversation": {},
+    "join_conversation": {},
+    "join_conversation with cursor": {"cursor": {"epoch": "x", "offset": 0}},
+    "leave_conversation": {},
+    "send_message": {"client_message_id": "m1", "content": "intruding", "agent": None},
+    "get_conversation_history": {},
+    "get_agent_context": {},
+    "update_agent_context": {
+        "base_version": 0,
+        "patch": [{"op": "add", "path": "/memory/x", "value": 1}],
+    },
+    "list_context_versions": {},
+    "rollback_agent_context": {"version": 1},
+    "add_participant": {"subject": "mallory"},
+    "remove_participant": {"subject": "alice"},
+    "create_invite": {},
+    "edit_message": {"message_id": "m_1", "content": "changed"},
+    "delete_message": {"message_id": "m_1"},
+    "search_messages": {"query": "secret"},
+}
+
+
+async def a_private_conversation(dial: Dialler, replicas: Replicas) -> tuple[WireClient, str]:
+    """Return Alice and a conversation of hers alone, with a message and a context."""
+    alice = await dial(replicas[0])
+    await alice.connect()
+    conversation = await alice.create(title="secret title")
+    await alice.say(conversation, "secret words")
+    await alice.request(
+        "update_agent_context",
+        conversation_id=conversation,
+        base_version=0,
+        patch=[{"op": "add", "path": "/memory/secret", "value": "kept"}],
+    )
+    return alice, conversation
+
+
+async def everything(client: WireClient, conversation: str) -> list[object]:
+    """Return all there is to know of a conversation."""
+    context = await client.request("get_agent_context", conversation_id=conversation)
+    about = await client.request("get_conversation", conversation_id=conversation)
+    for reply in (context, about):
+        del reply["reply_to"]
+    return [await client.history(conversation), context, about]
+
+
+@pytest.mark.parametrize("who", ["another subject", "another tenant"])
+@pytest.mark.parametrize("request_name", REQUESTS)
+async def test_stranger_cannot_tell_a_conversation_from_none(
+    replicas: Replicas, dial: Dialler, who: str, request_name: str
+) -> None:
+    """Each request gets the same error as for a conversation that is not there; nothing changes."""
+    alice, conversation = await a_private_conversation(dial, replicas)
+    before = await everything(alice, conversation)
+    mallory = (
+        await dial(replicas[1], "mallory")
+        if who == "another subject"
+        else await dial(replicas[1], "alice", tenant=f"{dial.tenant}-other")
+    )
+    kind, fields = request_name.split()[0], REQUESTS[request_name]
+    real = await mallory.refusal(kind, conversation_id=conversation, **fields)
+    absent = await mallory.refusal(kind, conversation_id="c_not_there", **fields)
+    for error in (real, absent):
+        del error["reply_to"]
+    assert real == absent
+    assert real["code"] == "not_found"
+    assert await everything(alice, conversation) == before
+
+
+async def test_stranger_hears_nothing(replicas: Replicas, dial: Dialler) -> None:
+    """A cursor in `connect` or an `ack` does not attach to what one may not see."""
+    alice, conversation = await a_private_conversation(dial, replicas)
+    stranger = await dial(replicas[0], "mallory")
+    ready = await stranger.connect(cursors={conversation: {"epoch": "x", "offset": 0}})
+    assert conversation not in ready["conversations"]
+    await stranger.send({"type": "ack", "cursors": {conversation: {"epoch": "x", "offset": 1}}})
+    await stranger.send({"type": "typing", "conversation_id": conversation, "active": True})
+    said = await alice.say(conversation, "more secret words")
+    await alice.heard(conversation, said["offset"])
+    await stranger.request("ping")
+    assert conversation not in stranger.logs
+    assert not [push for push in alice.pushes if push["type"] == "typing"]
+    assert not [push for push in stranger.pushes if "conversation_id" in push]
+
+
+async def test_same_conversation_id_in_two_tenants_is_two_conversations(
+    replicas: Replicas, dial: Dialler
+) -> None:
+    """Names of one tenant never reach into another."""
+    here = await dial(replicas[0])
+    there = await dial(replicas[1], tenant=f"{dial.tenant}-other")
+    for client, word in ((here, "here"), (there, "there")):
+        assert await client.create(conversation_id="shared-name", title=word) == "shared-name"
+        await client.say("shared-name", word, client_message_id="m1")
+    for client, word in ((here, "here"), (there, "there")):
+        assert [m["content"] for m in await client.history("shared-name")] == [word]
+        listed = await client.request("list_conversations")
+        assert [entry["title"] for entry in listed["conversations"]] == [word]
+
+
+async def test_conversations_of_one_subject_do_not_mix(replicas: Replicas, dial: Dialler) -> None:
+    """Messages, events and context of two conversations stay apart."""
+    alice = await dial(replicas[0])
+    names = [await alice.create(title=f"number {n}") for n in range(3)]
+    for turn in range(5):
+        for name in names:
+            last = await alice.say(name, f"{name} {turn}", client_message_id=f"m{turn}")
+    await alice.heard(names[-1], last["offset"])
+    for name in names:
+        assert [m["content"] for m in await alice.history(name)] == [
+            f"{name} {turn}" for turn in range(5)
+        ]
+        assert [m["content"] for m in alice.log(name).messages] == [
+            f"{name} {turn}" for turn in range(5)
+        ]
+
+
+async def test_open_conversation_may_be_joined_by_its_tenant_only(
+    replicas: Replicas, dial: Dialler
+) -> None:
+    """`visibility: open` opens it to the subjects of the tenant, not to the world."""
+    alice = await dial(replicas[0])
+    conversation = await alice.create(visibility="open")
+    bob = await dial(replicas[1], "bob")
+    assert (await bob.request("join_conversation", conversation_id=conversation))["type"] == "joined"
+    said = await bob.say(conversation, "hello")
+    await alice.heard(conversation, said["offset"])
+    stranger = await dial(replicas[1], "bob", tenant=f"{dial.tenant}-other")
+    error = await stranger.refusal("join_conversation", conversation_id=conversation)
+    assert error["code"] == "not_found"
+
+
+async def test_who_was_removed_sees_and_hears_no_more(replicas: Replicas, dial: Dialler) -> None:
+    """From the removal on, over open sockets and on other replicas, nothing reaches them."""
+    alice, bob = await dial(replicas[0]), await dial(replicas[1], "bob")
+    conversation = await alice.create(participants=["bob"])
+    await bob.connect()
+    await bob.request("join_conversation", conversation_id=conversation)
+    first = await alice.say(conversation, "for both")
+    await bob.heard(conversation, first["offset"])
+    await alice.request("remove_participant", conversation_id=conversation, subject="bob")
+    last = await alice.say(conversation, "for Alice only")
+    await alice.heard(conversation, last["offset"])
+    error = await bob.refusal("get_conversation_history", conversation_id=conversation)
+    assert error["code"] == "not_found"
+    assert "for Alice only" not in [m["content"] for m in bob.log(conversation).messages]
+    again = await dial(replicas[0], "bob")
+    ready = await again.resume(bob)
+    assert conversation not in ready["conversations"]
+    await again.request("ping")
+    assert "for Alice only" not in [m["content"] for m in again.log(conversation).messages]
+
+
+async def test_observer_reads_and_does_not_write(replicas: Replicas, dial: Dialler) -> None:
+    """Who can see but may not do is told `forbidden`, not `not_found`."""
+    alice, olga = await dial(replicas[0]), await dial(replicas[1], "olga")
+    conversation = await alice.create()
+    await alice.request(
+        "add_participant", conversation_id=conversation, subject="olga", role="observer"
+    )
+    said = await alice.say(conversation, "look")
+    assert [m["content"] for m in await olga.history(conversation)] == ["look"]
+    for kind, fields in (
+        ("send_message", REQUESTS["send_message"]),
+        ("update_agent_context", REQUESTS["update_agent_context"]),
+        ("add_participant", REQUESTS["add_participant"]),
+        ("edit_message", {"message_id": said["message_id"], "content": "changed"}),
+    ):
+        error = await olga.refusal(kind, conversation_id=conversation, **fields)
+        assert error["code"] == "forbidden", kind
+    assert [m["content"] for m in await alice.history(conversation)] == ["look"]
+
+
+async def test_subject_names_with_separators_do_not_collide(
+    replicas: Replicas, dial: Dialler
+) -> None:
+    """Names that look like parts of keys, patterns or other tenants stay who they are."""
+    names = ["a:b", "a", "a*", "{s00}", "x/../a", "ä ö", "a%3Ab", "u:a:session:s", "A"]
+    made = {}
+    for name in names:
+        client = await dial(replicas[0], name)
+        assert client.hello["subject"] == name
+        made[name] = await client.create(title=name)
+    for name in names:
+        client = await dial(replicas[1], name)
+        listed = await client.request("list_conversations")
+        assert [entry["conversation_id"] for entry in listed["conversations"]] == [made[name]]

@@ -1,0 +1,149 @@
+"""Facts about what is built, locked and deployed: the wheel, the lock, the rules, the Makefile."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LOCKS = ("build", "compose", "dev", "runtime")
+PACKAGES = {
+    "gateway": ROOT / "gateway",
+    "handlers": ROOT / "handlers",
+    "gateway_client": ROOT / "clients/python/gateway_client",
+}
+
+
+def pyproject(folder: Path = ROOT) -> dict:
+    """The project file of the gateway, or of the package in `folder`."""
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def locked(name: str) -> dict[str, tuple[str, list[str]]]:
+    """Name -> (version, hashes) of one lock file."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    entries = text.replace("\\\n", " ").splitlines()
+    found = {}
+    for entry in entries:
+        if entry and not entry.startswith("#"):
+            requirement, *hashes = entry.split("--hash=")
+            package, _, version = requirement.partition(";")[0].strip().partition("==")
+            found[package] = (version, [one.strip() for one in hashes])
+    return found
+
+
+def names(requirements: list[str]) -> set[str]:
+    """The packages, without their ranges, extras and markers."""
+    return {re.split(r"[\[<>=;~! ]", one, maxsplit=1)[0] for one in requirements}
+
+
+def build(target: str, folder: Path) -> Path:
+    """Build without isolation and without network, as the locked hatchling does it."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.iterdir()
+    return built
+
+
+def sources(package: str) -> set[str]:
+    """What the package must carry: its modules, its scripts, its promise to be typed."""
+    folder = PACKAGES[package]
+    return {
+        f"{package}/{path.relative_to(folder).as_posix()}"
+        for pattern in ("*.py", "*.lua", "py.typed")
+        for path in folder.rglob(pattern)
+    }
+
+
+def test_wheel_carries_three_packages_and_their_scripts(tmp_path):
+    """The wheel has every module and Lua script, and `gateway` is its command."""
+    with ZipFile(build("wheel", tmp_path)) as wheel:
+        carried = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+        commands = wheel.read(entry_points).decode()
+    assert carried == set().union(*map(sources, PACKAGES))
+    assert any(name.endswith(".lua") for name in carried)
+    assert {"gateway/py.typed", "gateway_client/py.typed"} <= carried
+    assert "gateway = gateway.__main__:main" in commands
+
+
+def test_sdist_carries_what_the_wheel_is_built_from(tmp_path):
+    """The sdist has the same sources, and no test, no secret and no state."""
+    with tarfile.open(build("sdist", tmp_path)) as sdist:
+        carried = {name.partition("/")[2] for name in sdist.getnames()}
+    expected = {name for package in ("gateway", "handlers") for name in sources(package)}
+    expected |= {f"clients/python/{name}" for name in sources("gateway_client")}
+    rest = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml", ".gitignore"}
+    assert carried - rest == expected
+
+
+def test_python_client_needs_two_packages_only():
+    """gateway-client stands on websockets and msgspec, in the gateway's own ranges."""
+    client = pyproject(ROOT / "clients/python")["project"]
+    gateway = pyproject()["project"]
+    assert names(client["dependencies"]) == {"msgspec", "websockets"}
+    assert set(client["dependencies"]) <= set(gateway["dependencies"])
+    assert client["version"] == gateway["version"]
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_lock_pins_versions_with_hashes_and_names_no_place(name):
+    """Every entry has one version and SHA-256 hashes; no index, no URL, no path of a machine."""
+    entries = locked(name)
+    assert entries
+    for version, hashes in entries.values():
+        assert re.fullmatch(r"[0-9][0-9a-z.]*", version)
+        assert hashes
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in hashes)
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    assert not re.search(r"://|--(extra-)?index-url|--find-links|file:|(^|\s)/\w", text)
+
+
+def test_locks_agree_with_each_other_and_cover_the_project():
+    """What runs in the image is what was tested, and no dependency is left to chance."""
+    dev, runtime, groups = locked("dev"), locked("runtime"), pyproject()["dependency-groups"]
+    assert {name: version for name, (version, _) in runtime.items()}.items() <= {
+        name: version for name, (version, _) in dev.items()
+    }.items()
+    assert names(pyproject()["project"]["dependencies"]) <= set(runtime)
+    assert names([one for one in groups["dev"] if isinstance(one, str)]) <= set(dev)
+
+
+def test_every_rule_left_out_has_its_reason():
+    """A lint rule is ignored with a reason beside it, or not at all."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = text.partition("[tool.ruff.lint]")[2].partition("[tool.ruff.lint.flake8")[0]
+    ignored = re.findall(r'^    "([A-Z]+[0-9]*)",(.*)$', section, flags=re.MULTILINE)
+    lint = pyproject()["tool"]["ruff"]["lint"]
+    listed = [*lint["ignore"], *(rule for one in lint["per-file-ignores"].values() for rule in one)]
+    assert lint["select"] == ["ALL"]
+    assert [rule for rule, _ in ignored] == listed
+    for rule, comment in ignored:
+        assert re.match(r"\s+# \w+ .*\w+", comment), f"{rule} is ignored without a reason"
+
+
+def test_make_help_tells_of_every_target():
+    """`make` alone lists each target with what it does."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^\.PHONY: (\S+)$", text, flags=re.MULTILINE)
+    told = subprocess.run(["make", "-C", ROOT], capture_output=True, text=True, check=True).stdout
+    assert {"run", "test", "check", "lock"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^  make {target} +\w", told, flags=re.MULTILINE), target
+
+
+def test_image_runs_as_nobody_and_holds_no_secret():
+    """The Dockerfile ends as a user without rights, and gives no setting a value."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    last_stage = text.rpartition("\nFROM ")[2]
+    assert re.search(r"^USER (?!0|root)", last_stage, flags=re.MULTILINE)
+    assert "GATEWAY_" not in text
+    assert "COPY . " not in text
