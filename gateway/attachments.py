@@ -70,7 +70,7 @@ class Attachments:
         spawn: starts a named task in the connection's group.
     """
 
-    def __init__(  # noqa: PLR0913  # a connection's parts
+    def __init__(  # a connection's parts
         self,
         hub: Hub,
         log: Log,

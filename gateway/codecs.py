@@ -42,7 +42,7 @@ class _Envelope(msgspec.Struct):
 
 
 class _Raw(Protocol):
-    def decode(self, data: bytes) -> Any: ...  # noqa: ANN401
+    def decode(self, data: bytes) -> Any: ...
 
 
 class FrameDecoder:
@@ -111,16 +111,18 @@ class FrameDecoder:
         except _MALFORMED as broken:
             return Rejected(_syntax_error(broken))
         request_id = envelope.id if _is_request_id(envelope.id) else None
-        kind = envelope.type
+        return Rejected(self._cause(envelope.type, exc), request_id)
+
+    def _cause(self, kind: object, exc: Exception) -> RequestError:
         if kind is msgspec.UNSET:
-            return Rejected(BadRequest("$.type: missing"), request_id)
+            return BadRequest("$.type: missing")
         if not isinstance(kind, str):
-            return Rejected(BadRequest("$.type: not a string"), request_id)
+            return BadRequest("$.type: not a string")
         if kind not in self._known:
-            return Rejected(UnknownType(f"$.type: unknown type {kind[:64]!r}"), request_id)
+            return UnknownType(f"$.type: unknown type {kind[:64]!r}")
         if isinstance(exc, msgspec.ValidationError):
-            return Rejected(BadRequest(_with_path(exc)), request_id)
-        return Rejected(_syntax_error(exc), request_id)
+            return BadRequest(_with_path(exc))
+        return _syntax_error(exc)
 
 
 class FrameEncoder(Protocol):
@@ -201,13 +203,13 @@ def _splice(value: object) -> msgspec.Raw:
     raise NotImplementedError(type(value))
 
 
-def _parse(value: object) -> Any:  # noqa: ANN401  # the user's own JSON
+def _parse(value: object) -> Any:  # the user's own JSON
     if isinstance(value, JsonText):
         return value.value()
     raise NotImplementedError(type(value))
 
 
-def _union(types: tuple[type[Request], ...]) -> Any:  # noqa: ANN401  # a typing form
+def _union(types: tuple[type[Request], ...]) -> Any:  # a typing form
     union: Any = types[0]
     for kind in types[1:]:
         union |= kind

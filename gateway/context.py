@@ -74,7 +74,7 @@ class Context:
         clock: the time.
     """
 
-    def __init__(  # noqa: PLR0913  # it carries what it carries
+    def __init__(  # it carries what it carries
         self,
         *,
         identity: Identity,

@@ -30,10 +30,11 @@ _log = structlog.get_logger(__name__)
 class Refused(Exception):
     """This connection is not let in; the client is told why on the accepted socket."""
 
-    def __init__(self, code: CloseCode, reason: str) -> None:
+    def __init__(self, code: CloseCode, reason: str, *, retry_after_ms: int = 0) -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
+        self.retry_after_ms = retry_after_ms
 
 
 async def serve_websocket(replica: Replica, websocket: WebSocket) -> None:
@@ -49,7 +50,7 @@ async def serve_websocket(replica: Replica, websocket: WebSocket) -> None:
             code=refused.code,
             reason=refused.reason,
             reconnect=refused.code.may_reconnect,
-            retry_after_ms=RETRY_MS if 4100 <= refused.code < 4200 else 0,  # noqa: PLR2004
+            retry_after_ms=refused.retry_after_ms,
         )
         _log.info("connection_refused", code=int(refused.code), reason=refused.reason)
         await socket.send(encoder.encode(push))
@@ -89,11 +90,22 @@ async def _admit(replica: Replica, websocket: WebSocket) -> Identity:
         raise Refused(CloseCode.UNAUTHORIZED, str(exc)) from exc
     except (StoreError, KeysUnavailable) as exc:
         _log.warning("credential_unchecked", problem=str(exc))
-        raise Refused(CloseCode.UNAVAILABLE, "the credential cannot be checked now") from exc
+        raise Refused(
+            CloseCode.UNAVAILABLE,
+            "the credential cannot be checked now",
+            retry_after_ms=retry_ms(exc),
+        ) from exc
     caller = Caller(identity.tenant, identity.subject)
     if replica.connections_of(caller) >= replica.settings.max_connections_per_subject:
-        raise Refused(CloseCode.RATE_LIMITED, "too many connections of this subject")
+        raise Refused(
+            CloseCode.RATE_LIMITED, "too many connections of this subject", retry_after_ms=RETRY_MS
+        )
     return identity
+
+
+def retry_ms(exc: StoreError | KeysUnavailable) -> int:
+    """When a credential that could not be checked may be shown again."""
+    return round(exc.retry_after_s * 1000) if isinstance(exc, KeysUnavailable) else RETRY_MS
 
 
 async def _serve(replica: Replica, connection: Connection) -> None:
@@ -102,7 +114,7 @@ async def _serve(replica: Replica, connection: Connection) -> None:
         connection_id=connection.connection_id, tenant=caller.tenant, subject=caller.subject
     )
     bound.info("connection_opened")
-    replica.connections[connection.connection_id] = connection
+    replica.add(connection)
     try:
         await connection.run()
     finally:
@@ -120,4 +132,4 @@ async def _serve(replica: Replica, connection: Connection) -> None:
         except StoreError as exc:
             bound.warning("disconnect_unrecorded", problem=str(exc))
         finally:
-            del replica.connections[connection.connection_id]
+            replica.remove(connection)

@@ -6,6 +6,8 @@ GatewayError
 ├── DataFolderInUse         another program holds the data folder; ends the start
 ├── InvalidToken            a credential that will never be good
 │   └── ExpiredToken        one that was good
+├── KeysUnavailable         whether a token is good cannot be told now (gateway/token_keys.py)
+├── BadKeySet               a key set that cannot be used (gateway/token_keys.py)
 ├── RequestError            the client gets code and message
 │   ├── BadRequest, TooLarge, UnknownType, NotFound, Forbidden, Conflict, VersionConflict,
 │   └── RateLimited, TimedOut
@@ -176,8 +178,10 @@ class StoreError(GatewayError):
 
 
 class StoreUnavailable(StoreError):
-    """Redis cannot be reached or refuses to write. `may_have_run` says if it is not known
-    whether the last command took effect; only then is a retry by operation id called for.
+    """Redis cannot be reached or refuses to write.
+
+    `may_have_run`: it is not known whether the last command took effect, so only what may be done
+    twice may be repeated.
     """
 
     def __init__(self, problem: str, *, may_have_run: bool = False) -> None:

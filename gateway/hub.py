@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 TAIL_BYTES = 65_536  # of events a topic keeps in memory for those who come back
 REMEMBERED_TOPICS = 10_000  # positions kept of topics nobody listens to any more
+LINGER_S = 15.0  # how long a topic is heard after its last reader went: a brief absence
+LINGER_TOPICS = 10_000
+SWEEP_S = 1.0
 COMPARE_S = 30.0  # how often positions are compared with Redis without any cause for doubt
 COMPARE_AT_ONCE = 200  # topics compared in one pipeline
 LEFT = b'{"type":"PARTICIPANT_LEFT"'
@@ -102,6 +105,7 @@ class Hub:
         self._store = store
         self._timeout_s = settings.redis_timeout_s
         self._topics: dict[str, Topic] = {}
+        self._lingering: dict[str, float] = {}  # channel: until when, the oldest first
         self._remembered: OrderedDict[str, Position] = OrderedDict()
         self._compare_now = asyncio.Event()
         self.on_replica_message = _ignore
@@ -118,6 +122,7 @@ class Hub:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.subscriber.run(), name="hub-subscriber")
             group.create_task(self._compare_for_ever(), name="hub-compare")
+            group.create_task(self._sweep_for_ever(), name="hub-sweep")
 
     async def open(self, tenant: str, conversation_id: str) -> Topic:
         """Hold a topic, heard from now on; `release` it as often as it was opened.
@@ -130,6 +135,7 @@ class Hub:
         if topic is None:
             topic = self._topics[channel] = Topic(tenant, conversation_id)
         topic.holds += 1
+        self._lingering.pop(channel, None)
         try:
             await self.subscriber.subscribe(channel, timeout_s=self._timeout_s)
         except BaseException:
@@ -138,16 +144,16 @@ class Hub:
         return topic
 
     def release(self, topic: Topic) -> None:
-        """Let go of a topic; nobody holding it, it is not heard any more."""
+        """Let go of a topic; nobody holding it, it is heard for a little longer.
+
+        Whoever dropped out for a moment finds its newest events still in memory.
+        """
         topic.holds -= 1
-        if topic.holds > 0:
-            return
         channel = self._store.keys.conversation(topic.tenant, topic.conversation_id).channel
-        if self._topics.get(channel) is topic:
-            del self._topics[channel]
-            self.subscriber.unsubscribe(channel)
-            if topic.tail is not None:
-                self._remember(channel, topic.tail.position)
+        if topic.holds <= 0 and self._topics.get(channel) is topic:
+            self._lingering[channel] = asyncio.get_running_loop().time() + LINGER_S
+            if len(self._lingering) > LINGER_TOPICS:
+                self._close(next(iter(self._lingering)))
 
     def heard(self, tenant: str, conversation_id: str) -> Position:
         """Where this replica has heard a log to be, also if nobody listens any more."""
@@ -156,6 +162,20 @@ class Hub:
         if topic is not None and topic.tail is not None:
             return topic.tail.position
         return self._remembered.get(channel, NOTHING_HEARD)
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = asyncio.get_running_loop().time()
+            for channel in [name for name, until in self._lingering.items() if until <= now]:
+                self._close(channel)
+
+    def _close(self, channel: str) -> None:
+        del self._lingering[channel]
+        topic = self._topics.pop(channel)
+        self.subscriber.unsubscribe(channel)
+        if topic.tail is not None:
+            self._remember(channel, topic.tail.position)
 
     def _remember(self, channel: str, position: Position) -> None:
         self._remembered[channel] = position
@@ -206,7 +226,7 @@ class Hub:
             position = await self._store.log.check(Caller(topic.tenant, ""), topic.conversation_id)
         except NotFound:
             return
-        if position is not None and topic.holds > 0:
+        if position is not None:
             topic.stand_at(position)
 
 

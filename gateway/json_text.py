@@ -35,6 +35,6 @@ class JsonText:
         """Encode a plain value or a Struct."""
         return cls(msgspec.json.encode(value))
 
-    def value(self) -> Any:  # noqa: ANN401  # the user's own JSON
+    def value(self) -> Any:  # the user's own JSON
         """Decode to plain Python values."""
         return _decode(self.data)

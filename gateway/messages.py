@@ -7,13 +7,14 @@ what the server sends. Absent optional fields are not sent.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.codes import ErrorCode
-from gateway.json_text import JsonText
+if TYPE_CHECKING:
+    from gateway.codes import ErrorCode
+    from gateway.json_text import JsonText
 
 PROTOCOL = "gateway.v1"
 
@@ -28,6 +29,7 @@ Offset = Annotated[int, Meta(ge=0, le=2**53)]  # a double in Lua and in JavaScri
 Content = str | list[dict[str, Any]]
 Role = Literal["owner", "member", "observer"]
 Visibility = Literal["private", "open"]
+Freshness = Literal["brief", "medium", "extended"]
 Mode = Literal["tail", "snapshot", "fresh"]
 
 
@@ -117,7 +119,7 @@ class SendMessage(Request, tag="send_message", frozen=True, kw_only=True):
     client_message_id: MessageId
     content: Content
     conversation_id: Identifier | None = None
-    agent: Annotated[str, Meta(max_length=64)] | None | UnsetType = UNSET
+    agent: Annotated[str, Meta(max_length=64)] | UnsetType | None = UNSET
     if_running: Literal["reject", "enqueue", "interrupt"] = "enqueue"
 
 
@@ -282,7 +284,7 @@ class SessionReady(Reply, tag="session_ready", frozen=True, kw_only=True):
     resumed: bool
     resume_failure: Literal["unknown", "expired", "token_reused"] | UnsetType = UNSET
     away_s: float | UnsetType = UNSET
-    freshness: Literal["brief", "medium", "extended"] | UnsetType = UNSET
+    freshness: Freshness | UnsetType = UNSET
     conversations: dict[str, ConversationState] = {}
 
 

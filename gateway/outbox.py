@@ -96,5 +96,5 @@ class Outbox:
             self._drained.set()
 
     async def room(self) -> None:
-        """Wait until at most half is taken, or all is over: how a replay keeps to the reader's pace."""
+        """Wait until at most half is taken, or all is over: a replay keeps to the client's pace."""
         await self._drained.wait()

@@ -57,12 +57,12 @@ class Performer:
         except (StoreUnavailable, KeysUnavailable) as exc:
             _log.warning("request_unavailable", type=kind, problem=str(exc))
             self._fail(request, UNAVAILABLE)
-        except Exception:
+        except Exception:  # noqa: BLE001  # the edge: a handler's bug costs its own request only
             _log.exception("request_failed", type=kind)
             self._fail(request, INTERNAL)
 
     async def imply_connect(self) -> None:
-        """Open a new session, as the client began with another request; that one tells if it fails."""
+        """Open a new session, as the client began with another request; that fails if it does."""
         try:
             await self._connect(Connect(), is_implied=True)
         except StoreUnavailable as exc:

@@ -187,15 +187,11 @@ class ConnectionProtocol:
 
     def _warn(self, unix_now: float) -> Iterator[Effect]:
         left_s = self._expires_at - unix_now
-        if self.phase is Phase.READY and not self._is_warned:
-            if left_s <= self._settings.token_warning_s:
-                self._is_warned = True
-                yield Warn(
-                    SessionWarning(
-                        code="token_expires_soon",
-                        message=f"the token expires in {round(left_s)} s; send refresh_token",
-                    )
-                )
+        is_soon = left_s <= self._settings.token_warning_s
+        if self.phase is Phase.READY and is_soon and not self._is_warned:
+            self._is_warned = True
+            message = f"the token expires in {round(left_s)} s; send refresh_token"
+            yield Warn(SessionWarning(code="token_expires_soon", message=message))
 
     def _close(self, code: CloseCode) -> Effect:
         self.phase = Phase.CLOSED

@@ -5,6 +5,8 @@ It keeps nothing that another replica would need: everything that matters is in 
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import structlog
@@ -55,7 +57,9 @@ class Replica:
         self.decoders = {codec: registry.decoder(codec, settings) for codec in ENCODERS}
         self.connections: dict[str, Connection] = {}
         self.is_draining = False
+        self.all_gone = asyncio.Event()  # set while draining, when no connection is left
         self._buckets: dict[Caller, TokenBucket] = {}
+        self._sockets: Counter[Caller] = Counter()
 
     def subject_bucket(self, caller: Caller) -> TokenBucket:
         """The rate limit that all of a subject's connections of this replica share."""
@@ -72,14 +76,27 @@ class Replica:
     def forget_idle_subjects(self) -> None:
         """Drop rate limits that hold no memory any more."""
         now = self.clock.monotonic_s()
-        in_use = {connection.caller for connection in self.connections.values()}
         for caller in [c for c, bucket in self._buckets.items() if bucket.is_full(now)]:
-            if caller not in in_use:
+            if caller not in self._sockets:
                 del self._buckets[caller]
+
+    def add(self, connection: Connection) -> None:
+        """Count a connection that is about to be served."""
+        self.connections[connection.connection_id] = connection
+        self._sockets[connection.caller] += 1
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that has ended."""
+        del self.connections[connection.connection_id]
+        self._sockets[connection.caller] -= 1
+        if not self._sockets[connection.caller]:
+            del self._sockets[connection.caller]
+        if self.is_draining and not self.connections:
+            self.all_gone.set()
 
     def connections_of(self, caller: Caller) -> int:
         """How many sockets a subject has here."""
-        return sum(other.caller == caller for other in self.connections.values())
+        return self._sockets[caller]
 
     async def tell_replaced(self, attached: Attached) -> None:
         """Send the socket away that had the session; if it is not told, its next touch tells it."""

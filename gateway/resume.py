@@ -16,7 +16,7 @@ from gateway.together import together
 if TYPE_CHECKING:
     from gateway.attachments import Attachments, Prepared
     from gateway.ids import IdMaker
-    from gateway.messages import Connect, Position
+    from gateway.messages import Connect, Freshness, Position
     from gateway.settings import Settings
     from gateway.store.calls import Caller
     from gateway.store.store import Store
@@ -99,7 +99,7 @@ def session_ready(resumed: Resumed, settings: Settings) -> SessionReady:
     )
 
 
-def freshness(away_s: float, settings: Settings) -> str:
+def freshness(away_s: float, settings: Settings) -> Freshness:
     """How long the client was away, in a word."""
     if away_s <= settings.brief_s:
         return "brief"

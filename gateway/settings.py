@@ -66,13 +66,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     history_page_max: Count = 200
     outbox_bytes: Bytes = 1_048_576
     max_connections: Count = 10_000
-    max_connections_per_subject: Count = 100
+    max_connections_per_subject: Count = 1_000
     max_conversations_per_session: Count = 200
     max_context_bytes: Bytes = 262_144
-    requests_per_s: Seconds = 100.0  # of one connection
-    requests_burst: Count = 400
-    subject_requests_per_s: Seconds = 300.0  # of one subject, over its connections of one replica
-    subject_requests_burst: Count = 1_200
+    requests_per_s: Seconds = 500.0  # of one connection
+    requests_burst: Count = 2_000
+    subject_requests_per_s: Seconds = 1_000.0  # of one subject, over its sockets of one replica
+    subject_requests_burst: Count = 5_000
 
     # Sockets
     handshake_timeout_s: Seconds = 10.0

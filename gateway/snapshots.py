@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.json_text import JsonText
 from gateway.messages import AgentContext, Snapshot
 
 if TYPE_CHECKING:
+    from gateway.json_text import JsonText
     from gateway.store.contexts import Context
     from gateway.store.log import Cut
 
@@ -42,13 +42,13 @@ def agent_context(conversation_id: str, context: Context) -> AgentContext:
 
 
 def newest_that_fit(messages: list[JsonText], *, max_bytes: int) -> tuple[list[JsonText], bool]:
-    """The newest messages of at most `max_bytes` together, at least one; and whether any fell out."""
+    """The newest messages of at most `max_bytes`, at least one; and whether any fell out."""
     kept = oldest_that_fit(messages[::-1], max_bytes=max_bytes)[0]
     return kept[::-1], len(kept) < len(messages)
 
 
 def oldest_that_fit(messages: list[JsonText], *, max_bytes: int) -> tuple[list[JsonText], bool]:
-    """The first messages of at most `max_bytes` together, at least one; and whether any fell out."""
+    """The first messages of at most `max_bytes`, at least one; and whether any fell out."""
     total = 0
     for count, message in enumerate(messages):
         total += len(message.data)

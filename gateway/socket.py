@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from gateway.transport import control_of
+from gateway.transport.control import EXTENSION, control_of
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
     from gateway.codecs import Frame
+    from gateway.transport.control import TransportControl
 
 
 class Socket:
@@ -19,10 +20,9 @@ class Socket:
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
-        try:
+        self._control: TransportControl | None = None
+        if EXTENSION in websocket.scope.get("extensions", {}):  # else another ASGI server
             self._control = control_of(websocket.scope)
-        except KeyError:  # another ASGI server: it closes, and nothing can be cut
-            self._control = None
 
     async def receive(self) -> Frame | None:
         """The next frame; None when the connection is over."""

@@ -30,6 +30,7 @@ KEY_ID_MAX_CHARS: Final = 256
 SUBJECT_MAX_CHARS: Final = 128
 TOKEN_ID_MAX_CHARS: Final = 128
 DEFAULT_TENANT: Final = "default"
+STARTS_AHEAD_S: Final = 5.0  # the same for `nbf`, which many providers set to the time of issue
 ISSUED_AHEAD_S: Final = 30.0  # how far an issuer's clock may run ahead of ours; RFC 7519 4.1.6
 LATEST_TIME_S: Final = 253_402_300_799  # the last second of the year 9999; milliseconds exceed it
 ACCESS_TOKEN_TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})  # RFC 9068 2.1
@@ -255,7 +256,7 @@ def _check_origin(claims: dict[str, object], rules: ClaimRules) -> None:
 
 
 def _check_started(claims: dict[str, object], leeway_s: float, now: float) -> None:
-    if "nbf" in claims and now < _time_claim(claims, "nbf") - leeway_s:
+    if "nbf" in claims and now < _time_claim(claims, "nbf") - max(leeway_s, STARTS_AHEAD_S):
         raise InvalidToken("the token is not valid yet (nbf)")
     if "iat" in claims and now < _time_claim(claims, "iat") - max(leeway_s, ISSUED_AHEAD_S):
         raise InvalidToken("the token was issued in the future (iat)")

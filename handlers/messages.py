@@ -148,7 +148,8 @@ def _draft(context: Context, message: SendMessage) -> Draft:
 
 def _check_content(context: Context, content: object) -> None:
     limit = context.settings.max_content_bytes
-    if len(msgspec.json.encode(content)) - 2 > limit:  # without the quotes or brackets
+    data = content.encode() if isinstance(content, str) else msgspec.json.encode(content)
+    if len(data) > limit:
         raise errors.TooLarge(f"$.content: exceeds {limit} bytes")
 
 

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.logs import configure_logging, redact
 from gateway.settings import Settings
+from gateway.transport import GatewayServer, uvicorn_config
+from gateway.transport.websocket import GatewayWebSocketProtocol
+from tests.support.probe_app import ProbeApp
+from tests.support.raw_sockets import CLOSE, TEXT, connected, frame, quick_settings, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +115,26 @@ def test_other_handlers_of_uvicorn_get_the_redacted_record(lines):
     logger.warning("refused %s", f"/ws?token={SECRET}")
     logger.removeHandler(spy)
     assert seen == ["refused /ws?token=[redacted]"]
+
+
+@pytest.mark.parametrize("ws", [WebSocketsSansIOProtocol, GatewayWebSocketProtocol])
+@pytest.mark.parametrize("path", ["/echo", "/fail", "/none"])
+async def test_no_line_of_a_connection_holds_its_token(lines, ws, path):
+    """At debug, with uvicorn's own WebSocket protocol too, which logs every URL."""
+    config = uvicorn_config(ProbeApp(), quick_settings(max_connections=2), ws=ws)
+    query = f"?token={SECRET}&ticket={SECRET}"
+    async with GatewayServer(config).running() as server, connected(server) as client:
+        await client.open(path + query, f"Authorization: Bearer {SECRET}")
+        await client.send(frame(TEXT, SECRET.encode()) + frame(CLOSE, b"\x03\xe8"))
+        await client.rest()
+        async with connected(server) as other, connected(server) as surplus:
+            await other.request(path + query)
+            await surplus.send(upgrade(path + query))
+            await surplus.rest()
+    assert SECRET not in lines.getvalue()
+    events = [json.loads(line)["event"] for line in lines.getvalue().splitlines()]
+    assert "server_stopped" in events
+    assert any("[redacted]" in event for event in events) == (ws is WebSocketsSansIOProtocol)
 
 
 def test_fields_are_redacted_by_name_and_by_text(lines):

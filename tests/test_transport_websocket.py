@@ -98,8 +98,9 @@ async def test_broken_frames_are_answered_as_the_rfc_says():
     }
     for data, code in broken.items():
         app = ProbeApp()
+        app.go_on.set()
         async with serving(app) as server, connected(server) as client:
-            await client.open()
+            await client.open("/deaf")
             client.writer.write(frame(TEXT, b"before") + data)
             assert await client.close_code() == code, data[:20]
             client.writer.close()
@@ -258,7 +259,7 @@ async def test_reading_pauses_when_the_application_does_not_receive():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.5):
                 while True:
-                    await client.send(frame(TEXT, str(next(sent)).encode()) * 1_000)
+                    await client.send(frame(TEXT, b"%0200d" % next(sent)) * 1_000)
         held = only_connection(server)
         assert held.queue.qsize() < 1_000
         assert len(held._unparsed) <= 2 * 262_144
@@ -364,10 +365,11 @@ async def test_the_application_sees_when_the_peer_was_last_heard():
     async with serving(app) as server, connected(server) as client:
         await client.open()
         control = control_of(app.scopes[0])
-        before = control.heard_at_s()
+        before, clock = control.heard_at_s(), asyncio.get_running_loop().time
+        await eventually(lambda: clock() > before, what="time has passed")
         await client.send(frame(PING))
         await client.frame()
-        assert before < control.heard_at_s() <= asyncio.get_running_loop().time()
+        assert before < control.heard_at_s() <= clock()
 
 
 # --- ends ---

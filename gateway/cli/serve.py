@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from gateway.cli.dev import DEV_TOKEN_TTL_S, dev_secret
@@ -11,6 +11,8 @@ from gateway.settings import load_settings
 
 if TYPE_CHECKING:
     import argparse
+
+    from uvicorn._types import ASGIApplication
 
     from gateway.settings import Settings
 
@@ -54,7 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     def listening(host: str, port: int) -> None:
         _announce(settings, host, port)
 
-    server = GatewayServer(uvicorn_config(app, settings), drain=app.drain, on_listening=listening)
+    server = GatewayServer(
+        uvicorn_config(cast("ASGIApplication", app), settings),
+        drain=app.drain,
+        on_listening=listening,
+    )
     server.run()
     return 0
 

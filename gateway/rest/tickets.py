@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse
 
 from gateway.codes import ErrorCode
-from gateway.endpoint import bearer
+from gateway.endpoint import bearer, retry_ms
 from gateway.errors import InvalidToken, StoreError
 from gateway.rest.answers import error
 from gateway.store.calls import Caller
@@ -37,8 +37,9 @@ async def issue_ticket(request: Request) -> Response:
         ticket = await replica.store.tickets.issue(identity)
     except InvalidToken as exc:
         return error(ErrorCode.UNAUTHORIZED, exc.reason)
-    except (StoreError, KeysUnavailable):
-        return error(ErrorCode.UNAVAILABLE, "storage is unavailable", retry_after_s=1)
+    except (StoreError, KeysUnavailable) as exc:
+        message = "no ticket can be made now; try again"
+        return error(ErrorCode.UNAVAILABLE, message, retry_after_s=1 + retry_ms(exc) // 1000)
     return JSONResponse(
         {"ticket": ticket, "expires_in_s": replica.settings.ticket_ttl_s},
         headers={"Cache-Control": "no-store"},

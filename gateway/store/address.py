@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -34,7 +34,7 @@ class RedisUrl:
     kind: str  # standalone, sentinel or cluster
     addresses: tuple[Address, ...]
     service: str = ""
-    template: Address = Address()
+    template: Address = field(default_factory=Address)
 
     def topology(self) -> Topology:
         """A finder of servers for this URL."""

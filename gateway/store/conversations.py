@@ -132,7 +132,7 @@ class Conversations:
         """Tell the others something that is not kept in the log."""
         await self._calls.run(self._whisper, caller, conversation_id, payload)
 
-    async def create_invite(  # noqa: PLR0913  # an invite is all of this
+    async def create_invite(  # an invite is all of this
         self,
         caller: Caller,
         conversation_id: str,

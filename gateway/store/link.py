@@ -8,7 +8,6 @@ repeated here; a link that fails is closed, and all its calls fail with it.
 from __future__ import annotations
 
 import asyncio
-import ssl as ssl_module
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +17,7 @@ import hiredis
 from gateway.errors import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
 Argument = bytes | str | int | float
@@ -51,7 +51,7 @@ class Address:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     db: int = 0
-    tls: ssl_module.SSLContext | None = field(default=None, repr=False, compare=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
 
     def at(self, host: str, port: int) -> Address:
         """Another server with the same credentials."""
@@ -100,7 +100,7 @@ class Link(asyncio.Protocol):
                 await link._greet()
         except (OSError, TimeoutError, ReplyError) as exc:
             link.close()
-            raise StoreUnavailable(f"{address}: {exc or 'no answer in time'}") from exc
+            raise StoreUnavailable(f"{address}: {str(exc) or 'no answer in time'}") from exc
         except BaseException:
             link.close()
             raise
@@ -123,7 +123,7 @@ class Link(asyncio.Protocol):
             return future
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent.append(hiredis.pack_command(cast("tuple[str, ...]", args)))
+        self._unsent.append(_packed(args))
         deadline = self._loop.time() + self.timeout_s
         if durable and self.durability_command:
             reply: asyncio.Future[Reply] = self._loop.create_future()
@@ -138,7 +138,7 @@ class Link(asyncio.Protocol):
     def send(self, *args: Argument) -> None:
         """Send a command whose reply comes as a push (SUBSCRIBE and its kin)."""
         if self._transport is not None:
-            self._transport.write(hiredis.pack_command(cast("tuple[str, ...]", args)))
+            self._transport.write(_packed(args))
 
     def close(self) -> None:
         """Close at once; calls without a reply fail."""
@@ -189,7 +189,7 @@ class Link(asyncio.Protocol):
         if not unsent or not self.is_open or self._transport is None:
             return
         if self._durable:
-            unsent.append(hiredis.pack_command(cast("tuple[str, ...]", self.durability_command)))
+            unsent.append(_packed(self.durability_command))
             wait: asyncio.Future[Reply] = self._loop.create_future()
             self._waiting.append(_Call(wait, self._loop.time() + self.timeout_s))
             batch, self._durable = self._durable, []
@@ -256,6 +256,11 @@ class Link(asyncio.Protocol):
             reply.exception()
         if self.on_lost is not None:
             self.on_lost(self)
+
+
+def _packed(args: tuple[Argument, ...]) -> bytes:
+    # hiredis's stub names a tuple of one; it takes any (redis/hiredis-py, hiredis.pyi)
+    return cast("bytes", hiredis.pack_command(cast("tuple[str]", args)))
 
 
 def _shortfall(wait: asyncio.Future[Reply], quorum: int) -> BaseException | None:

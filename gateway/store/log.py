@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from gateway.json_text import JsonText
-from gateway.messages import Position
 from gateway.published import Published
 from gateway.store.calls import Caller, ConversationCalls, position_of, text
 from gateway.store.contexts import Context, context_of
 from gateway.store.scripts import Script
 
 if TYPE_CHECKING:
-    from gateway.messages import Mode
+    from gateway.messages import Mode, Position
     from gateway.store.link import Reply
 
 PAGE_EVENTS = 256  # events read at once; a page of ordinary deltas is some 50 KiB

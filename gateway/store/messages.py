@@ -175,7 +175,7 @@ class Messages:
             raise NotFound("there is no such message")
         return text(reply[1]).encode()
 
-    async def _replace(  # noqa: PLR0913  # compare-and-set takes both texts
+    async def _replace(  # compare-and-set takes both texts
         self,
         caller: Caller,
         conversation_id: str,

@@ -53,6 +53,7 @@ class Subscriber:
         self._confirming: dict[str, asyncio.Future[None]] = {}
         self._heard_at = float("-inf")
         self._link_lost = asyncio.Event()
+        self._is_subscribed = asyncio.Event()
 
     def is_hearing(self) -> bool:
         """Whether the heartbeat was heard lately."""
@@ -98,15 +99,26 @@ class Subscriber:
             await asyncio.sleep(_RETRY_S)
 
     async def _rebuild(self) -> None:
+        """Subscribe to everything on a new link, the own channel last.
+
+        Redis takes a link's commands in order: once that one is confirmed, all are, and positions
+        may be compared without missing what is published meanwhile.
+        """
         link = await self._redis.open_any()
         self._link_lost.clear()
+        self._is_subscribed.clear()
         link.on_push = self._receive
         link.on_lost = lambda _link: self._link_lost.set()
         self._link = link
-        for some in _chunks(sorted(self._wanted), 500):
+        for some in _chunks(sorted(self._wanted - {self._own_channel}), 500):
             link.send("SUBSCRIBE", *some)
+        link.send("SUBSCRIBE", self._own_channel)
+        try:
+            async with asyncio.timeout(DEAF_S):
+                await self._is_subscribed.wait()
+        except TimeoutError as exc:
+            raise StoreUnavailable("subscriptions were not confirmed in time") from exc
         self._heard_at = asyncio.get_running_loop().time()
-        await self._beat()
         self._on_rebuilt()
 
     async def _beat_until_deaf(self) -> None:
@@ -136,6 +148,8 @@ class Subscriber:
                 self._heard_at = asyncio.get_running_loop().time()
             else:
                 self._on_message(channel, push[2])
+        elif kind == b"subscribe" and channel == self._own_channel:
+            self._is_subscribed.set()
         elif kind == b"subscribe" and channel in self._wanted:
             confirmed = self._confirming.get(channel)
             if confirmed is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from redis.crc import key_slot
@@ -196,6 +197,14 @@ class Cluster:
         self._nodes = {node for _, _, node in slots}
 
 
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Another server that a cluster pointed to, for one call."""
+
+    address: Address
+    is_asking: bool
+
+
 class Redis:
     """Calls by key, wherever the key lives."""
 
@@ -221,31 +230,24 @@ class Redis:
             StoreUnavailable: no answer, or the server refuses to write.
             ReplyError: the server says the call is wrong.
         """
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + self._reconnect_s
-        pause_s = _FIRST_PAUSE_S
-        redirect: Address | None = None
-        asking = False
+        give_up = asyncio.get_running_loop().time() + self._reconnect_s
+        pause_s, redirect = _FIRST_PAUSE_S, None
         while True:
             try:
-                link = await self._link(redirect or await self._topology.locate(key))
-                if asking:
-                    link.call("ASKING").add_done_callback(_ignore)
-                return await link.call(*args, durable=durable)
+                return await self._call(key, args, redirect, durable=durable)
             except StoreUnavailable as exc:
-                if (exc.may_have_run and not idempotent) or self._is_closed:
+                self._topology.moved(None)
+                may_repeat = idempotent or not exc.may_have_run
+                if not may_repeat or self._is_closed or self._is_past(give_up):
                     raise
-                redirect, asking = self._topology.moved(None), False
-                if loop.time() >= give_up:
-                    raise
+                redirect = None
             except ReplyError as exc:
-                redirect, asking = self._redirection(exc), exc.prefix == "ASK"
-                if loop.time() >= give_up:
+                redirect = self._redirection(exc)
+                if self._is_past(give_up):
                     raise StoreUnavailable(exc.text) from exc
-                if redirect is not None:
-                    continue
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, _LAST_PAUSE_S)
+            if redirect is None:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LAST_PAUSE_S)
 
     async def open_any(self) -> Link:
         """Open a link of one's own to a server that hears everything published."""
@@ -262,12 +264,27 @@ class Redis:
             link.close()
         self._links.clear()
 
-    def _redirection(self, error: ReplyError) -> Address | None:
+    async def _call(
+        self, key: str, args: tuple[Argument, ...], redirect: Redirect | None, *, durable: bool
+    ) -> Reply:
+        address = redirect.address if redirect else await self._topology.locate(key)
+        link = await self._link(address)
+        if redirect and redirect.is_asking:
+            link.call("ASKING").add_done_callback(_ignore)
+        return await link.call(*args, durable=durable)
+
+    @staticmethod
+    def _is_past(moment: float) -> bool:
+        return asyncio.get_running_loop().time() >= moment
+
+    def _redirection(self, error: ReplyError) -> Redirect | None:
         """Where a refused call should go; None for the same place a moment later."""
         if error.prefix in {"MOVED", "ASK"}:
-            return self._topology.moved(error)
+            address = self._topology.moved(error)
+            return Redirect(address, is_asking=error.prefix == "ASK") if address else None
         if error.prefix in _TRY_AGAIN:
-            return self._topology.moved(None)
+            self._topology.moved(None)
+            return None
         if error.prefix in _REFUSED:
             raise StoreUnavailable(error.text) from error
         raise error

@@ -64,8 +64,9 @@ class GuardedTransport(asyncio.Transport):
         self._close_timer.arm(self._limits.close_timeout_s)
 
     def abort(self) -> None:
-        """Drop the connection now, with all that is queued."""
-        self._inner.abort()
+        """Drop the connection now, with all that is queued; harmless when it has ended."""
+        if not self._is_lost:  # asyncio 3.11 raises AttributeError then
+            self._inner.abort()
 
     def peer_ended(self) -> None:
         """Close: the peer sends nothing more, and asyncio would wait for ever to write the rest."""

@@ -136,7 +136,8 @@ class GatewayServer(uvicorn.Server):
                 raise RuntimeError("the server stopped before it listened")
             yield self
         finally:
-            self.request_stop()
+            if not self.is_draining:
+                self.request_stop()
             await serving
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:

@@ -44,7 +44,7 @@ PONG_OPCODE = b"\x8a"
 
 # Quiet on purpose: at INFO uvicorn logs the URL with its token and `websockets` every open and
 # close; at DEBUG `websockets` logs every frame. The connection writes its own canonical lines.
-logger = logging.getLogger("gateway.transport")
+logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from tests.support.eventually import eventually
 from tests.support.senders import PersistentSender, assert_exactly_once
+from tests.support.stalled_reader import stalled_reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.conftest import OwnGateway, OwnRedis, Replicas
+    from tests.conftest import OwnGateway, OwnRedis
     from tests.support.dialling import Dialler
     from tests.support.gateways import Endpoint
 
@@ -201,11 +202,11 @@ async def test_sigterm_closes_idle_clients_with_4101_and_exits(
 
 
 async def test_sigterm_never_hangs_on_a_stalled_client(
-    own_gateway: OwnGateway, dial: Dialler, stalled: object
+    own_gateway: OwnGateway, dial: Dialler
 ) -> None:
     """A peer that neither reads nor closes cannot keep the process from ending."""
     gateway = await own_gateway(drain_window_s=0.5, drain_timeout_s=2)
-    async with stalled(gateway, dial):
+    async with stalled_reader(gateway, dial):
         assert await gateway.terminate(within_s=15) == 0
 
 
@@ -221,7 +222,7 @@ async def test_second_signal_ends_the_drain_at_once(own_gateway: OwnGateway, dia
 
 
 async def test_traffic_goes_on_while_replicas_are_replaced_one_by_one(
-    own_gateway: OwnGateway, replicas: Replicas, dial: Dialler
+    own_gateway: OwnGateway, dial: Dialler
 ) -> None:
     """A rolling restart under load: every message once, every log whole."""
     gateways = [await own_gateway(drain_window_s=0.5) for _ in range(2)]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
+from gateway.app import create_app
+from gateway.clock import Clock
+from gateway.settings import load_settings
+from gateway.store.die_with_parent import dying_with_us
+from gateway.transport import GatewayServer, uvicorn_config
 from tests.support.eventually import eventually, eventually_blocking
 from tests.support.tokens import SECRET
 
@@ -30,6 +35,7 @@ GENEROUS: dict[str, float] = {
     "subject_requests_per_s": 100_000,
     "subject_requests_burst": 100_000,
     "max_connections_per_subject": 1_000,
+    "drain_window_s": 0,  # a test's end need not spread anybody's reconnection
 }
 
 
@@ -86,7 +92,11 @@ class GatewayProcess:
             "port": self.port,
             "log_format": "json",
         }
-        for name, value in (chosen | settings).items():
+        self.configure(**(chosen | settings))
+
+    def configure(self, **settings: object) -> None:
+        """Change settings of the next start; those that are None are left as they are."""
+        for name, value in settings.items():
             if value is not None:
                 self._environment[f"GATEWAY_{name.upper()}"] = str(value)
 
@@ -95,7 +105,9 @@ class GatewayProcess:
         self._starts += 1
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self._process = subprocess.Popen(  # noqa: S603 -- our own program
-                [sys.executable, "-m", "gateway", "serve"],
+                dying_with_us(
+                    [sys.executable, "-m", "gateway", "serve"], signal_number=signal.SIGKILL
+                ),
                 cwd=ROOT,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -148,6 +160,23 @@ class GatewayProcess:
             self.process.kill()
             self.process.wait(STOP_S)
             raise AssertionError(f"gateway {self.pid} hung on SIGTERM:\n{self.logs}") from None
+
+    async def dispose(self) -> None:
+        """End it without ceremony, whatever state it is in."""
+        if self._process is not None:
+            self.process.kill()
+            await self.exited()
+
+    def kill_embedded_server(self) -> None:
+        """SIGKILL the Redis that it runs for itself."""
+        servers = [
+            child
+            for child in psutil.Process(self.pid).children(recursive=True)
+            if "server" in child.name()
+        ]
+        assert servers, "it runs no server"
+        for child in servers:
+            child.kill()
 
     async def restart(self) -> None:
         """Kill it and start it again on the same port."""
@@ -209,5 +238,31 @@ class GatewayProcess:
 class InProcessGateway:
     """The same application served from this event loop, with a clock that tests move.
 
-    Cheap to start, so that a test has one with just the settings it needs.
+    Cheap to start, so that a test has one with just the settings it needs. An asynchronous
+    context manager.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        """Prepare, with these settings over `GENEROUS`."""
+        self.clock = Clock()
+        self.port = 0
+        own = {"jwt_secret": SECRET, "host": "127.0.0.1", "port": 0, "drain_timeout_s": 2}
+        self._settings = load_settings({}, **(GENEROUS | own | settings))
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> InProcessGateway:
+        """Serve."""
+        app = create_app(self._settings, clock=self.clock)
+        server = GatewayServer(uvicorn_config(app, self._settings), drain=app.drain)
+        await self._stack.enter_async_context(server.running())
+        self.port = server.bound_port
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Drain and stop."""
+        await self._stack.aclose()

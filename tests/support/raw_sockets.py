@@ -140,7 +140,8 @@ async def connected(server: GatewayServer, *, stalls: bool = False) -> AsyncIter
     try:
         yield RawClient(reader, writer)
     finally:
-        writer.transport.abort()
+        if not writer.is_closing():  # asyncio 3.11 fails on what is closed already
+            writer.transport.abort()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
 

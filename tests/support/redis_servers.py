@@ -114,8 +114,7 @@ class SentinelGroup(RedisGroup):
             for sentinel in self.sentinels.nodes:
                 if not _is_settled_for(await sentinel.call("SENTINEL", "master", SERVICE)):
                     return False
-            replication = await (await self.master()).info("replication")
-            return "state=online" in replication.get("slave0", "")
+            return await _has_replica(await self.master())
         except (OSError, hiredis.ReplyError):
             return False
 
@@ -192,13 +191,15 @@ async def sentinels(
         second = RedisNode(Path(folder, "d1"), binary=binary, options=data_options | follow)
         watchers = [
             RedisNode(
-                Path(folder, f"s{n}"), binary=binary, options={}, config=_sentinel(n, first.port)
+                Path(folder, f"s{n}"), binary=binary, options={}, config=_sentinel(first.port)
             )
             for n in range(SENTINELS)
         ]
         group = SentinelGroup([first, second], RedisGroup(watchers))
         try:
             await group.start()
+            # A sentinel asks for replicas once in 10 s: it must find ours the first time.
+            await eventually(lambda: _has_replica(first), what="it replicates", within_s=READY_S)
             await group.sentinels.start()
             await eventually(group.is_settled, what="the sentinels agree", within_s=READY_S)
             yield group
@@ -266,13 +267,16 @@ async def _follows(replica: RedisNode, master: RedisNode) -> bool:
         return False
 
 
-def _sentinel(n: int, master_port: int) -> str:
-    down_after_ms = DOWN_AFTER_MS + 250 * n  # not all at once: they would split the vote
+def _sentinel(master_port: int) -> str:
     return (
         f"sentinel monitor {SERVICE} {HOST} {master_port} 2\n"
-        f"sentinel down-after-milliseconds {SERVICE} {down_after_ms}\n"
+        f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
         f"sentinel failover-timeout {SERVICE} {2 * DOWN_AFTER_MS}\n"
     )
+
+
+async def _has_replica(master: RedisNode) -> bool:
+    return "state=online" in (await master.info("replication")).get("slave0", "")
 
 
 def _is_settled_for(reply: object) -> bool:

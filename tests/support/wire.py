@@ -249,13 +249,22 @@ class WireClient:
 
     async def start(self, kind: str, /, **fields: object) -> int | str:
         """Send a request without waiting; return its id, for `reply_to`."""
-        self._last_id += 1
-        message = {"type": kind, "id": self._last_id} | fields
-        request_id: int | str = message["id"]  # type: ignore[assignment]
-        self._waiting[request_id] = asyncio.get_running_loop().create_future()
-        self._order.append(request_id)
+        message = self._numbered({"type": kind} | fields)
         await self.send(message)
-        return request_id
+        return message["id"]
+
+    async def start_batch(self, *requests: Message) -> list[int | str]:
+        """Send requests in one frame, without waiting; return their ids."""
+        messages = [self._numbered(request) for request in requests]
+        await self.send(messages)
+        return [message["id"] for message in messages]
+
+    def _numbered(self, request: Message) -> Message:
+        self._last_id += 1
+        message = {"id": self._last_id} | request
+        self._waiting[message["id"]] = asyncio.get_running_loop().create_future()
+        self._order.append(message["id"])
+        return message
 
     async def reply_to(self, request_id: int | str, *, within_s: float = PATIENCE_S) -> Message:
         """Wait for the reply to a started request."""

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gateway_client import requests
-from gateway_client.codec import Codec, Frame, frame_bytes
+from gateway_client.codec import frame_bytes
 from gateway_client.errors import (
     BadFrame,
     FrameTooLarge,
-    GatewayClientError,
     RequestFailed,
     failure_class,
 )
 from gateway_client.messages import Cursor, Limits
 from gateway_client.outbox import Outbox, Unacknowledged
-from gateway_client.pending import Done, Pending, PendingRequests
-from gateway_client.reader import Reader
+from gateway_client.pending import Pending, PendingRequests
 from gateway_client.reconnect import jitter_s
 from gateway_client.replies import ConversationInfo, ErrorReply, Joined, Left, MessageAccepted
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from gateway_client.codec import Codec, Frame
+    from gateway_client.errors import GatewayClientError
+    from gateway_client.pending import Done
+    from gateway_client.reader import Reader
 
 # A message refused with one of these is sent again by itself: it was not accepted for a reason
 # that passes. `run_active` is not among them: the application asked to be refused in that case.
@@ -148,8 +153,9 @@ class Desk:
 
     def write(self, now: float, *, is_live: bool) -> list[Frame]:
         """Return the frames to write now; they count as written from here on."""
-        frames, self._told = self._told, []
-        frames += [pending.frame for pending in self._pending.write(is_live=is_live)]
+        frames = [pending.frame for pending in self._pending.write(is_live=is_live)]
+        frames += self._told
+        self._told.clear()
         if is_live:
             frames += [entry.frame for entry in self._outbox.write(now)]
         return frames

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
-from gateway_client.messages import Item
+if TYPE_CHECKING:
+    from gateway_client.messages import Item
 
 
 class Inbox:

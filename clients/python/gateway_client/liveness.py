@@ -30,8 +30,13 @@ class Liveness:
         self._sent_at = now
         self.heard(now)
 
+    def greeted(self, heartbeat: Heartbeat, now: float) -> None:
+        """The server told its heartbeat."""
+        self.heartbeat = heartbeat
+        self.heard(now)
+
     def heard(self, now: float) -> None:
-        """Something was received, or could have been if we had read."""
+        """Something was received, or could not have been since nobody read."""
         self._heard_at = now
         self._silent_at = now + self.heartbeat.interval_s + self.heartbeat.timeout_s
         self._has_asked = False

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gateway_client.codec import Frame
-from gateway_client.errors import GatewayClientError, OutboxFull
-from gateway_client.pending import Done
-from gateway_client.requests import SendMessage
+from gateway_client.errors import OutboxFull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway_client.codec import Frame
+    from gateway_client.errors import GatewayClientError
+    from gateway_client.pending import Done
+    from gateway_client.requests import SendMessage
 
 
 @dataclass

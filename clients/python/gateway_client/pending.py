@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gateway_client.codec import Frame
 from gateway_client.errors import GatewayClientError, ReplyTimeout, RequestInterrupted
-from gateway_client.requests import Request
+
+if TYPE_CHECKING:
+    from gateway_client.codec import Frame
+    from gateway_client.requests import Request
 
 # Is called with the reply, of the type the request names, or with a GatewayClientError.
 Done = Callable[[Any], None]

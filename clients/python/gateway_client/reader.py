@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gateway_client.errors import GatewayClientError, LinkError, RequestFailed
-from gateway_client.inbox import Inbox
-from gateway_client.messages import Cursor, Detached, Event, Item, Live, Snapshot
-from gateway_client.replies import Joined, Standing
+from gateway_client.messages import Cursor, Detached, Event, Snapshot
+from gateway_client.replies import Joined
 from gateway_client.requests import JoinConversation
 from gateway_client.timeline import Timeline, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway_client.inbox import Inbox
+    from gateway_client.messages import Item, Live
+    from gateway_client.replies import Standing
 
 Ask = Callable[[JoinConversation, Callable[[Joined | GatewayClientError], None]], None]
 

@@ -15,10 +15,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from random import Random
+from typing import TYPE_CHECKING
 
 from gateway_client.errors import AccessRefused, ClientClosed, LinkError, SessionReplaced
-from gateway_client.messages import Disconnect
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from gateway_client.messages import Disconnect
 
 # PROTOCOL: "full jitter 0.5-20 s".
 MIN_DELAY_S = 0.5
@@ -27,8 +31,15 @@ MAX_DELAY_S = 20.0
 # clients of one killed gateway do not come back in the same instant.
 FIRST_DELAY_S = 0.25
 
-_REPLACED = 4001
-_NO_CODE = frozenset({1005, 1006})  # RFC 6455 7.4.1: never on the wire, no close frame was seen
+REPLACED = 4001
+UNAVAILABLE = 4104
+LOST = 1006  # RFC 6455 7.4.1: never on the wire, there was no close frame
+AT_ONCE = range(4000, 4100)
+AS_TOLD = range(4100, 4200)
+NEW_TOKEN = range(4200, 4300)
+FINAL = range(4500, 5000)
+
+_NO_CODE = frozenset({1005, LOST})
 _REASONS = {
     1000: "the server closed the connection",
     1001: "the server is going away",
@@ -83,23 +94,23 @@ def plan_after_close(
     if hint is not None and code in _NO_CODE:
         code = hint.code  # the push came through, the close frame did not
     reason = (hint.reason if hint else "") or reason or _REASONS.get(code, "closed")
-    if code == _REPLACED:
+    if code == REPLACED:
         return Plan(Next.STOP, 0.0, SessionReplaced(reason, code=code))
-    if 4500 <= code < 5000:
+    if code in FINAL:
         return Plan(Next.STOP, 0.0, AccessRefused(reason, code=code))
     error = LinkError(reason, code=code)
-    if 4200 <= code < 4300:
+    if code in NEW_TOKEN:
         return Plan(Next.REFRESH, 0.0 if attempt == 0 else jitter_s(attempt, random), error)
     return Plan(Next.RECONNECT, _delay_s(code, hint, attempt=attempt, random=random), error)
 
 
 def _delay_s(code: int, hint: Disconnect | None, *, attempt: int, random: Random) -> float:
     backoff_s = jitter_s(attempt, random)
-    if 4100 <= code < 4200:
+    if code in AS_TOLD:
         if hint is None:
             return backoff_s
         told_s = (hint.retry_after_ms + random.uniform(0, hint.window_ms)) / 1000
         return told_s if attempt == 0 else max(told_s, backoff_s)
     if attempt > 0:
         return backoff_s
-    return 0.0 if 4000 <= code < 4100 else random.uniform(0, FIRST_DELAY_S)
+    return 0.0 if code in AT_ONCE else random.uniform(0, FIRST_DELAY_S)

@@ -123,7 +123,7 @@ class SendMessage(Repeatable, tag="send_message", frozen=True, kw_only=True):
     client_message_id: str
     content: Content
     conversation_id: str | None = None
-    agent: str | None | UnsetType = UNSET
+    agent: str | UnsetType | None = UNSET
     if_running: str = ""
 
 

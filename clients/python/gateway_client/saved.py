@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway_client.messages import Cursor
-from gateway_client.requests import SendMessage
+from gateway_client.messages import Cursor  # noqa: TC001 -- msgspec reads the annotations
+from gateway_client.requests import SendMessage  # noqa: TC001 -- the same
 
 VERSION = 1
 

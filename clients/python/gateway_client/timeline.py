@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from gateway_client.messages import Cursor, Event, Snapshot
+if TYPE_CHECKING:
+    from gateway_client.messages import Cursor, Event, Snapshot
 
 # How long an entry the server has named may take to arrive before the client asks for it.
 PROMISE_TIMEOUT_S = 5.0

@@ -1,0 +1,196 @@
+"""One conversation, as the application talks to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, UnsetType
+
+from gateway_client import replies, requests
+from gateway_client.messages import AgentContext, Message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway_client.client import GatewayClient
+    from gateway_client.messages import Content, Cursor
+
+PAGE = 200
+
+
+class Conversation:
+    """A handle of one conversation; it holds no state, any number may exist.
+
+    Every method raises `RequestFailed` if the server refuses, `ReplyTimeout` if it does not answer,
+    `ClientClosed` if the client is closed.
+    """
+
+    def __init__(self, client: GatewayClient, conversation_id: str) -> None:
+        self.id = conversation_id
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"Conversation({self.id!r})"
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """Where this client stands in the log; None if it is not attached."""
+        return self._client.cursor(self.id)
+
+    async def send(
+        self,
+        content: Content,
+        *,
+        agent: str | UnsetType | None = UNSET,
+        if_running: str = "",
+        client_message_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> replies.MessageAccepted:
+        """Say something, exactly once, through any number of drops.
+
+        The message is kept and sent again until the server answers, also when this call is
+        cancelled or runs out of time. Messages of one conversation are accepted in the order in
+        which they were sent here. `rate_limited` and `unavailable` are waited out.
+
+        Args:
+            content: Text, or a list of parts.
+            agent: Who is to reply; left out: the server's default agent; None: nobody.
+            if_running: What to do if a run is going on: `enqueue`, `reject`, `interrupt`.
+            client_message_id: What makes it the same message; a new one if left out.
+            timeout_s: How long to wait for the acknowledgement; None: as long as it takes.
+
+        Raises:
+            OutboxFull: Too many messages wait for their acknowledgement.
+            FrameTooLarge: It is more than the server takes.
+            ReplyTimeout: Not acknowledged in time; it stays in the outbox.
+        """
+        return await self._client.send(
+            content,
+            conversation_id=self.id,
+            agent=agent,
+            if_running=if_running,
+            client_message_id=client_message_id,
+            timeout_s=timeout_s,
+        )
+
+    async def history(
+        self, *, limit: int | None = None, before: int | None = None, after: int | None = None
+    ) -> replies.History:
+        """Read a page of messages, oldest first: the newest, or those before or after a `seq`."""
+        request = requests.GetHistory(
+            conversation_id=self.id, limit=limit, before=before, after=after
+        )
+        return await self._client.ask(request, replies.History)
+
+    async def messages(self, *, after: int = 0) -> AsyncIterator[Message]:
+        """Yield the whole history from `seq` `after` on, oldest first, page by page."""
+        while True:
+            page = await self.history(limit=PAGE, after=after)
+            for message in page.messages:
+                after = message.seq
+                yield message
+            if not page.has_more or not page.messages:
+                return
+
+    async def info(self) -> replies.ConversationInfo:
+        """Read who and what the conversation is."""
+        request = requests.GetConversation(conversation_id=self.id)
+        return await self._client.ask(request, replies.ConversationInfo)
+
+    async def leave(self) -> None:
+        """Stop being a participant."""
+        await self._client.ask(requests.LeaveConversation(conversation_id=self.id), replies.Left)
+
+    def set_typing(self, active: bool) -> None:  # noqa: FBT001 -- the wire's word, one argument
+        """Tell the others that this user is typing; not told while the link is down."""
+        self._client.tell(requests.SetTyping(conversation_id=self.id, active=active))
+
+    # --- the agent's context ----------------------------------------------------------------------
+
+    async def context(self) -> AgentContext:
+        """Read memory, workflow and tool calls."""
+        return await self._client.ask(requests.GetContext(conversation_id=self.id), AgentContext)
+
+    async def update_context(self, patch: list[dict[str, Any]], *, base_version: int) -> int:
+        """Patch memory and workflow (RFC 6902) and return the new version.
+
+        Raises:
+            VersionConflict: Somebody did since `base_version`.
+            RequestInterrupted: The link dropped; it may or may not be done.
+        """
+        request = requests.UpdateContext(
+            conversation_id=self.id, base_version=base_version, patch=patch
+        )
+        return (await self._client.ask(request, replies.ContextUpdated)).version
+
+    async def context_versions(self, *, limit: int | None = None) -> list[replies.ContextVersion]:
+        """List the versions that can be gone back to, newest first."""
+        request = requests.ListContextVersions(conversation_id=self.id, limit=limit)
+        return (await self._client.ask(request, replies.ContextVersions)).versions
+
+    async def rollback_context(self, version: int) -> int:
+        """Make a new version that equals an old one, and return it.
+
+        Raises:
+            RequestInterrupted: The link dropped; it may or may not be done.
+        """
+        request = requests.RollbackContext(conversation_id=self.id, version=version)
+        return (await self._client.ask(request, replies.ContextUpdated)).version
+
+    # --- runs -------------------------------------------------------------------------------------
+
+    async def cancel_run(self, run_id: str) -> str:
+        """Cancel a run and return the state it ended in."""
+        request = requests.CancelRun(conversation_id=self.id, run_id=run_id)
+        return (await self._client.ask(request, replies.RunCancelled)).status
+
+    async def respond_to_interrupt(
+        self, run_id: str, interrupt_id: str, *, status: str = "resolved", payload: Any = UNSET
+    ) -> bool:
+        """Answer what a run asked; return whether this answer was the one that counted."""
+        request = requests.RespondToInterrupt(
+            conversation_id=self.id,
+            run_id=run_id,
+            interrupt_id=interrupt_id,
+            status=status,
+            payload=payload,
+        )
+        return (await self._client.ask(request, replies.InterruptResolved)).winner
+
+    # --- people and messages ----------------------------------------------------------------------
+
+    async def add_participant(
+        self, subject: str, *, role: str | None = None
+    ) -> replies.ConversationInfo:
+        """Make a subject a participant, or change its role; for owners."""
+        request = requests.AddParticipant(conversation_id=self.id, subject=subject, role=role)
+        return await self._client.ask(request, replies.ConversationInfo)
+
+    async def remove_participant(self, subject: str) -> replies.ConversationInfo:
+        """Make a subject no participant; for owners."""
+        request = requests.RemoveParticipant(conversation_id=self.id, subject=subject)
+        return await self._client.ask(request, replies.ConversationInfo)
+
+    async def create_invite(
+        self, *, uses: int | None = None, ttl_s: int | None = None, role: str | None = None
+    ) -> replies.Invite:
+        """Make a code that lets whoever holds it join; for owners."""
+        request = requests.CreateInvite(conversation_id=self.id, uses=uses, ttl_s=ttl_s, role=role)
+        return await self._client.ask(request, replies.Invite)
+
+    async def edit_message(self, message_id: str, content: Content) -> Message:
+        """Replace the content of a message of one's own."""
+        request = requests.EditMessage(
+            conversation_id=self.id, message_id=message_id, content=content
+        )
+        return (await self._client.ask(request, replies.MessageUpdated)).message
+
+    async def delete_message(self, message_id: str) -> Message:
+        """Delete a message."""
+        request = requests.DeleteMessage(conversation_id=self.id, message_id=message_id)
+        return (await self._client.ask(request, replies.MessageUpdated)).message
+
+    async def search(self, query: str, *, limit: int | None = None) -> list[Message]:
+        """Find messages whose text holds `query`."""
+        request = requests.SearchMessages(conversation_id=self.id, query=query, limit=limit)
+        return (await self._client.ask(request, replies.SearchResults)).messages

@@ -1,0 +1,57 @@
+"""The stream of events, as an asynchronous iterator."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway_client.connector import Connector
+    from gateway_client.messages import Item
+    from gateway_client.session import Session
+
+
+class EventStream:
+    """Yields every item once, in order; for one consumer.
+
+    Not a generator: when waiting is cancelled, nothing is lost and the iteration can go on. To ask
+    for the next item is to say that the one before is dealt with; only then is it acknowledged.
+    """
+
+    def __init__(
+        self, session: Session, *, connector: Connector, is_left: Callable[[], bool]
+    ) -> None:
+        self._session = session
+        self._connector = connector
+        self._is_left = is_left
+        self._news = asyncio.Event()
+
+    def stir(self) -> None:
+        """There may be something new."""
+        self._news.set()
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Item:
+        """Wait for the next item.
+
+        Raises:
+            StopAsyncIteration: The application closed the client.
+            ClientClosed: It was closed by something else, and all that had come is handed over.
+        """
+        while True:
+            was_reading = self._session.wants_frames
+            item = self._session.reader.hand_over()
+            if item is not None:
+                if not was_reading:
+                    self._connector.stir()
+                return item
+            if self._is_left():
+                raise StopAsyncIteration
+            if self._session.error is not None:
+                raise self._session.error
+            self._news.clear()
+            await self._news.wait()

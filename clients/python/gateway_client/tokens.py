@@ -1,0 +1,60 @@
+"""Where the bearer token comes from: a string, or the application's callback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from gateway_client.errors import LinkError, SignInRequired, TokenExpired
+
+# Returns a token. Raises SignInRequired if there will be none; any other error is tried again.
+TokenCallback = Callable[[], Awaitable[str]]
+
+
+class TokenSource:
+    """Keeps the token and asks for a new one when the server says so.
+
+    Args:
+        token: The token itself; an async callable that returns a fresh one; or None if the URL
+            carries the credential.
+        timeout_s: How long the callable may take.
+    """
+
+    def __init__(self, token: str | TokenCallback | None, *, timeout_s: float = 10.0) -> None:
+        self._token = None if callable(token) else token
+        self._callback = token if callable(token) else None
+        self._timeout_s = timeout_s
+
+    @property
+    def can_renew(self) -> bool:
+        """Whether there may be another token than the first."""
+        return self._callback is not None
+
+    async def get(self, *, fresh: bool = False) -> str | None:
+        """Return the token to use.
+
+        Args:
+            fresh: The one before was refused, or is about to run out.
+
+        Raises:
+            SignInRequired: The callback says there will be none.
+            TokenExpired: A fresh one is needed and there is no callback.
+            LinkError: The callback failed; it may do better later.
+        """
+        if self._callback is None:
+            if fresh:
+                raise TokenExpired("the token has expired")
+            return self._token
+        if fresh or self._token is None:
+            self._token = await self._ask(self._callback)
+        return self._token
+
+    async def _ask(self, callback: TokenCallback) -> str:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await callback()
+        except SignInRequired:
+            raise
+        except Exception as exc:  # noqa: BLE001 -- the application's code: whatever its HTTP
+            # client raises must not end a session that a later attempt can resume
+            raise LinkError(f"no token: {exc or type(exc).__name__}") from exc

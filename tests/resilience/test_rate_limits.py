@@ -1,0 +1,116 @@
+"""Too many requests are refused one by one, with the time to wait; nobody else is slowed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.support.eventually import eventually
+from tests.support.wire import RefusedRequest
+
+if TYPE_CHECKING:
+    from tests.conftest import InProcess
+    from tests.support.dialling import Dialler
+    from tests.support.wire import WireClient
+
+
+async def flood(client: WireClient, conversation: str, count: int) -> list[dict[str, Any]]:
+    """Send messages as fast as possible; return the replies and the errors, in order."""
+    requests = [
+        await client.start(
+            "send_message",
+            conversation_id=conversation,
+            client_message_id=f"m{n}",
+            content=f"message {n}",
+            agent=None,
+        )
+        for n in range(count)
+    ]
+    answers = []
+    for request in requests:
+        try:
+            answers.append(await client.reply_to(request))
+        except RefusedRequest as refused:
+            answers.append(refused.error)
+    return answers
+
+
+async def test_connection_over_its_rate_is_told_and_stays(
+    in_process: InProcess, dial: Dialler
+) -> None:
+    """`rate_limited` with `retry_after_ms`; what was refused was not done; waiting helps."""
+    gateway = await in_process(requests_per_s=5, requests_burst=10)
+    alice = await dial(gateway)
+    conversation = await alice.create()
+    answers = await flood(alice, conversation, 40)
+    refused = [answer for answer in answers if answer["type"] == "error"]
+    assert refused
+    assert len(answers) - len(refused) <= 15
+    for error in refused:
+        assert (error["code"], error["retryable"]) == ("rate_limited", True)
+        assert 0 < error["retry_after_ms"] <= 10_000
+
+    async def history() -> list[dict[str, Any]] | None:
+        try:
+            return await alice.history(conversation)
+        except RefusedRequest:
+            return None
+
+    kept = await eventually(history, what="the rate allows a request again")
+    done = {m["client_message_id"] for m in kept}
+    assert done == {a["client_message_id"] for a in answers if a["type"] == "message_accepted"}
+
+
+async def test_retry_after_is_honest(in_process: InProcess, dial: Dialler) -> None:
+    """Who waits as long as told is served."""
+    gateway = await in_process(requests_per_s=4, requests_burst=4)
+    alice = await dial(gateway)
+    conversation = await alice.create()
+    answers = await flood(alice, conversation, 12)
+    told_ms = answers[-1]["retry_after_ms"]
+    gateway.clock.advance(told_ms / 1000)
+    assert (await alice.say(conversation, "after waiting"))["type"] == "message_accepted"
+
+
+async def test_subject_over_its_rate_is_limited_over_all_its_connections(
+    in_process: InProcess, dial: Dialler
+) -> None:
+    """Opening more sockets does not help; another subject is not touched."""
+    gateway = await in_process(subject_requests_per_s=5, subject_requests_burst=12)
+    devices = [await dial(gateway) for _ in range(4)]
+    bob = await dial(gateway, "bob")
+    conversation = await devices[0].create()
+    answers = [
+        answer for device in devices for answer in await flood(device, conversation, 10)
+    ]
+    refused = [answer for answer in answers if answer["type"] == "error"]
+    assert len(refused) >= 20
+    assert {answer["code"] for answer in refused} == {"rate_limited"}
+    assert (await bob.request("list_conversations"))["type"] == "conversations"
+
+
+async def test_batch_counts_each_of_its_messages(in_process: InProcess, dial: Dialler) -> None:
+    """A batch is no way around the limit."""
+    gateway = await in_process(requests_per_s=5, requests_burst=10)
+    alice = await dial(gateway)
+    requests = await alice.start_batch(*[{"type": "list_conversations"}] * 50)
+    refused = 0
+    for request in requests:
+        try:
+            await alice.reply_to(request)
+        except RefusedRequest as error:
+            assert error.code == "rate_limited"
+            refused += 1
+    assert refused >= 35
+
+
+async def test_connections_of_one_subject_are_capped(
+    in_process: InProcess, dial: Dialler
+) -> None:
+    """One subject cannot take all connections; others still get in."""
+    gateway = await in_process(max_connections_per_subject=3)
+    for _ in range(3):
+        await (await dial(gateway)).request("ping")
+    fourth = await dial(gateway)
+    assert await fourth.closed() == 4103
+    assert fourth.disconnect["reason"] == "rate_limited"
+    await (await dial(gateway, "bob")).request("ping")
