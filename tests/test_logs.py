@@ -121,7 +121,7 @@ def test_other_handlers_of_uvicorn_get_the_redacted_record(lines):
 @pytest.mark.parametrize("path", ["/echo", "/fail", "/none"])
 async def test_no_line_of_a_connection_holds_its_token(lines, ws, path):
     """At debug, with uvicorn's own WebSocket protocol too, which logs every URL."""
-    config = uvicorn_config(ProbeApp(), quick_settings(max_connections=2), ws=ws)
+    config = uvicorn_config(ProbeApp(), quick_settings(max_connections=1), ws=ws)
     query = f"?token={SECRET}&ticket={SECRET}"
     async with GatewayServer(config).running() as server, connected(server) as client:
         await client.open(path + query, f"Authorization: Bearer {SECRET}")

@@ -193,7 +193,7 @@ class DataFolder:
 
 def _complaints(log: str) -> str:
     """Return the last warnings of a server's log, without their prefixes."""
-    lines = [line for line in log.splitlines() if line.strip()]
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
     loud = [
         line
         for line in lines

@@ -3,45 +3,230 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
-from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import UNSET, UnsetType
 
 from gateway_client import replies, requests
 from gateway_client.clock import now
-from gateway_client.codec import Codec
-from gateway_client.connector import Connector
 from gateway_client.conversation import Conversation
-from gateway_client.dialler import Dialler
 from gateway_client.errors import (
     BadFrame,
-    ClientClosed,
     Conflict,
-    NotConnected,
     NotFound,
     ReplyTimeout,
     RequestInterrupted,
 )
-from gateway_client.events import EventStream
-from gateway_client.saved import SavedState
-from gateway_client.session import Options, Session
-from gateway_client.tokens import TokenSource
+from gateway_client.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
-    from typing import Self
-
-    from gateway_client.codec import CodecName
-    from gateway_client.messages import Content, Cursor, Notice
+    from gateway_client.events import EventStream
+    from gateway_client.messages import Content, Cursor
     from gateway_client.pending import Done
-    from gateway_client.status import State, Status
-    from gateway_client.tokens import TokenCallback
 
 R = TypeVar("R")
-VERSION = "0.1.0"
 JOIN_ATTEMPTS = 3
-_log = logging.getLogger("gateway_client")
+
+
+class GatewayClient(Lifecycle):
+    """One user's session with the gateway: `async with GatewayClient(url, token=…) as client`.
+
+    The arguments are those of `Lifecycle`. The client connects, resumes after every drop, sends
+    again what was not acknowledged and asks for what was missed. All of it belongs to one event
+    loop.
+    """
+
+    # --- conversations ----------------------------------------------------------------------------
+
+    def conversation(self, conversation_id: str) -> Conversation:
+        """Return a handle, without asking the server."""
+        return Conversation(self, conversation_id)
+
+    async def join(
+        self,
+        conversation_id: str,
+        *,
+        create: bool = False,
+        visibility: str = "open",
+        cursor: Cursor | None = None,
+        invite: str | None = None,
+    ) -> Conversation:
+        """Attach to a conversation: its events come from now on, or from `cursor` on.
+
+        Where the client stands in it already counts more than `cursor`.
+
+        Args:
+            conversation_id: Which.
+            create: Create it, with `visibility`, if there is none. Two clients may do so at once.
+            visibility: `open` or `private`.
+            cursor: The last event the application has.
+            invite: A code that makes this user a participant.
+        """
+        known = self.cursor(conversation_id) or cursor
+        request = requests.JoinConversation(
+            conversation_id=conversation_id, cursor=known, invite=invite
+        )
+        for _ in range(JOIN_ATTEMPTS - 1):
+            try:
+                await self.ask(request, replies.Joined)
+            except NotFound:
+                if not create:
+                    raise
+            else:
+                return self.conversation(conversation_id)
+            if await self._create(conversation_id, visibility=visibility):
+                return self.conversation(conversation_id)
+        await self.ask(request, replies.Joined)
+        return self.conversation(conversation_id)
+
+    async def _create(self, conversation_id: str, *, visibility: str) -> bool:
+        """Create it; False if somebody did, or it is not known whether we did."""
+        try:
+            await self.create_conversation(conversation_id, visibility=visibility)
+        except (Conflict, RequestInterrupted):
+            return False
+        return True
+
+    async def create_conversation(
+        self,
+        conversation_id: str | None = None,
+        *,
+        title: str | None = None,
+        participants: list[str] | None = None,
+        visibility: str = "",
+        metadata: dict[str, Any] | None = None,
+    ) -> Conversation:
+        """Create a conversation and attach to it; the server names it if nobody does.
+
+        Raises:
+            Conflict: There is one with this id.
+            RequestInterrupted: The link dropped; it may or may not be done.
+        """
+        request = requests.CreateConversation(
+            conversation_id=conversation_id,
+            title=title,
+            participants=participants or [],
+            visibility=visibility,
+            metadata=metadata or {},
+        )
+        info = await self.ask(request, replies.ConversationInfo)
+        return self.conversation(info.conversation_id)
+
+    async def list_conversations(
+        self, *, limit: int | None = None, before: str | None = None
+    ) -> replies.ConversationPage:
+        """Read a page of this user's conversations; `before` is the last id of the page before."""
+        request = requests.ListConversations(limit=limit, before=before)
+        return await self.ask(request, replies.ConversationPage)
+
+    # --- events and messages ----------------------------------------------------------------------
+
+    def events(self) -> EventStream:
+        """Return the stream of `Event`, `Snapshot` and `Detached`: `async for item in …`.
+
+        Each item comes once, the items of a conversation in the order of its log, through any
+        number of drops. A `Snapshot` replaces all the application had of its conversation. There is
+        one stream, for one consumer.
+        """
+        return self._events
+
+    async def send(
+        self,
+        content: Content,
+        *,
+        conversation_id: str | None = None,
+        agent: str | UnsetType | None = UNSET,
+        if_running: str = "",
+        client_message_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> replies.MessageAccepted:
+        """Do as `Conversation.send`; without a conversation, begin a new one with this message."""
+        self.ensure_open()
+        message = requests.SendMessage(
+            client_message_id=client_message_id or uuid.uuid4().hex,
+            content=content,
+            conversation_id=conversation_id,
+            agent=agent,
+            if_running=if_running,
+        )
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        message_id = self._session.desk.send(message, done=_settle(future))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._reply(future, message_id, replies.MessageAccepted)
+        except TimeoutError:
+            raise ReplyTimeout(message.type, timeout_s=timeout_s or 0.0) from None
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    async def request(
+        self, name: str, fields: dict[str, Any] | None = None, *, is_repeatable: bool = False
+    ) -> dict[str, Any]:
+        """Send a request of an operator's own type and return the reply as it came.
+
+        Args:
+            name: Its `type`.
+            fields: Its other fields.
+            is_repeatable: It may be sent again after a drop. If not, `RequestInterrupted` is raised
+                when the link drops before the reply.
+        """
+        self.ensure_open()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        request_id = self._session.desk.ask_custom(
+            name, fields or {}, done=_settle(future), now=now(), is_repeatable=is_repeatable
+        )
+        reply: dict[str, Any] = await self._reply(future, request_id, dict)
+        return reply
+
+    async def ping(self) -> float:
+        """Return how long the server takes to answer, in seconds."""
+        began = now()
+        await self.ask(requests.Ping(), replies.Pong)
+        return now() - began
+
+    def cursor(self, conversation_id: str) -> Cursor | None:
+        """Where this client stands in a conversation's log; None if it is not attached."""
+        return self._session.reader.cursor(conversation_id)
+
+    async def ask(self, request: requests.Request, reply: type[R]) -> R:
+        """Send a request and wait for its reply; while the link is down, wait for that too.
+
+        Raises:
+            RequestFailed, ReplyTimeout, FrameTooLarge, ClientClosed: See there.
+            RequestInterrupted: The link dropped, and it is not a request to be repeated.
+        """
+        self.ensure_open()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        request_id = self._session.desk.ask(request, done=_settle(future), now=now())
+        return await self._reply(future, request_id, reply)
+
+    def tell(self, request: requests.Request) -> None:
+        """Send something that has no reply; dropped while the link is down."""
+        if self._session.is_live:
+            self._session.desk.tell(request)
+            self._connector.stir()
+
+    async def _reply(self, future: asyncio.Future[Any], request_id: int, reply: type[R]) -> R:
+        self._connector.stir()
+        try:
+            answer = await future
+        finally:
+            self._session.desk.withdraw(request_id)
+        if not isinstance(answer, reply):
+            raise BadFrame(f"{type(answer).__name__} instead of {reply.__name__}")
+        return answer
+
+
+def _settle(future: asyncio.Future[Any]) -> Done:
+    """Return what sets the future, unless nobody waits for it any more."""
+
+    def done(outcome: Any) -> None:
+        if future.done():
+            return
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+    return done

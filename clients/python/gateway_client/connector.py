@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from random import Random
 from typing import TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -18,6 +17,7 @@ from gateway_client.route import RouteWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from random import Random
 
     from websockets.asyncio.client import ClientConnection
 
@@ -42,6 +42,7 @@ class Connector:
         session: What decides.
         dialler: Opens sockets.
         tokens: Where tokens come from.
+        random: Where jitter comes from.
         on_change: Is called after anything may have changed, from the event loop.
     """
 
@@ -51,14 +52,17 @@ class Connector:
         *,
         dialler: Dialler,
         tokens: TokenSource,
+        random: Random,
         on_change: Callable[[], None],
     ) -> None:
         self.tokens = tokens
         self._session = session
         self._dialler = dialler
+        self._random = random
         self._on_change = on_change
         self._route = RouteWatch()
         self._socket: ClientConnection | None = None
+        self._running: asyncio.Task[None] | None = None
         self._may_write = asyncio.Event()
         self._may_read = asyncio.Event()
         self._may_dial = asyncio.Event()
@@ -74,7 +78,8 @@ class Connector:
         self._on_change()
 
     async def run(self) -> None:
-        """Keep the session on a link until it is closed. Cancel it to close the link with 1000."""
+        """Keep the session on a link until it is closed. `stop` closes the link with 1000."""
+        self._running = asyncio.current_task()
         async with asyncio.TaskGroup() as tasks:
             ticker = tasks.create_task(self._tick(), name="gateway-client ticker")
             try:
@@ -85,6 +90,11 @@ class Connector:
                     self.stir()
             finally:
                 ticker.cancel()
+
+    def stop(self) -> None:
+        """End `run`, whatever it is at."""
+        if self._running is not None:
+            self._running.cancel()
 
     async def say_farewell(self) -> None:
         """Write what is still to be written, such as the last `ack`; within a second, or not."""
@@ -187,19 +197,26 @@ class Connector:
         while True:
             await self._may_renew.wait()
             self._may_renew.clear()
-            if not (self._session.intake.is_token_expiring and self.tokens.can_renew):
-                continue
-            try:
-                token = await self.tokens.get(fresh=True)
-            except (LinkError, SignInRequired) as exc:
-                self._session.last_error = exc
-                await asyncio.sleep(jitter_s(failures, Random()))  # noqa: S311 -- jitter
-                failures += 1
+            if self._session.intake.is_token_expiring and self.tokens.can_renew:
+                failures = 0 if await self._renew_once() else failures + 1
+            if failures:
+                await asyncio.sleep(jitter_s(failures, self._random))
                 self._may_renew.set()
-                continue
-            failures = 0
+
+    async def _renew_once(self) -> bool:
+        """Try; False if it is worth another try."""
+        try:
+            token = await self.tokens.get(fresh=True)
+        except SignInRequired as exc:
+            self._session.last_error = exc
+            self._session.intake.is_token_expiring = False  # the server will say when it has
+        except LinkError as exc:
+            self._session.last_error = exc
+            return False
+        else:
             self._session.refresh(token or "", now=now())
             self.stir()
+        return True
 
     # --- time -------------------------------------------------------------------------------------
 

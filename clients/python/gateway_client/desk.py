@@ -278,7 +278,5 @@ class Desk:
         frame = self._codec.encode(request)
         size_bytes = frame_bytes(frame)
         if size_bytes > self.limits.max_frame_bytes:
-            raise FrameTooLarge(
-                size_bytes=size_bytes, limit_bytes=self.limits.max_frame_bytes
-            )
+            raise FrameTooLarge(size_bytes=size_bytes, limit_bytes=self.limits.max_frame_bytes)
         return frame

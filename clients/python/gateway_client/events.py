@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway_client.connector import Connector
     from gateway_client.messages import Item
     from gateway_client.session import Session
 
@@ -18,19 +17,25 @@ class EventStream:
 
     Not a generator: when waiting is cancelled, nothing is lost and the iteration can go on. To ask
     for the next item is to say that the one before is dealt with; only then is it acknowledged.
+
+    Args:
+        session: Where the items come from.
+        on_room: Is called when the inbox was full and is not any more.
     """
 
-    def __init__(
-        self, session: Session, *, connector: Connector, is_left: Callable[[], bool]
-    ) -> None:
+    def __init__(self, session: Session, *, on_room: Callable[[], None]) -> None:
         self._session = session
-        self._connector = connector
-        self._is_left = is_left
+        self._on_room = on_room
         self._news = asyncio.Event()
+        self._has_ended = False
 
     def stir(self) -> None:
         """There may be something new."""
         self._news.set()
+
+    def end(self) -> None:
+        """The application closes the client: no error is raised for that."""
+        self._has_ended = True
 
     def __aiter__(self) -> EventStream:
         return self
@@ -43,13 +48,13 @@ class EventStream:
             ClientClosed: It was closed by something else, and all that had come is handed over.
         """
         while True:
-            was_reading = self._session.wants_frames
+            was_full = self._session.inbox.is_full
             item = self._session.reader.hand_over()
             if item is not None:
-                if not was_reading:
-                    self._connector.stir()
+                if was_full:
+                    self._on_room()
                 return item
-            if self._is_left():
+            if self._has_ended:
                 raise StopAsyncIteration
             if self._session.error is not None:
                 raise self._session.error

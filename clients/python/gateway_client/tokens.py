@@ -55,6 +55,7 @@ class TokenSource:
                 return await callback()
         except SignInRequired:
             raise
-        except Exception as exc:  # noqa: BLE001 -- the application's code: whatever its HTTP
-            # client raises must not end a session that a later attempt can resume
-            raise LinkError(f"no token: {exc or type(exc).__name__}") from exc
+        except Exception as exc:
+            # The application's code: whatever its HTTP client raises must not end a session that a
+            # later attempt can resume.
+            raise LinkError(f"no token: {exc!r}") from exc
