@@ -4,6 +4,7 @@ What is named here is what handlers build on; everything else may change without
 """
 
 from gateway import errors, messages
+from gateway.answers import check_answer
 from gateway.context import Context
 from gateway.dispatch import handler
 from gateway.hub import whisper
@@ -16,6 +17,7 @@ from gateway.store.calls import Caller
 from gateway.store.contexts import ContextChange
 from gateway.store.conversations import Description, Member, invite_conversation
 from gateway.store.messages import Draft
+from gateway.store.runs import RunInput, RunRequest
 from gateway.together import together
 
 __all__ = [
@@ -29,8 +31,11 @@ __all__ = [
     "Position",
     "Reply",
     "Request",
+    "RunInput",
+    "RunRequest",
     "agent_context",
     "apply_patch",
+    "check_answer",
     "errors",
     "handler",
     "invite_conversation",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 
+from gateway.agents import AgentRegistry
 from gateway.authentication import TokenVerifier
 from gateway.clock import Clock
 from gateway.dispatch import Registry
@@ -17,9 +17,8 @@ from gateway.endpoint import serve_websocket
 from gateway.replica import Replica
 from gateway.rest.health import healthz, readyz
 from gateway.rest.tickets import issue_ticket
-from gateway.store.embedded import EmbeddedServer
-from gateway.store.store import Store
 from gateway.ticker import tick_for_ever
+from gateway.work import doing, make_worker, opened_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,11 +31,13 @@ if TYPE_CHECKING:
 class Gateway(Starlette):
     """The application. `state.replica` is there from start-up to shutdown."""
 
-    def __init__(self, settings: Settings, *, clock: Clock) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock, has_worker: bool) -> None:
         self.settings = settings
         self.clock = clock
         self.registry = Registry.load(settings.handlers)
         self.verifier = TokenVerifier(settings, clock=clock)
+        self.agents = AgentRegistry.load(settings)
+        self.has_worker = has_worker
         super().__init__(
             routes=[
                 WebSocketRoute("/ws", _websocket),
@@ -54,13 +55,15 @@ class Gateway(Starlette):
             await drain(replica)
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None) -> Gateway:
+def create_app(
+    settings: Settings, *, clock: Clock | None = None, has_worker: bool = True
+) -> Gateway:
     """Build the application; it touches nothing before its lifespan starts.
 
     Raises:
         SettingError: a handler module or a key cannot be used.
     """
-    return Gateway(settings, clock=clock or Clock())
+    return Gateway(settings, clock=clock or Clock(), has_worker=has_worker)
 
 
 async def _websocket(websocket: WebSocket) -> None:
@@ -69,25 +72,17 @@ async def _websocket(websocket: WebSocket) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: Gateway) -> AsyncIterator[None]:
-    settings = app.settings
-    embedded = EmbeddedServer(settings.data_path) if settings.redis_url is None else None
-    url = await embedded.ensure() if embedded is not None else settings.redis_url or ""
-    store = Store(settings, url, clock=app.clock)
-    replica = Replica(settings, store, app.registry, app.verifier, clock=app.clock)
-    app.state.replica = replica
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(replica.hub.run(), name="hub"),
-                group.create_task(app.verifier.run(), name="keys"),
-                group.create_task(tick_for_ever(replica), name="ticker"),
-            ]
-            if embedded is not None:
-                tasks.append(group.create_task(embedded.watch(), name="embedded-server"))
+    async with opened_store(app.settings, app.clock) as opened:
+        replica = Replica(
+            app.settings, opened.store, app.registry, app.verifier, app.agents, clock=app.clock
+        )
+        app.state.replica = replica
+        duties = {
+            "hub": replica.hub.run(),
+            "keys": app.verifier.run(),
+            "ticker": tick_for_ever(replica),
+        }
+        if app.has_worker:
+            duties["worker"] = make_worker(app.settings, opened, app.agents, app.clock).run()
+        async with doing(duties):
             yield
-            for task in tasks:
-                task.cancel()
-    finally:
-        store.close()
-        if embedded is not None:
-            await embedded.stop()

@@ -9,6 +9,7 @@ from gateway.store.calls import Caller
 if TYPE_CHECKING:
     import msgspec
 
+    from gateway.agents import AgentRegistry
     from gateway.clock import Clock
     from gateway.ids import IdMaker
     from gateway.messages import Mode, Position
@@ -71,6 +72,7 @@ class Context:
         store: everything in Redis.
         settings: the limits in force.
         ids: derives ids that a retry finds again.
+        agents: what runs may be, by name.
         clock: the time.
     """
 
@@ -84,6 +86,7 @@ class Context:
         store: Store,
         settings: Settings,
         ids: IdMaker,
+        agents: AgentRegistry,
         clock: Clock,
     ) -> None:
         self.identity = identity
@@ -94,4 +97,5 @@ class Context:
         self.store = store
         self.settings = settings
         self.ids = ids
+        self.agents = agents
         self.clock = clock

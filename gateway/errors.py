@@ -10,6 +10,7 @@ GatewayError
 ├── BadKeySet               a key set that cannot be used (gateway/token_keys.py)
 ├── RequestError            the client gets code and message
 │   ├── BadRequest, TooLarge, UnknownType, NotFound, Forbidden, Conflict, VersionConflict,
+│   ├── RunActive,
 │   └── RateLimited, TimedOut
 └── StoreError
     └── StoreUnavailable    Redis cannot be reached, or refuses to write; the client gets
@@ -150,6 +151,12 @@ class VersionConflict(RequestError):
             f"$.base_version is not the current version {version}", details={"version": version}
         )
         self.version = version
+
+
+class RunActive(RequestError):
+    """A run is going on, and the message was to be rejected then."""
+
+    code = ErrorCode.RUN_ACTIVE
 
 
 class TooLarge(RequestError):

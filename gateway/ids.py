@@ -43,6 +43,14 @@ class IdMaker:
         """The id of the conversation that a first message creates, the same for every retry."""
         return "c_" + self._digest("conversation", tenant, author, client_message_id)
 
+    def run_id(self, message_id: str) -> str:
+        """The id of the run that a message starts, the same for every retry."""
+        return "r_" + self._digest("run", message_id)
+
+    def reply_id(self, run_id: str, attempt: int = 1) -> str:
+        """The id of a run's reply; another for an attempt that begins anew."""
+        return "m_" + self._digest("reply", run_id, str(attempt))
+
     def resume_token(self, tenant: str, subject: str, session_id: str) -> str:
         """Make a fresh resume token, sealed to its session: 128 random bits and a 128 bit MAC."""
         random = secrets.token_urlsafe(16)

@@ -384,6 +384,7 @@ class AgentContext(Reply, tag="agent_context", frozen=True, kw_only=True):
     workflow: JsonText
     tool_calls: JsonText
     active_run: JsonText | None
+    interrupts: list[JsonText]  # those that wait for an answer
     position: Position
 
 

@@ -141,6 +141,7 @@ class Performer:
             store=replica.store,
             settings=replica.settings,
             ids=await replica.store.ids(),
+            agents=replica.agents,
             clock=replica.clock,
         )
         reply = await replica.registry.handle(context, request)

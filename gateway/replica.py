@@ -23,6 +23,7 @@ from gateway.together import together
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.agents import AgentRegistry
     from gateway.authentication import TokenVerifier
     from gateway.clock import Clock
     from gateway.connection import Connection
@@ -44,6 +45,7 @@ class Replica:
         store: Store,
         registry: Registry,
         verifier: TokenVerifier,
+        agents: AgentRegistry,
         *,
         clock: Clock,
     ) -> None:
@@ -51,6 +53,7 @@ class Replica:
         self.store = store
         self.registry = registry
         self.verifier = verifier
+        self.agents = agents
         self.clock = clock
         self.hub = Hub(store, settings)
         self.hub.on_replica_message = self._hear

@@ -98,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Runs
     run_lease_s: Seconds = 15.0
     run_timeout_s: Seconds = 600.0
+    worker_concurrency: Count = 100  # runs at once in a worker
     default_agent: str | None = None  # `demo` with --dev, else none
     agents: tuple[str, ...] = ()  # name=package.module:attribute
     handlers: tuple[str, ...] = ()  # package.module

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from gateway.messages import AgentContext, Snapshot
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def snapshot_push(conversation_id: str, cut: Cut, *, max_bytes: int) -> Snapshot
         messages=messages,
         has_more=snapshot.has_more or is_cut,
         context=agent_context(conversation_id, snapshot.context),
+        active_run=snapshot.context.active_run or UNSET,
     )
 
 
@@ -36,7 +39,8 @@ def agent_context(conversation_id: str, context: Context) -> AgentContext:
         memory=context.memory,
         workflow=context.workflow,
         tool_calls=context.tool_calls,
-        active_run=None,
+        active_run=context.active_run,
+        interrupts=list(context.interrupts),
         position=context.position,
     )
 

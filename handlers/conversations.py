@@ -122,7 +122,7 @@ async def describe(context: Context, conversation_id: str) -> Conversation:
             for member, is_online in zip(found.members, online, strict=True)
         ],
         position=found.position,
-        active_run=None,
+        active_run=found.active_run,
         metadata=found.metadata,
     )
 

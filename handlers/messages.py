@@ -8,6 +8,7 @@ from gateway import (
     Context,
     Draft,
     Position,
+    RunRequest,
     errors,
     handler,
     newest_that_fit,
@@ -33,7 +34,6 @@ from gateway.messages import (
 async def send_message(context: Context, message: SendMessage) -> MessageAccepted:
     """Accept a message, once; attach the session to its conversation."""
     _check_content(context, message.content)
-    _check_agent(context, message)
     draft = _draft(context, message)
     conversation_id = draft.conversation_id
     await context.connection.hold(conversation_id)
@@ -55,6 +55,7 @@ async def send_message(context: Context, message: SendMessage) -> MessageAccepte
         seq=accepted.seq,
         duplicate=accepted.is_duplicate,
         durability=context.settings.durability,
+        run_id=draft.run.run_id if draft.run else msgspec.UNSET,
     )
 
 
@@ -135,14 +136,14 @@ def _draft(context: Context, message: SendMessage) -> Draft:
     conversation_id = message.conversation_id or context.ids.conversation_id(
         tenant, subject, message.client_message_id
     )
+    message_id = context.ids.message_id(tenant, conversation_id, subject, message.client_message_id)
     return Draft(
         conversation_id=conversation_id,
-        message_id=context.ids.message_id(
-            tenant, conversation_id, subject, message.client_message_id
-        ),
+        message_id=message_id,
         client_message_id=message.client_message_id,
         content=message.content,
         may_create=message.conversation_id is None,
+        run=_run(context, message, message_id),
     )
 
 
@@ -153,9 +154,13 @@ def _check_content(context: Context, content: object) -> None:
         raise errors.TooLarge(f"$.content: exceeds {limit} bytes")
 
 
-def _check_agent(context: Context, message: SendMessage) -> None:
+def _run(context: Context, message: SendMessage, message_id: str) -> RunRequest | None:
     agent = message.agent
     if agent is msgspec.UNSET:
-        agent = context.settings.default_agent
-    if agent is not None:
+        agent = context.agents.default
+    if agent is None:
+        return None
+    if agent not in context.agents:
         raise errors.BadRequest(f"$.agent: there is no agent {agent!r} here")
+    run_id = context.ids.run_id(message_id)
+    return RunRequest(run_id, agent, context.ids.reply_id(run_id), message.if_running)

@@ -40,6 +40,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         default=None,
         help="make a secret, keep it in the data folder, print a URL and a token",
     )
+    parser.add_argument(
+        "--no-worker",
+        action="store_true",
+        help="execute no runs here; gateway worker does it elsewhere",
+    )
     parser.set_defaults(run=run)
 
 
@@ -51,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = _settings(arguments)
     configure_logging(settings)
-    app = create_app(settings)
+    app = create_app(settings, has_worker=not arguments.no_worker)
 
     def listening(host: str, port: int) -> None:
         _announce(settings, host, port)

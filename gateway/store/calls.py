@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gateway.errors import Conflict, Forbidden, NotFound, StoreError
+from gateway.errors import Conflict, Forbidden, NotFound, RunActive, StoreError
 from gateway.messages import Position
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class ConversationCalls:
         *args: Argument,
         writes: bool = False,
         more_keys: Sequence[str] = (),
-    ) -> list[Reply]:
-        """Run one script on one conversation; the reply is a list, its first item a word.
+    ) -> Any:  # what RESP can hold
+        """Run one script on one conversation; the reply mostly is a list that begins with a word.
 
         Raises:
             NotFound: there is none, or the caller takes no part in it.
@@ -64,7 +64,7 @@ class ConversationCalls:
         """
         keys = self.keys.conversation(caller.tenant, conversation_id)
         heard = self.heard(caller.tenant, conversation_id)
-        reply: list[Reply] = await script(
+        reply: Reply = await script(
             self.redis,
             (*keys.all(), *more_keys),
             (
@@ -81,7 +81,8 @@ class ConversationCalls:
             ),
             durable=writes and self._durable,
         )
-        _raise_for(reply[0] if reply else b"")
+        if isinstance(reply, list) and reply:
+            _raise_for(reply[0])
         return reply
 
 
@@ -90,6 +91,8 @@ def _raise_for(word: Reply) -> None:
         raise NotFound
     if word == b"forbidden":
         raise Forbidden("you may not do this in this conversation")
+    if word == b"run_active":
+        raise RunActive("a run is going on in this conversation")
     if word == b"conflict":
         raise Conflict("this id is taken by something else")
 

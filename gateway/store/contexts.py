@@ -28,6 +28,8 @@ class Context:
     workflow: JsonText
     tool_calls: JsonText
     position: Position
+    active_run: JsonText | None = None
+    interrupts: tuple[JsonText, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """What a patch applies to: the user's own JSON."""
@@ -59,7 +61,7 @@ class Contexts:
     async def get(self, caller: Caller, conversation_id: str) -> Context:
         """The context as it is."""
         reply = await self._calls.run(self._read, caller, conversation_id, "")
-        return context_of(reply[3:], position_of(reply[1], reply[2]))
+        return context_of(reply[3:7], position_of(reply[1], reply[2]), *reply[7:])
 
     async def document_at(
         self, caller: Caller, conversation_id: str, version: int
@@ -114,7 +116,9 @@ class Contexts:
         return [_version(line) for line in reply[1]]
 
 
-def context_of(fields: list[Reply], position: Position) -> Context:
+def context_of(
+    fields: list[Reply], position: Position, active_run: Reply, interrupts: list[Reply]
+) -> Context:
     """A context out of a script's reply: version, memory, workflow, tool calls."""
     version, memory, workflow, tool_calls = fields
     return Context(
@@ -123,7 +127,15 @@ def context_of(fields: list[Reply], position: Position) -> Context:
         workflow=JsonText(workflow or b"{}"),
         tool_calls=JsonText(tool_calls or b"[]"),
         position=position,
+        active_run=JsonText(active_run) if active_run else None,
+        interrupts=tuple(pending_interrupt(value) for value in interrupts[1::2]),
     )
+
+
+def pending_interrupt(value: bytes) -> JsonText:
+    """An interrupt nobody has answered, with the run that asked: `{"runId", …}`."""
+    _, run_id, _, interrupt = value.split(b"|", 3)
+    return JsonText(b'{"runId":"' + run_id + b'",' + interrupt[1:])
 
 
 def _version(line: Reply) -> ContextVersion:

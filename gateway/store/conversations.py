@@ -41,6 +41,7 @@ class Description:
     metadata: JsonText
     role: Role  # the caller's own
     members: list[Member]
+    active_run: JsonText | None
 
 
 class Conversations:
@@ -53,7 +54,7 @@ class Conversations:
         self._join = Script("join")
         self._set_member = Script("set_member")
         self._whisper = Script("whisper")
-        self._invite = Script("invite", prelude=None)
+        self._invite = Script("invite", prelude=())
 
     async def create(
         self, caller: Caller, conversation_id: str, request: CreateConversation
@@ -82,7 +83,7 @@ class Conversations:
     async def describe(self, caller: Caller, conversation_id: str) -> Description:
         """Describe it to one of its participants."""
         reply = await self._calls.run(self._describe, caller, conversation_id)
-        _, epoch, offset, title, created_at, visibility, metadata, role, members = reply
+        _, epoch, offset, title, created_at, visibility, metadata, role, members, active_run = reply
         return Description(
             conversation_id=conversation_id,
             position=position_of(epoch, offset),
@@ -92,6 +93,7 @@ class Conversations:
             metadata=JsonText(metadata),
             role=cast("Role", text(role)),
             members=_members(members),
+            active_run=JsonText(active_run) if active_run else None,
         )
 
     async def join(self, caller: Caller, conversation_id: str, invite: str | None) -> Position:

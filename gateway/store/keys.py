@@ -58,6 +58,67 @@ KINDS = (
         "set_context.lua",
         lasting="the newest context_versions of them, until the conversation is erased",
     ),
+    KeyKind(
+        "run",
+        _CONVERSATION + ":run:[^:]+",
+        "hash",
+        "runs.lua",
+        expiry="1 h after it ended",
+        lasting="until it ends: its time limit and the lease see to that",
+    ),
+    KeyKind(
+        "run text",
+        _CONVERSATION + ":run:[^:]+:text",
+        "string",
+        "extend.lua",
+        lasting="until the run ends",
+    ),
+    KeyKind(
+        "run tools",
+        _CONVERSATION + ":run:[^:]+:tools",
+        "hash",
+        "extend.lua",
+        lasting="until the run ends",
+    ),
+    KeyKind(
+        "run journal",
+        _CONVERSATION + ":run:[^:]+:journal",
+        "hash",
+        "extend.lua",
+        lasting="until the run ends",
+    ),
+    KeyKind(
+        "waiting runs",
+        _CONVERSATION + ":waiting",
+        "list",
+        "send.lua",
+        lasting="until the last of them has begun",
+    ),
+    KeyKind(
+        "tool calls",
+        _CONVERSATION + ":tools",
+        "list",
+        "runs.lua",
+        lasting="the newest 200, until the conversation is erased",
+    ),
+    KeyKind(
+        "interrupts", _CONVERSATION + ":interrupts", "hash", "finish.lua", expiry="their deadline"
+    ),
+    KeyKind("answer", _CONVERSATION + ":answer:.+", "string", "respond.lua", expiry="1 h"),
+    KeyKind(
+        "ready runs",
+        rf"{_SHARD}:runs:ready",
+        "list",
+        "runs.lua",
+        lasting="a line goes when a worker claims it",
+    ),
+    KeyKind(
+        "leased runs",
+        rf"{_SHARD}:runs:leased",
+        "zset",
+        "claim.lua",
+        lasting="a line goes when the run ends",
+    ),
     KeyKind("invite", _CONVERSATION + ":invite:.+", "hash", "invites.py", expiry="its ttl_s"),
     KeyKind("session", _SUBJECT + ":session:.+", "hash", "connect.lua", expiry="session_ttl_s"),
     KeyKind("online", _SUBJECT + ":online", "zset", "connect.lua", expiry="session_ttl_s"),
@@ -103,6 +164,21 @@ class ConversationKeys:
             f"{base}:context",
             f"{base}:versions",
         )
+
+    def run_keys(self) -> tuple[str, ...]:
+        """KEYS 8 to 12 of every script that changes a run (lua/runs.lua names them)."""
+        head = self.base[: self.base.index("}") + 1]
+        return (
+            f"{head}:runs:ready",
+            f"{head}:runs:leased",
+            f"{self.base}:waiting",
+            f"{self.base}:tools",
+            f"{self.base}:interrupts",
+        )
+
+    def answer(self, interrupt_id: str) -> str:
+        """The answer that an interrupt was given."""
+        return f"{self.base}:answer:{interrupt_id}"
 
     @property
     def log(self) -> str:
@@ -168,6 +244,16 @@ class Keys:
     def secret(self) -> str:
         """The deployment's secret."""
         return f"{self.prefix}:secret"
+
+    def queue(self, shard: int) -> tuple[str, str]:
+        """The runs of a shard that are ready, and those that are leased."""
+        head = f"{self.prefix}:{{s{shard:02d}}}:runs"
+        return f"{head}:ready", f"{head}:leased"
+
+    @property
+    def wake_channel(self) -> str:
+        """Where workers hear of runs that became ready."""
+        return f"{self.prefix}:wake"
 
     def replica_channel(self, replica_id: str) -> str:
         """Where one replica is told of takeovers and hears its own heartbeat."""

@@ -97,9 +97,9 @@ def _events(conversation_id: str, epoch: str, flat: list[Reply]) -> list[Publish
 
 
 def _snapshot(fields: list[Reply], position: Position) -> Snapshot:
-    seq, messages, context = fields
+    seq, messages, context, active_run, interrupts = fields
     return Snapshot(
         messages=[JsonText(item) for item in messages if item],
         has_more=int(seq) > len(messages),
-        context=context_of(context, position),
+        context=context_of(context, position, active_run, interrupts),
     )

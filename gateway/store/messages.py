@@ -11,11 +11,13 @@ from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.ids import content_hash
 from gateway.json_text import JsonText
 from gateway.store.calls import Caller, ConversationCalls, position_of, text
+from gateway.store.runs import RunInput
 from gateway.store.scripts import Script
 
 if TYPE_CHECKING:
     from gateway.messages import Content, Position
-    from gateway.store.link import Reply
+    from gateway.store.link import Argument, Reply
+    from gateway.store.runs import RunRequest
 
 SEARCH_PAGE = 200  # messages read at once while searching
 SEARCH_MAX_PAGES = 50  # a search looks at the newest 10,000 messages
@@ -36,6 +38,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: str | None = None
     edited_at: float | None = None
 
+    def text(self) -> str:
+        """What it says: its content, or the texts of its parts."""
+        if isinstance(self.content, str):
+            return self.content
+        parts = (part.get("text", "") for part in self.content)
+        return " ".join(part for part in parts if isinstance(part, str))
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -46,6 +55,7 @@ class Draft:
     client_message_id: str
     content: Content
     may_create: bool
+    run: RunRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class Messages:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._send = Script("send")
+        self._send = Script("send", prelude=("prelude", "runs"))
         self._history = Script("history")
         self._message = Script("message")
         self._edit = Script("edit")
@@ -85,6 +95,7 @@ class Messages:
             Conflict: the same client_message_id with other content.
         """
         head, middle, rest = _template(caller, draft)
+        keys = self._calls.keys.conversation(caller.tenant, draft.conversation_id)
         canonical = msgspec.json.encode(draft.content, order="sorted")
         try:
             reply = await self._calls.run(
@@ -98,12 +109,29 @@ class Messages:
                 rest,
                 "1" if draft.may_create else "0",
                 msgspec.json.encode(caller.subject),
+                *self._run_arguments(caller, draft),
                 writes=True,
+                more_keys=keys.run_keys(),
             )
         except Conflict as exc:
             raise Conflict("$.client_message_id was used with other content") from exc
         word, epoch, offset, seq = reply
         return Accepted(position_of(epoch, offset), int(seq), word == b"duplicate")
+
+    def _run_arguments(self, caller: Caller, draft: Draft) -> tuple[Argument, ...]:
+        settings, run = self._calls.settings, draft.run
+        if run is None:
+            return ("", "", "", "", "", 0, settings.context_versions)
+        given = RunInput(message_id=draft.message_id, by=caller.subject)
+        return (
+            run.run_id,
+            run.agent,
+            run.if_running,
+            run.message_id,
+            msgspec.json.encode(given),
+            round(settings.run_timeout_s * 1000),
+            settings.context_versions,
+        )
 
     async def page(
         self,
@@ -163,11 +191,19 @@ class Messages:
             for item in reversed(page.messages):
                 message = msgspec.json.decode(item.data, type=Message)
                 before = message.seq
-                if wanted in _text_of(message).casefold():
+                if wanted in message.text().casefold():
                     found.append(item)
             if not page.has_more or not page.messages or len(found) >= limit:
                 break
         return found[:limit]
+
+    async def find(self, caller: Caller, conversation_id: str, message_id: str) -> Message | None:
+        """A message by its id; None if there is none, or it was deleted."""
+        try:
+            data = await self._read(caller, conversation_id, message_id)
+        except NotFound:
+            return None
+        return msgspec.json.decode(data, type=Message)
 
     async def _read(self, caller: Caller, conversation_id: str, message_id: str) -> bytes:
         reply = await self._calls.run(self._message, caller, conversation_id, message_id)
@@ -211,10 +247,3 @@ def _template(caller: Caller, draft: Draft) -> tuple[bytes, bytes, bytes]:
     )
     rest = b',"client_message_id":' + encode(draft.client_message_id) + b"}"
     return head, middle, rest
-
-
-def _text_of(message: Message) -> str:
-    if isinstance(message.content, str):
-        return message.content
-    parts = (part.get("text", "") for part in message.content)
-    return " ".join(part for part in parts if isinstance(part, str))

@@ -26,11 +26,11 @@ class Script:
 
     Args:
         name: the file's name without `.lua`.
-        prelude: whether the shared functions of conversation scripts come first.
+        prelude: the files of shared functions that come first.
     """
 
-    def __init__(self, name: str, *, prelude: str | None = "prelude") -> None:
-        head = (_LUA / f"{prelude}.lua").read_text() + "\n" if prelude else ""
+    def __init__(self, name: str, *, prelude: tuple[str, ...] = ("prelude",)) -> None:
+        head = "".join((_LUA / f"{part}.lua").read_text() + "\n" for part in prelude)
         self.name = name
         self.text = head + (_LUA / f"{name}.lua").read_text()
         self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324  # Redis's own choice

@@ -83,10 +83,10 @@ class Sessions:
         self._keys = keys
         self._clock = clock
         self._ttl_ms = round(settings.session_ttl_s * 1000)
-        self._connect = Script("connect", prelude=None)
-        self._update = Script("update_session", prelude=None)
-        self._touch = Script("touch_sessions", prelude=None)
-        self._disconnect = Script("disconnect", prelude=None)
+        self._connect = Script("connect", prelude=())
+        self._update = Script("update_session", prelude=())
+        self._touch = Script("touch_sessions", prelude=())
+        self._disconnect = Script("disconnect", prelude=())
 
     async def connect(self, caller: Caller, attempt: Attempt) -> Attached:
         """Resume the session, or open a new one, and take it from whoever had it."""

@@ -14,6 +14,7 @@ from gateway.store.conversations import Conversations
 from gateway.store.keys import Keys
 from gateway.store.log import Log
 from gateway.store.messages import Messages
+from gateway.store.runs import Runs
 from gateway.store.sessions import Sessions
 from gateway.store.subjects import Subjects
 from gateway.store.tickets import Tickets
@@ -47,6 +48,7 @@ class Store:
         self.messages = Messages(self._calls)
         self.contexts = Contexts(self._calls)
         self.log = Log(self._calls)
+        self.runs = Runs(self._calls, clock, settings)
         self.sessions = Sessions(self.redis, self.keys, clock, settings)
         self.subjects = Subjects(self.redis, self.keys, clock)
         self.tickets = Tickets(self.redis, self.keys, settings)

@@ -1,7 +1,7 @@
 -- Shared by every script that touches a conversation.
 --
 -- KEYS  1 conversation (hash: epoch, offset, seq, version, title, visibility, metadata, created_at,
---         created_by, created_hash), 2 log (stream, id <offset>-0, field e = event JSON),
+--         created_by, created_hash, active_run), 2 log (stream, id <offset>-0, field e = event JSON),
 --       3 history (list, index = seq - 1, message JSON, '' once deleted), 4 ids (hash, message id =
 --         "<seq>:<offset>:<content hash>"), 5 members (hash, subject = "<role>:<joined_at ms>"),
 --       6 context (hash: version, memory, workflow, tool_calls), 7 versions (hash, version = JSON)
@@ -25,6 +25,9 @@ local function seconds(ms)
 end
 
 local function role_of(who)
+  if who == '' then -- the gateway itself; no client has an empty subject
+    return 'owner'
+  end
   local member = redis.call('HGET', KEYS[5], who)
   return member and string.match(member, '^(%a+):')
 end
@@ -53,6 +56,22 @@ local function append(event)
   redis.call('PEXPIRE', KEYS[2], log_ttl_ms)
   redis.call('PUBLISH', channel, 'e:' .. epoch .. ':' .. offset .. ':' .. event)
   return epoch, offset
+end
+
+local function run_key(run_id)
+  return KEYS[1] .. ':run:' .. run_id
+end
+
+-- The run that is going on, with all its text so far, as JSON; false if there is none.
+local function active_run()
+  local run_id = redis.call('HGET', KEYS[1], 'active_run')
+  if not run_id then
+    return false
+  end
+  local run = redis.call('HMGET', run_key(run_id), 'agent', 'message_id', 'status')
+  return '{"run_id":"' .. run_id .. '","agent":"' .. run[1] .. '","message_id":"' .. run[2] ..
+    '","text":"' .. (redis.call('GET', run_key(run_id) .. ':text') or '') .. '","status":"' ..
+    run[3] .. '"}'
 end
 
 local function append_joined(who, who_json, role, at_ms)

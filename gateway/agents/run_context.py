@@ -1,0 +1,130 @@
+"""What an agent is given: the conversation, its memory, and what an earlier attempt has done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from gateway.store.messages import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.events import TokenUsage
+    from gateway.store.runs import Attempt
+    from gateway.store.store import Store
+
+PAGE = 200
+T = TypeVar("T")
+Journal = dict[str, bytes]
+
+
+class RunContext:
+    """The surroundings of one attempt at a run.
+
+    Attributes:
+        tenant, conversation_id, run_id: where it is.
+        subject: who asked.
+        attempt: 1, or more after a worker died.
+        emitted: the reply's text so far; not empty only in a later attempt that resumes.
+        open_tools: tool calls begun and not ended by an earlier attempt that resumes.
+        memory, workflow: the agent context; to change it, yield `StateDelta` or `StateSnapshot`.
+        resume: the answers to the interrupts of the run that this one goes on from.
+        resumes_run: that run.
+        usage: append what the models used; it is recorded with the run's end.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        attempt: Attempt,
+        document: dict[str, Any],
+        journal: Journal,
+        write_step: Callable[[str, bytes], Awaitable[None]],
+    ) -> None:
+        self.tenant = attempt.name.tenant
+        self.conversation_id = attempt.name.conversation_id
+        self.run_id = attempt.name.run_id
+        self.subject = attempt.input.by
+        self.attempt = attempt.number
+        self.emitted = attempt.emitted
+        self.open_tools = frozenset(attempt.open_tools)
+        self.resume = attempt.input.resume
+        self.resumes_run = attempt.input.resumes_run
+        self.usage: list[TokenUsage] = []
+        self.document = document
+        self._store = store
+        self._attempt = attempt
+        self._journal = journal
+        self._write_step = write_step
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What the agent remembers: the user's own JSON."""
+        memory: dict[str, Any] = self.document["memory"]
+        return memory
+
+    @property
+    def workflow(self) -> dict[str, Any]:
+        """Where the agent's workflow stands: the user's own JSON."""
+        workflow: dict[str, Any] = self.document["workflow"]
+        return workflow
+
+    async def message(self) -> Message | None:
+        """The message this run replies to; None if it goes on from an interrupt, or is deleted."""
+        wanted = self._attempt.input.message_id
+        if wanted is None:
+            return None
+        return await self._store.messages.find(
+            self._attempt.name.caller, self.conversation_id, wanted
+        )
+
+    async def text(self) -> str:
+        """The text of that message, or nothing."""
+        message = await self.message()
+        return "" if message is None else message.text()
+
+    async def messages(self, limit: int = 200) -> list[Message]:
+        """The conversation as a model should see it: each message once, the one replied to last.
+
+        Messages that wait for replies of their own are left out.
+
+        Args:
+            limit: how many of the newest to read.
+        """
+        page = await self._store.messages.page(
+            self._attempt.name.caller, self.conversation_id, limit=limit
+        )
+        found = [msgspec.json.decode(item.data, type=Message) for item in page.messages]
+        asked = await self.message()
+        if asked is None:
+            return found
+        before = [
+            message
+            for message in found
+            if message.message_id != asked.message_id
+            and not (message.role == "user" and message.seq > asked.seq)
+        ]
+        return [*before, asked]
+
+    async def step(self, name: str, work: Callable[[], Awaitable[T]], kind: type[T]) -> T:
+        """Do something once, also over attempts: its result is in the journal before it returns.
+
+        Args:
+            name: unique in the run.
+            work: called if the journal does not have the step.
+            kind: the type of the result, for reading it back; it must be JSON.
+        """
+        known = self._journal.get(name)
+        if known is not None:
+            return msgspec.json.decode(known, type=kind)
+        result = await work()
+        data = msgspec.json.encode(result)
+        await self._write_step(name, data)
+        self._journal[name] = data
+        return result
+
+    def has_done(self, name: str) -> bool:
+        """Whether the journal has a step."""
+        return name in self._journal

@@ -1,0 +1,134 @@
+"""What a run says, on its way to the log: coalesced, in order, refused once the lease is lost.
+
+Text that comes quickly leaves as one event every `FLUSH_MIN_S` to `FLUSH_MAX_S`; the first piece
+after a pause leaves at once. All that waits leaves in one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from gateway.errors import StoreUnavailable
+from gateway.store.runs import Change, ContextMoved
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.store.runs import Attempt, Runs
+
+FLUSH_MIN_S = 0.02  # a person sees no steps below it (50 frames a second)
+FLUSH_MAX_S = 0.05
+MAX_DELTA_CHARS = 16_384  # a longer piece of text is cut: an event stays well below a frame
+MAX_WAITING = 512  # changes; an agent that is quicker than Redis waits
+RETRY_S = 0.25  # while Redis is away
+_log = structlog.get_logger(__name__)
+
+
+class Emitter:
+    """The one way from an attempt into its conversation's log."""
+
+    def __init__(self, runs: Runs, attempt: Attempt) -> None:
+        self._runs = runs
+        self._attempt = attempt
+        self.message_id = attempt.message_id
+        self._text: list[str] = []
+        self._waiting: list[Change] = []
+        self._number = 0
+        self._turn = asyncio.Lock()
+        self._wake = asyncio.Event()
+
+    async def text(self, delta: str) -> None:
+        """Say a piece of the reply."""
+        for start in range(0, len(delta), MAX_DELTA_CHARS):
+            piece = delta[start : start + MAX_DELTA_CHARS]
+            if sum(map(len, self._text)) + len(piece) > MAX_DELTA_CHARS:
+                self._close_text()
+            self._text.append(piece)
+            await self._added()
+
+    async def change(self, change: Change) -> None:
+        """Say something else."""
+        self._close_text()
+        self._waiting.append(change)
+        await self._added()
+
+    async def flush(self) -> None:
+        """Write all that waits.
+
+        Raises:
+            LeaseLost: this attempt may say nothing more.
+        """
+        async with self._turn:
+            self._close_text()
+            changes, self._waiting = self._waiting, []
+            if changes:
+                await self._write(changes, version=None)
+
+    async def write_alone(self, make: Callable[[], Awaitable[tuple[list[Change], int]]]) -> None:
+        """Write changes made for a version of the context, made anew when it has moved.
+
+        Args:
+            make: returns the changes and the version they are made for.
+        """
+        await self.flush()
+        async with self._turn:
+            while True:
+                changes, version = await make()
+                try:
+                    await self._write(changes, version=version)
+                except ContextMoved:
+                    continue
+                return
+
+    async def run(self) -> None:
+        """Flush as text comes, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            began = loop.time()
+            await self.flush()
+            took_s = loop.time() - began
+            await asyncio.sleep(min(max(took_s * 2, FLUSH_MIN_S), FLUSH_MAX_S))
+
+    async def _added(self) -> None:
+        self._wake.set()
+        if len(self._waiting) > MAX_WAITING:
+            await self.flush()
+
+    def _close_text(self) -> None:
+        if self._text:
+            text, self._text = "".join(self._text), []
+            self._waiting.append(_text_change(self.message_id, text))
+
+    async def _write(self, changes: list[Change], *, version: int | None) -> None:
+        self._number += 1
+        while True:
+            try:
+                await self._runs.extend(self._attempt, self._number, changes, version=version)
+            except StoreUnavailable as exc:
+                _log.warning("run_waits", run_id=self._attempt.name.run_id, problem=str(exc))
+                await asyncio.sleep(RETRY_S)
+            except ContextMoved:
+                self._number -= 1  # nothing was applied
+                raise
+            else:
+                return
+
+
+def _text_change(message_id: str, text: str) -> Change:
+    inside = msgspec.json.encode(text)[1:-1]
+    event = b'{"type":"TEXT_MESSAGE_CONTENT","messageId":"%b","delta":"%b"}' % (
+        message_id.encode(),
+        inside,
+    )
+    return Change("text", event, inside)
+
+
+def plain(event: Any) -> Change:  # any event struct
+    """An event that only goes into the log."""
+    return Change("event", msgspec.json.encode(event))

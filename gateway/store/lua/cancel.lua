@@ -1,0 +1,16 @@
+-- Cancel a run: it ends here and now, with the text it has so far; its worker finds out.
+-- ARGV 10 run id, 11 how many context versions are kept
+-- Returns {'not_found'}, {'forbidden'} or {'ok', the run's terminal status}
+local role = role_of(subject)
+local status = redis.call('HGET', run_key(ARGV[10]), 'status')
+if not role or not status then
+  return {'not_found'}
+end
+if role == 'observer' then
+  return {'forbidden'}
+end
+if not TERMINAL[status] then
+  end_run(ARGV[10], 'cancelled', cancelled_event(ARGV[10]), 'cancelled', tonumber(ARGV[11]))
+  status = 'cancelled'
+end
+return {'ok', status}

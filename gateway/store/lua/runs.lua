@@ -1,0 +1,138 @@
+-- Shared by every script that changes a run; comes after prelude.lua.
+--
+-- KEYS  8 ready (list, "<tenant>:<conversation>:<run>" to be claimed), 9 leased (zset, the same by
+--         when the lease ends), 10 waiting (list, runs of the conversation that wait their turn),
+--       11 tools (list, the newest finished tool calls of the conversation, JSON), 12 interrupts
+--         (hash, interrupt id = "<deadline ms>|<run>|<agent>|<interrupt JSON>", those unanswered)
+-- A run's own keys are made here, in the conversation's slot:
+--   <conversation>:run:<run id> (hash: agent, status, message_id, owner, batch, attempt, input,
+--     started, text_open, timeout, deadline, ended_by, ended_at), :text (string, the reply so far, as the
+--     inside of a JSON string), :tools (hash, open tool calls: id = JSON of the record up to its
+--     end), :journal (hash, completed steps)
+-- status: waiting, ready, running, and then once and for ever success, interrupt, cancelled, failed
+
+local RUN_KEPT_MS = 3600000 -- how long a run that ended can still be asked about
+local KEPT_TOOLS = 200
+local TERMINAL = {success = true, interrupt = true, cancelled = true, failed = true}
+
+local function queue_name(run_id)
+  return string.match(KEYS[1], '^[^:]+:{[^}]+}:([^:]+):c:') .. ':' .. conversation_id .. ':' .. run_id
+end
+
+local function tell_workers(what)
+  redis.call('PUBLISH', string.match(KEYS[8], '^(.-):{') .. ':wake', what)
+end
+
+local function wake(run_id)
+  redis.call('RPUSH', KEYS[8], queue_name(run_id))
+  tell_workers('ready:' .. string.match(KEYS[8], '{s(%d+)}'))
+end
+
+local function make_ready(run_id)
+  redis.call('HSET', KEYS[1], 'active_run', run_id)
+  redis.call('HSET', run_key(run_id), 'status', 'ready')
+  wake(run_id)
+end
+
+local function start_next()
+  redis.call('HDEL', KEYS[1], 'active_run')
+  local run_id = redis.call('LPOP', KEYS[10])
+  if run_id then
+    make_ready(run_id)
+  end
+end
+
+local function create_run(run_id, agent, message_id, input, timeout_ms, first)
+  redis.call('HSET', run_key(run_id), 'agent', agent, 'message_id', message_id, 'input', input,
+    'status', 'waiting', 'attempt', 0, 'batch', 0, 'timeout', timeout_ms)
+  if redis.call('HEXISTS', KEYS[1], 'active_run') == 0 then
+    make_ready(run_id)
+  elseif first then
+    redis.call('LPUSH', KEYS[10], run_id)
+  else
+    redis.call('RPUSH', KEYS[10], run_id)
+  end
+end
+
+local function set_version(memory, workflow, tool_calls, record, event_head, event_tail, by, kept)
+  local version = tonumber(redis.call('HGET', KEYS[6], 'version') or '0') + 1
+  redis.call('HSET', KEYS[6], 'version', version)
+  if memory then
+    redis.call('HSET', KEYS[6], 'memory', memory, 'workflow', workflow)
+  end
+  if tool_calls then
+    redis.call('HSET', KEYS[6], 'tool_calls', tool_calls)
+  end
+  record = record or ('{"memory":' .. (redis.call('HGET', KEYS[6], 'memory') or '{}') ..
+    ',"workflow":' .. (redis.call('HGET', KEYS[6], 'workflow') or '{}') .. '}')
+  redis.call('HSET', KEYS[7], version, record, 'by:' .. version, seconds(now_ms()) .. ':' .. by)
+  redis.call('HDEL', KEYS[7], version - kept, 'by:' .. (version - kept))
+  append(event_head .. version .. ',"baseVersion":' .. (version - 1) .. event_tail)
+  return version
+end
+
+-- Put a finished tool call into the history that the agent context shows.
+local function keep_tool(record, agent, kept)
+  redis.call('RPUSH', KEYS[11], record)
+  redis.call('LTRIM', KEYS[11], -KEPT_TOOLS, -1)
+  local all = redis.call('LRANGE', KEYS[11], 0, -1)
+  set_version(nil, nil, '[' .. table.concat(all, ',') .. ']', nil,
+    '{"type":"CONTEXT_UPDATED","version":',
+    ',"patch":[{"op":"add","path":"/tool_calls/-","value":' .. record .. '}],"by":"agent:' ..
+    agent .. '"}', 'agent:' .. agent, kept)
+end
+
+-- End a run, whoever does it: nothing it began is left open, its text is in the history before the
+-- terminal event is in the log, and the conversation's next run is ready.
+--   status: terminal; event: the terminal event's JSON; message_status: complete, cancelled, failed
+local function end_run(run_id, status, event, message_status, kept)
+  local key = run_key(run_id)
+  local run = redis.call('HMGET', key, 'message_id', 'agent', 'started', 'text_open')
+  local message_id, agent = run[1], run[2]
+  if not run[3] then
+    append('{"type":"RUN_STARTED","threadId":"' .. conversation_id .. '","runId":"' .. run_id .. '"}')
+  end
+  local open = redis.call('HGETALL', key .. ':tools')
+  for i = 1, #open, 2 do
+    append('{"type":"TOOL_CALL_RESULT","messageId":"' .. open[i] .. '_r","toolCallId":"' .. open[i] ..
+      '","content":"interrupted","role":"tool"}')
+    keep_tool(open[i + 1] .. ',"status":"interrupted","result":null}', agent, kept)
+  end
+  if run[4] == '1' then
+    append('{"type":"TEXT_MESSAGE_END","messageId":"' .. message_id .. '"}')
+  end
+  local text = redis.call('GET', key .. ':text')
+  if text then
+    local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+    local message = '{"message_id":"' .. message_id .. '","seq":' .. seq ..
+      ',"role":"assistant","author":"agent:' .. agent .. '","content":"' .. text ..
+      '","created_at":' .. seconds(now_ms()) .. ',"run_id":"' .. run_id .. '","status":"' ..
+      message_status .. '"}'
+    redis.call('RPUSH', KEYS[3], message)
+    local _, offset = append('{"type":"MESSAGE_CREATED","message":' .. message .. '}')
+    redis.call('HSET', KEYS[4], message_id, seq .. ':' .. offset .. ':')
+  end
+  append(event)
+  tell_workers('ended:' .. run_id)
+  redis.call('HSET', key, 'status', status, 'ended_at', seconds(now_ms()))
+  redis.call('HDEL', key, 'owner', 'input')
+  redis.call('PEXPIRE', key, RUN_KEPT_MS)
+  redis.call('DEL', key .. ':text', key .. ':tools', key .. ':journal')
+  redis.call('ZREM', KEYS[9], queue_name(run_id))
+  redis.call('LREM', KEYS[8], 1, queue_name(run_id))
+  if redis.call('HGET', KEYS[1], 'active_run') == run_id then
+    start_next()
+  else
+    redis.call('LREM', KEYS[10], 1, run_id)
+  end
+end
+
+local function cancelled_event(run_id)
+  return '{"type":"RUN_FINISHED","threadId":"' .. conversation_id .. '","runId":"' .. run_id ..
+    '","outcome":{"type":"cancelled"}}'
+end
+
+local function is_owner(run_id, owner)
+  local run = redis.call('HMGET', run_key(run_id), 'status', 'owner')
+  return run[1] == 'running' and run[2] == owner
+end

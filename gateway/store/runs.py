@@ -1,0 +1,302 @@
+"""Runs in Redis: claimed by one attempt at a time, which alone may append; ended once."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gateway.errors import Conflict, GatewayError
+from gateway.store.calls import Caller, ConversationCalls, text
+from gateway.store.keys import SHARDS
+from gateway.store.scripts import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.clock import Clock
+    from gateway.settings import Settings
+    from gateway.store.link import Argument, Reply
+
+SYSTEM = ""  # the subject of what the gateway does by itself
+
+
+class LeaseLost(GatewayError):
+    """This attempt does not own the run any more: another does, or it has ended."""
+
+
+class ContextMoved(GatewayError):
+    """Somebody else wrote the agent context; nothing of the batch was applied."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(version)
+        self.version = version
+
+
+class RunInput(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run was started by: a message, or the answer to an interrupt.
+
+    `resume` holds AG-UI resume entries: interrupt id, status, payload.
+    """
+
+    message_id: str | None = None
+    seq: int | None = None
+    by: str
+    resume: list[dict[str, Any]] = []
+    resumes_run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunName:
+    """Where a run is: its tenant, its conversation, and its id."""
+
+    tenant: str
+    conversation_id: str
+    run_id: str
+
+    @property
+    def caller(self) -> Caller:
+        """As whom the gateway works on it."""
+        return Caller(self.tenant, SYSTEM)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A run to be started."""
+
+    run_id: str
+    agent: str
+    message_id: str  # of the reply
+    if_running: str = "enqueue"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One worker's turn at a run. `emitted` is the reply's text so far, of earlier attempts."""
+
+    name: RunName
+    owner: str
+    number: int
+    agent: str
+    message_id: str
+    input: RunInput
+    emitted: str
+    time_left_s: float
+    open_tools: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of a batch (lua/extend.lua): its kind, its event, and what the script needs."""
+
+    kind: str
+    event: bytes
+    first: bytes | str = b""
+    second: bytes = b""
+    third: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ends. `interrupts` are (id, JSON), answerable for `answerable_s`."""
+
+    status: str
+    event: bytes
+    message_status: str
+    interrupts: Sequence[tuple[str, bytes]] = ()
+    answerable_s: float = 0.0
+
+
+class Runs:
+    """The runs of all conversations."""
+
+    def __init__(self, calls: ConversationCalls, clock: Clock, settings: Settings) -> None:
+        self._calls = calls
+        self._clock = clock
+        self._settings = settings
+        self._lease_ms = round(settings.run_lease_s * 1000)
+        self._claim = Script("claim", prelude=())
+        both = ("prelude", "runs")
+        self._begin = Script("begin", prelude=both)
+        self._extend = Script("extend", prelude=both)
+        self._finish = Script("finish", prelude=both)
+        self._renew = Script("renew", prelude=both)
+        self._give_back = Script("give_back", prelude=both)
+        self._cancel = Script("cancel", prelude=both)
+        self._respond = Script("respond", prelude=both)
+        self._journal = Script("journal")
+
+    async def claim(self, shard: int) -> RunName | None:
+        """Take a run of a shard that nobody works on."""
+        found = await self._claim(
+            self._calls.redis,
+            self._calls.keys.queue(shard),
+            (self._clock.offset_ms, self._lease_ms),
+            idempotent=False,  # a claim whose reply is lost ends by its lease
+        )
+        return RunName(*text(found).split(":")) if found else None
+
+    async def begin(self, name: RunName) -> Attempt | None:
+        """Begin an attempt; None if the run has ended meanwhile."""
+        owner = secrets.token_urlsafe(12)
+        reply = await self._run(self._begin, name, name.run_id, owner, self._lease_ms)
+        if reply[0] == b"gone":
+            return None
+        _, number, agent, message_id, given, emitted, deadline, tools, now = reply
+        return Attempt(
+            name=name,
+            owner=owner,
+            number=int(number),
+            agent=text(agent),
+            message_id=text(message_id),
+            input=msgspec.json.decode(given, type=RunInput),
+            emitted=msgspec.json.decode(b'"' + (emitted or b"") + b'"', type=str),
+            time_left_s=(float(deadline) - float(now)) / 1000,
+            open_tools=tuple(text(item) for item in tools),
+        )
+
+    async def extend(
+        self, attempt: Attempt, number: int, changes: Sequence[Change], *, version: int | None
+    ) -> None:
+        """Append a batch and renew the lease; repeating a batch number changes nothing.
+
+        Args:
+            attempt: whose.
+            number: 1, 2, 3 … of this attempt.
+            changes: what it did, in order.
+            version: the context version that the batch's contexts were made for, if any.
+
+        Raises:
+            LeaseLost: refused, nothing was applied.
+            ContextMoved: nothing was applied; make the batch anew.
+        """
+        lines: list[Argument] = []
+        for change in changes:
+            lines += (change.kind, change.event, change.first, change.second, change.third)
+        reply: Reply = await self._run(
+            self._extend,
+            attempt.name,
+            attempt.name.run_id,
+            attempt.owner,
+            self._lease_ms,
+            number,
+            self._settings.context_versions,
+            "" if version is None else version,
+            *lines,
+            writes=True,
+        )
+        _raise_if_lost(reply)
+        if isinstance(reply, list) and reply[0] == b"moved":
+            raise ContextMoved(int(reply[1]))
+
+    async def finish(self, attempt: Attempt, ending: Ending) -> None:
+        """End the run: history, open tool calls, terminal event, next run, in one step.
+
+        Raises:
+            LeaseLost: refused; somebody else ended or owns it.
+        """
+        pairs = [part for pair in ending.interrupts for part in pair]
+        reply = await self._run(
+            self._finish,
+            attempt.name,
+            attempt.name.run_id,
+            attempt.owner,
+            ending.status,
+            ending.event,
+            ending.message_status,
+            self._settings.context_versions,
+            round(ending.answerable_s * 1000),
+            *pairs,
+            writes=True,
+        )
+        _raise_if_lost(reply)
+
+    async def renew(self, attempt: Attempt) -> bool:
+        """Keep the lease; False if it is lost."""
+        name = attempt.name
+        reply = await self._run(self._renew, name, name.run_id, attempt.owner, self._lease_ms)
+        return bool(reply[0])
+
+    async def give_back(self, attempt: Attempt) -> None:
+        """Let another worker have it at once."""
+        await self._run(self._give_back, attempt.name, attempt.name.run_id, attempt.owner)
+
+    async def journal(self, name: RunName) -> dict[str, bytes]:
+        """The steps a run has completed, with their results as JSON."""
+        flat = await self._run(self._journal, name, name.run_id)
+        return {text(step): result for step, result in zip(flat[::2], flat[1::2], strict=True)}
+
+    async def cancel(self, caller: Caller, conversation_id: str, run_id: str) -> str:
+        """End a run as cancelled; returns the state it ended in, which may be another.
+
+        Raises:
+            NotFound: no such run in a conversation of the caller's.
+        """
+        name = RunName(caller.tenant, conversation_id, run_id)
+        versions = self._settings.context_versions
+        reply = await self._run(self._cancel, name, run_id, versions, caller=caller, writes=True)
+        return text(reply[1])
+
+    async def respond(
+        self,
+        caller: Caller,
+        conversation_id: str,
+        interrupt_id: str,
+        *,
+        asked_by: str,
+        request: RunRequest,
+        given: RunInput,
+    ) -> bool:
+        """Answer an interrupt; True if this answer is the one that counts.
+
+        Raises:
+            NotFound: there is no such interrupt.
+            Conflict: it was not answered in time.
+        """
+        keys = self._calls.keys.conversation(caller.tenant, conversation_id)
+        reply = await self._run(
+            self._respond,
+            RunName(caller.tenant, conversation_id, asked_by),
+            interrupt_id,
+            asked_by,
+            request.run_id,
+            request.message_id,
+            msgspec.json.encode(given),
+            round(self._settings.run_timeout_s * 1000),
+            caller=caller,
+            writes=True,
+            more_keys=(keys.answer(interrupt_id),),
+        )
+        if reply[0] == b"expired":
+            raise Conflict("the interrupt was not answered in time")
+        return bool(reply[1])
+
+    def shards(self) -> range:
+        """All shards that may hold runs."""
+        return range(SHARDS)
+
+    async def _run(
+        self,
+        script: Script,
+        name: RunName,
+        *args: Argument,
+        caller: Caller | None = None,
+        writes: bool = False,
+        more_keys: Sequence[str] = (),
+    ) -> Any:  # what RESP can hold
+        keys = self._calls.keys.conversation(name.tenant, name.conversation_id)
+        return await self._calls.run(
+            script,
+            caller or name.caller,
+            name.conversation_id,
+            *args,
+            writes=writes,
+            more_keys=(*keys.run_keys(), *more_keys),
+        )
+
+
+def _raise_if_lost(reply: Reply) -> None:
+    if reply == b"lost":
+        raise LeaseLost

@@ -1,0 +1,178 @@
+"""A worker: claims runs, executes them, gives them back when it stops.
+
+It hears of ready runs on pub/sub and looks at every shard from time to time besides, so that a
+lost word or a dead worker delays a run and never strands it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.errors import GatewayError
+from gateway.execution import Execution
+from gateway.ids import random_id
+from gateway.lease_keeper import LeaseKeeper
+from gateway.store.subscriber import Subscriber
+
+if TYPE_CHECKING:
+    from gateway.agents import AgentRegistry
+    from gateway.clock import Clock
+    from gateway.settings import Settings
+    from gateway.store.runs import Attempt, RunName
+    from gateway.store.store import Store
+
+SWEEPS_A_LEASE = 5  # a run of a dead worker waits a lease and a fifth of it, at most
+LONGEST_SWEEP_S = 3.0
+_log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Executes runs, at most `concurrency` at once. `run` until cancelled."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        agents: AgentRegistry,
+        redis_url: str,
+        *,
+        clock: Clock,
+        concurrency: int,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._agents = agents
+        self._clock = clock
+        self._free = asyncio.Semaphore(concurrency)
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._executions: dict[str, Execution] = {}
+        self._shards: asyncio.Queue[int] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._keeper = LeaseKeeper(settings, redis_url, clock=clock, on_lost=self._lose_later)
+        self.worker_id = random_id("w")
+        self.is_stopping = False
+        self._subscriber = Subscriber(
+            store.redis,
+            store.keys.replica_channel(self.worker_id),
+            on_message=self._hear,
+            on_rebuilt=self._look_everywhere,
+        )
+
+    @property
+    def running(self) -> int:
+        """How many runs are executed now."""
+        return len(self._running)
+
+    async def run(self) -> None:
+        """Work until cancelled; runs under way are given back then."""
+        self._keeper.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._subscriber.run(), name="worker-subscriber")
+                group.create_task(self._subscribe(), name="worker-subscribe")
+                group.create_task(self._sweep_for_ever(), name="worker-sweep")
+                try:
+                    await self._claim_for_ever(group)
+                finally:
+                    self.is_stopping = True
+        finally:
+            self._keeper.stop()
+
+    async def _subscribe(self) -> None:
+        while True:
+            try:
+                await self._subscriber.subscribe(
+                    self._store.keys.wake_channel, timeout_s=self._settings.redis_timeout_s
+                )
+            except GatewayError:
+                continue
+            return
+
+    async def _claim_for_ever(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            shard = await self._shards.get()
+            await self._free.acquire()
+            name = await self._claim(shard)
+            if name is None:
+                self._free.release()
+                continue
+            self._shards.put_nowait(shard)  # there may be more
+            task = group.create_task(self._execute(name), name=f"run {name.run_id}")
+            self._running[name.run_id] = task
+
+    async def _claim(self, shard: int) -> RunName | None:
+        try:
+            return await self._store.runs.claim(shard)
+        except GatewayError as exc:
+            _log.warning("claim_failed", problem=str(exc))
+            return None
+
+    async def _execute(self, name: RunName) -> None:
+        try:
+            attempt = await self._store.runs.begin(name)
+            if attempt is not None:
+                await self._attempt(attempt)
+        except GatewayError as exc:
+            _log.warning("run_not_begun", run_id=name.run_id, problem=str(exc))
+        finally:
+            self._running.pop(name.run_id, None)
+            self._free.release()
+
+    async def _attempt(self, attempt: Attempt) -> None:
+        run_id = attempt.name.run_id
+        execution = Execution(
+            self._store,
+            self._settings,
+            attempt,
+            self._agents.get(attempt.agent),
+            clock=self._clock,
+        )
+        self._executions[run_id] = execution
+        self._keeper.keep(attempt)
+        try:
+            await execution.run()
+        except asyncio.CancelledError:
+            if self.is_stopping:
+                await self._give_back(attempt)
+                raise
+            _log.info("run_stopped", run_id=run_id)  # it was cancelled, or is another's now
+        finally:
+            self._keeper.drop(attempt)
+            del self._executions[run_id]
+
+    async def _give_back(self, attempt: Attempt) -> None:
+        with contextlib.suppress(GatewayError):
+            async with asyncio.timeout(self._settings.redis_timeout_s):
+                await self._store.runs.give_back(attempt)
+
+    async def _sweep_for_ever(self) -> None:
+        pause_s = min(self._settings.run_lease_s / SWEEPS_A_LEASE, LONGEST_SWEEP_S)
+        while True:
+            await asyncio.sleep(pause_s)
+            if self._shards.empty():
+                self._look_everywhere()
+
+    def _look_everywhere(self) -> None:
+        for shard in self._store.runs.shards():
+            self._shards.put_nowait(shard)
+
+    def _hear(self, channel: str, payload: bytes) -> None:
+        del channel
+        what, _, which = payload.decode().partition(":")
+        if what == "ready":
+            self._shards.put_nowait(int(which))
+        elif what == "ended":
+            self._lose(which)
+
+    def _lose(self, run_id: str) -> None:
+        """A run under way here is another's, or has ended: stop its agent, unless it is us."""
+        task, execution = self._running.get(run_id), self._executions.get(run_id)
+        if task is not None and execution is not None and not execution.is_ending:
+            task.cancel()
+
+    def _lose_later(self, attempt: Attempt) -> None:
+        self._loop.call_soon_threadsafe(self._lose, attempt.name.run_id)
