@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from gateway.json_text import JsonText
 
 
-def check_answer(pending: Iterable[JsonText], interrupt_id: str, payload: object) -> None:
+def check_answer(
+    pending: Iterable[JsonText], run_id: str, interrupt_id: str, payload: object
+) -> None:
     """Hold an answer against the interrupt's `responseSchema`, if it is pending and has one.
 
     Raises:
@@ -23,7 +25,8 @@ def check_answer(pending: Iterable[JsonText], interrupt_id: str, payload: object
     for item in pending:
         interrupt: dict[str, Any] = item.value()
         schema = interrupt.get("responseSchema")
-        if interrupt["id"] == interrupt_id and schema is not None:
+        is_meant = (interrupt["runId"], interrupt["id"]) == (run_id, interrupt_id)
+        if is_meant and schema is not None:
             _check(schema, payload)
 
 

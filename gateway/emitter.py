@@ -7,12 +7,13 @@ after a pause leaves at once. All that waits leaves in one call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
 
-from gateway.errors import StoreUnavailable
+from gateway.store.availability import once_available
 from gateway.store.runs import Change, ContextMoved
 
 if TYPE_CHECKING:
@@ -24,12 +25,23 @@ FLUSH_MIN_S = 0.02  # a person sees no steps below it (50 frames a second)
 FLUSH_MAX_S = 0.05
 MAX_DELTA_CHARS = 16_384  # a longer piece of text is cut: an event stays well below a frame
 MAX_WAITING = 512  # changes; an agent that is quicker than Redis waits
-RETRY_S = 0.25  # while Redis is away
-_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Changes that leave together. `version`: of the context they were made for, if any."""
+
+    number: int
+    changes: list[Change]
+    version: int | None
 
 
 class Emitter:
-    """The one way from an attempt into its conversation's log."""
+    """The one way from an attempt into its conversation's log.
+
+    Whoever writes may be cancelled at any moment, also between a batch and its reply: the batch is
+    then written again before anything else. Its number tells Redis a repeat.
+    """
 
     def __init__(self, runs: Runs, attempt: Attempt) -> None:
         self._runs = runs
@@ -37,7 +49,9 @@ class Emitter:
         self.message_id = attempt.message_id
         self._text: list[str] = []
         self._waiting: list[Change] = []
-        self._number = 0
+        self.last_batch = 0
+        self._unsettled: Batch | None = None
+        self._closing = asyncio.Event()
         self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
 
@@ -63,6 +77,8 @@ class Emitter:
             LeaseLost: this attempt may say nothing more.
         """
         async with self._turn:
+            with contextlib.suppress(ContextMoved):  # of a change of state that was cut off
+                await self._settle()
             self._close_text()
             changes, self._waiting = self._waiting, []
             if changes:
@@ -84,16 +100,26 @@ class Emitter:
                     continue
                 return
 
+    def close(self) -> None:
+        """Nothing more will be said: let `run` end."""
+        self._closing.set()
+        self._wake.set()
+
     async def run(self) -> None:
-        """Flush as text comes, until cancelled."""
+        """Flush as text comes, until closed."""
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._closing.is_set():
             await self._wake.wait()
             self._wake.clear()
             began = loop.time()
             await self.flush()
             took_s = loop.time() - began
-            await asyncio.sleep(min(max(took_s * 2, FLUSH_MIN_S), FLUSH_MAX_S))
+            await self._pause(min(max(took_s * 2, FLUSH_MIN_S), FLUSH_MAX_S))
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
 
     async def _added(self) -> None:
         self._wake.set()
@@ -106,18 +132,23 @@ class Emitter:
             self._waiting.append(_text_change(self.message_id, text))
 
     async def _write(self, changes: list[Change], *, version: int | None) -> None:
-        self._number += 1
-        while True:
-            try:
-                await self._runs.extend(self._attempt, self._number, changes, version=version)
-            except StoreUnavailable as exc:
-                _log.warning("run_waits", run_id=self._attempt.name.run_id, problem=str(exc))
-                await asyncio.sleep(RETRY_S)
-            except ContextMoved:
-                self._number -= 1  # nothing was applied
-                raise
-            else:
-                return
+        self._unsettled = Batch(self.last_batch + 1, changes, version)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Write the batch that has no reply yet, if there is one."""
+        batch = self._unsettled
+        if batch is None:
+            return
+        extend, attempt = self._runs.extend, self._attempt
+        try:
+            await once_available(
+                lambda: extend(attempt, batch.number, batch.changes, version=batch.version)
+            )
+        except ContextMoved:  # nothing was applied
+            self._unsettled = None
+            raise
+        self.last_batch, self._unsettled = batch.number, None
 
 
 def _text_change(message_id: str, text: str) -> Change:

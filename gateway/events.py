@@ -117,13 +117,19 @@ class Custom(RunEvent, frozen=True, kw_only=True, tag="CUSTOM"):
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Tokens of one provider and model."""
+    """Tokens of one provider and model.
+
+    `total_tokens` is input and output together; the last three are parts of these two.
+    """
 
     provider: str | UnsetType = UNSET
     model: str | UnsetType = UNSET
     input_tokens: int | UnsetType = UNSET
     output_tokens: int | UnsetType = UNSET
     total_tokens: int | UnsetType = UNSET
+    reasoning_tokens: int | UnsetType = UNSET
+    cached_input_tokens: int | UnsetType = UNSET
+    cache_write_input_tokens: int | UnsetType = UNSET
 
 
 class Interrupt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

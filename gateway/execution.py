@@ -15,8 +15,8 @@ from msgspec import UNSET
 from gateway.agents.agent import AgentError, takeover_of
 from gateway.agents.run_context import RunContext
 from gateway.agents.tool_calls import ToolCalls
-from gateway.emitter import RETRY_S, Emitter, plain
-from gateway.errors import BadRequest, StoreUnavailable
+from gateway.emitter import Emitter, plain
+from gateway.errors import RequestError
 from gateway.events import (
     Custom,
     Interrupt,
@@ -28,10 +28,13 @@ from gateway.events import (
     StateSnapshot,
     TextMessageContent,
     ToolCallArgs,
+    ToolCallEnd,
     ToolCallResult,
     ToolCallStart,
 )
+from gateway.ids import is_identifier
 from gateway.patching import apply_patch
+from gateway.store.availability import once_available
 from gateway.store.runs import Change, Ending, LeaseLost
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.events import TokenUsage
     from gateway.settings import Settings
+    from gateway.store.contexts import Context
     from gateway.store.runs import Attempt
     from gateway.store.store import Store
 
@@ -71,6 +75,7 @@ class Execution:
         self._emitter = Emitter(store.runs, attempt)
         self._tools = ToolCalls(attempt.name.run_id)
         self._context: RunContext | None = None
+        self.run_id = attempt.name.run_id
         self.is_ending = False
 
     async def run(self) -> None:
@@ -92,7 +97,7 @@ class Execution:
             return self._failed(f"the run took longer than {limit_s:g} s", "timeout")
         except AgentError as exc:
             return self._failed(exc.message, exc.code)
-        except BadRequest as exc:
+        except RequestError as exc:
             return self._failed(f"the agent changed its state badly: {exc.message}", "agent_error")
         except (LeaseLost, asyncio.CancelledError):
             raise
@@ -104,16 +109,23 @@ class Execution:
         if self._agent is None:
             raise AgentError(f"there is no agent {self._attempt.agent!r} here", code="no_agent")
         await self._take_over(self._agent)
+        is_stopped = False
         try:
             async with asyncio.TaskGroup() as group:
                 flusher = group.create_task(self._emitter.run(), name="run-flusher")
                 agent = group.create_task(self._drive(self._agent), name="run-agent")
-                interrupts = await agent
-                flusher.cancel()
+                try:
+                    await asyncio.wait([agent])
+                except asyncio.CancelledError:
+                    is_stopped = not (agent.done() or flusher.done())
+                    raise
+                self._emitter.close()
         except BaseExceptionGroup as several:
+            if is_stopped:  # an agent that fails while it is being stopped is stopped all the same
+                raise asyncio.CancelledError from several
             raise _most_telling(several) from several
         await self._emitter.flush()
-        return self._succeeded(interrupts)
+        return self._succeeded(agent.result())
 
     async def _take_over(self, agent: Agent) -> None:
         """What a later attempt does before the agent goes on."""
@@ -123,7 +135,12 @@ class Execution:
             return
         if policy == "fail":
             raise AgentError("the worker of this run was lost", code="worker_lost")
-        ids = await self._store.ids()
+        await self._begin_anew()
+
+    async def _begin_anew(self) -> None:
+        """Discard what the reply says so far; its text goes on under another id."""
+        attempt = self._attempt
+        ids = await once_available(self._store.ids)
         fresh = ids.reply_id(attempt.name.run_id, attempt.number)
         event = Custom(
             name="run_restarted",
@@ -141,20 +158,30 @@ class Execution:
         async with aclosing(cast("AsyncGenerator[Yielded, None]", agent(context))) as said:
             async for item in said:
                 if isinstance(item, Interrupt):
-                    interrupts.append(item)
+                    interrupts.append(_checked(item))
                 else:
                     await self._say(item)
         return interrupts
 
     async def _make_context(self) -> RunContext:
         name = self._attempt.name
-        found = await self._store.contexts.get(name.caller, name.conversation_id)
+        found = await self._read_context()
         journal: dict[str, bytes] = {}
         if self._attempt.number > 1:
-            journal = await self._store.runs.journal(name)
+            journal = await once_available(lambda: self._store.runs.journal(name))
         return RunContext(
-            self._store, self._attempt, found.document(), journal, write_step=self._write_step
+            self._store,
+            self._attempt,
+            found.document(),
+            journal,
+            write_step=self._write_step,
+            begin_anew=self._begin_anew,
+            tool_calls=found.tool_calls.value(),
         )
+
+    async def _read_context(self) -> Context:
+        get, name = self._store.contexts.get, self._attempt.name
+        return await once_available(lambda: get(name.caller, name.conversation_id))
 
     async def _write_step(self, name: str, result: bytes) -> None:
         await self._emitter.change(Change("journal", b"", name, result))
@@ -168,7 +195,7 @@ class Execution:
                 await self._emitter.text(item.delta)
             case StateDelta() | StateSnapshot():
                 await self._change_state(item)
-            case ToolCallStart() | ToolCallArgs() | ToolCallResult():
+            case ToolCallStart() | ToolCallArgs() | ToolCallEnd() | ToolCallResult():
                 await self._emitter.change(self._tools.change(item))
             case _:
                 await self._emitter.change(plain(item))
@@ -176,10 +203,9 @@ class Execution:
     async def _change_state(self, item: StateDelta | StateSnapshot) -> None:
         """Write a new version of the context; made anew on what others wrote meanwhile."""
         context = self._context
-        name = self._attempt.name
 
         async def make() -> tuple[list[Change], int]:
-            found = await self._store.contexts.get(name.caller, name.conversation_id)
+            found = await self._read_context()
             patch = item.delta if isinstance(item, StateDelta) else _replacing(item.snapshot)
             document = apply_patch(
                 found.document(),
@@ -206,18 +232,21 @@ class Execution:
     def _succeeded(self, interrupts: list[Interrupt]) -> Ending:
         if not interrupts:
             return Ending("success", self._finished(Outcome(type="success")), "complete")
-        until = datetime.fromtimestamp(self._clock.unix_s() + ANSWERABLE_S, UTC).isoformat()
-        asked = [
-            one if one.expires_at is not UNSET else msgspec.structs.replace(one, expires_at=until)
-            for one in interrupts
-        ]
+        asked = [self._with_deadline(one) for one in interrupts]
         return Ending(
             "interrupt",
-            self._finished(Outcome(type="interrupt", interrupts=asked)),
+            self._finished(Outcome(type="interrupt", interrupts=[one for one, _ in asked])),
             "complete",
-            [(one.id, msgspec.json.encode(one)) for one in asked],
-            ANSWERABLE_S,
+            [(one.id, deadline_ms, msgspec.json.encode(one)) for one, deadline_ms in asked],
         )
+
+    def _with_deadline(self, interrupt: Interrupt) -> tuple[Interrupt, int]:
+        """The interrupt, saying until when it can be answered; and that in Unix ms."""
+        if interrupt.expires_at is not UNSET:
+            return interrupt, round(_moment(interrupt.expires_at).timestamp() * 1000)
+        until_s = self._clock.unix_s() + ANSWERABLE_S
+        expires_at = datetime.fromtimestamp(until_s, UTC).isoformat()
+        return msgspec.structs.replace(interrupt, expires_at=expires_at), round(until_s * 1000)
 
     def _finished(self, outcome: Outcome) -> bytes:
         name = self._attempt.name
@@ -233,7 +262,7 @@ class Execution:
     def _failed(self, message: str, code: str) -> Ending:
         name = self._attempt.name
         event = RunError(
-            message=message,
+            message=message.encode(errors="replace").decode(),
             code=code,
             thread_id=name.conversation_id,
             run_id=name.run_id,
@@ -248,20 +277,31 @@ class Execution:
         """Write what still waits, then the end; tried until Redis has it or the lease is lost."""
         await self._emitter.flush()
         self.is_ending = True
-        while True:
-            try:
-                await self._store.runs.finish(self._attempt, ending)
-            except StoreUnavailable as exc:
-                _log.warning("run_end_waits", run_id=self._attempt.name.run_id, problem=str(exc))
-                await asyncio.sleep(RETRY_S)
-            else:
-                return
+        finish, last_batch = self._store.runs.finish, self._emitter.last_batch
+        await once_available(lambda: finish(self._attempt, ending, last_batch=last_batch))
 
 
 def _replacing(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"op": "replace", "path": f"/{root}", "value": value} for root, value in snapshot.items()
     ]
+
+
+def _checked(interrupt: Interrupt) -> Interrupt:
+    """An interrupt that can be answered."""
+    if not is_identifier(interrupt.id):
+        raise AgentError("the agent asked under an id that is not one", code="agent_error")
+    if interrupt.expires_at is not UNSET:
+        _moment(interrupt.expires_at)
+    return interrupt
+
+
+def _moment(expires_at: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(expires_at)
+    except ValueError as exc:
+        raise AgentError("the agent's deadline is no ISO 8601 date", code="agent_error") from exc
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _most_telling(several: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -105,6 +105,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     openai_base_url: str | None = None
     openai_model: str | None = None
     openai_api_key: str | None = None
+    openai_instructions: str | None = None  # what the model is told before the conversation
+    openai_stream: bool = True
+    openai_connect_timeout_s: Seconds = 10.0
+    openai_read_timeout_s: Seconds = 60.0  # how long the endpoint may be silent
+    openai_context_messages: Count = 100  # how many messages of the conversation the model sees
 
     # What the operator sees
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -16,13 +16,14 @@ from gateway.errors import GatewayError
 from gateway.execution import Execution
 from gateway.ids import random_id
 from gateway.lease_keeper import LeaseKeeper
+from gateway.store.keys import SHARDS
 from gateway.store.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from gateway.agents import AgentRegistry
     from gateway.clock import Clock
     from gateway.settings import Settings
-    from gateway.store.runs import Attempt, RunName
+    from gateway.store.runs import Attempt, Claim
     from gateway.store.store import Store
 
 SWEEPS_A_LEASE = 5  # a run of a dead worker waits a lease and a fifth of it, at most
@@ -48,9 +49,9 @@ class Worker:
         self._agents = agents
         self._clock = clock
         self._free = asyncio.Semaphore(concurrency)
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._executions: dict[str, Execution] = {}
-        self._shards: asyncio.Queue[int] = asyncio.Queue()
+        self._attempts: dict[str, tuple[Execution, asyncio.Task[None]]] = {}  # by owner
+        self._shards: asyncio.Queue[int] = asyncio.Queue(SHARDS)  # each at most once
+        self._queued: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._keeper = LeaseKeeper(settings, redis_url, clock=clock, on_lost=self._lose_later)
         self.worker_id = random_id("w")
@@ -65,7 +66,7 @@ class Worker:
     @property
     def running(self) -> int:
         """How many runs are executed now."""
-        return len(self._running)
+        return len(self._attempts)
 
     async def run(self) -> None:
         """Work until cancelled; runs under way are given back then."""
@@ -95,34 +96,35 @@ class Worker:
     async def _claim_for_ever(self, group: asyncio.TaskGroup) -> None:
         while True:
             shard = await self._shards.get()
+            self._queued.discard(shard)
             await self._free.acquire()
-            name = await self._claim(shard)
-            if name is None:
+            claim = await self._claim(shard)
+            if claim is None:
                 self._free.release()
                 continue
-            self._shards.put_nowait(shard)  # there may be more
-            task = group.create_task(self._execute(name), name=f"run {name.run_id}")
-            self._running[name.run_id] = task
+            self._look_at(shard)  # there may be more
+            group.create_task(self._execute(claim), name=f"run {claim.name.run_id}")
 
-    async def _claim(self, shard: int) -> RunName | None:
+    async def _claim(self, shard: int) -> Claim | None:
         try:
             return await self._store.runs.claim(shard)
         except GatewayError as exc:
             _log.warning("claim_failed", problem=str(exc))
             return None
 
-    async def _execute(self, name: RunName) -> None:
+    async def _execute(self, claim: Claim) -> None:
         try:
-            attempt = await self._store.runs.begin(name)
+            attempt = await self._store.runs.begin(claim)
             if attempt is not None:
-                await self._attempt(attempt)
+                await self._attempt(attempt, cast("asyncio.Task[None]", asyncio.current_task()))
         except GatewayError as exc:
-            _log.warning("run_not_begun", run_id=name.run_id, problem=str(exc))
+            _log.warning("run_left", run_id=claim.name.run_id, problem=str(exc))
+        except Exception:  # noqa: BLE001  # the edge: a bug costs this attempt, not the worker
+            _log.exception("run_broken", run_id=claim.name.run_id)
         finally:
-            self._running.pop(name.run_id, None)
             self._free.release()
 
-    async def _attempt(self, attempt: Attempt) -> None:
+    async def _attempt(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
         run_id = attempt.name.run_id
         execution = Execution(
             self._store,
@@ -131,7 +133,7 @@ class Worker:
             self._agents.get(attempt.agent),
             clock=self._clock,
         )
-        self._executions[run_id] = execution
+        self._attempts[attempt.owner] = (execution, task)
         self._keeper.keep(attempt)
         try:
             await execution.run()
@@ -142,7 +144,7 @@ class Worker:
             _log.info("run_stopped", run_id=run_id)  # it was cancelled, or is another's now
         finally:
             self._keeper.drop(attempt)
-            del self._executions[run_id]
+            del self._attempts[attempt.owner]
 
     async def _give_back(self, attempt: Attempt) -> None:
         with contextlib.suppress(GatewayError):
@@ -158,21 +160,28 @@ class Worker:
 
     def _look_everywhere(self) -> None:
         for shard in self._store.runs.shards():
+            self._look_at(shard)
+
+    def _look_at(self, shard: int) -> None:
+        if shard not in self._queued:
+            self._queued.add(shard)
             self._shards.put_nowait(shard)
 
     def _hear(self, channel: str, payload: bytes) -> None:
         del channel
         what, _, which = payload.decode().partition(":")
         if what == "ready":
-            self._shards.put_nowait(int(which))
+            self._look_at(int(which))
         elif what == "ended":
-            self._lose(which)
+            for owner, (execution, _) in list(self._attempts.items()):
+                if execution.run_id == which:
+                    self._lose(owner)
 
-    def _lose(self, run_id: str) -> None:
-        """A run under way here is another's, or has ended: stop its agent, unless it is us."""
-        task, execution = self._running.get(run_id), self._executions.get(run_id)
+    def _lose(self, owner: str) -> None:
+        """The run of an attempt is another's, or has ended: stop its agent, unless it is us."""
+        execution, task = self._attempts.get(owner, (None, None))
         if task is not None and execution is not None and not execution.is_ending:
             task.cancel()
 
     def _lose_later(self, attempt: Attempt) -> None:
-        self._loop.call_soon_threadsafe(self._lose, attempt.name.run_id)
+        self._loop.call_soon_threadsafe(self._lose, attempt.owner)

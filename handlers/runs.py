@@ -24,7 +24,7 @@ async def respond_to_interrupt(context: Context, message: RespondToInterrupt) ->
     conversation_id, interrupt_id = message.conversation_id, message.interrupt_id
     found = await context.store.contexts.get(context.caller, conversation_id)
     if message.status == "resolved":
-        check_answer(found.interrupts, interrupt_id, message.payload)
+        check_answer(found.interrupts, message.run_id, interrupt_id, message.payload)
     entry = {"interruptId": interrupt_id, "status": message.status, "payload": message.payload}
     run_id = random_id("r")
     winner = await context.store.runs.respond(

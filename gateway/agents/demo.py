@@ -73,13 +73,20 @@ async def _workflow(context: RunContext, rest: str) -> AsyncIterator[str | RunEv
         yield _unless_said(context, "usage: /workflow N MS")
         return
     total, pause_s = int(match[1]), _pause_s(match[2])
-    done = context.workflow.get("current_step", 0) if context.attempt > 1 else 0
-    for step in range(done + 1, total + 1):
-        yield StepStarted(step_name=f"step {step}")
+    for step in range(1, total + 1):
+        name = f"step {step}"
+        if context.has_done(name):
+            continue
+        yield StepStarted(step_name=name)
         await asyncio.sleep(pause_s)
         yield StateDelta(delta=_progress(step, total))
-        yield StepFinished(step_name=f"step {step}")
+        yield StepFinished(step_name=name)
+        await context.step(name, _done, bool)
     yield _unless_said(context, f"All {total} steps are done.")
+
+
+async def _done() -> bool:
+    return True
 
 
 async def _tool(context: RunContext, rest: str) -> AsyncIterator[str | RunEvent]:

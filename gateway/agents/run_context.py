@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from gateway.store.availability import once_available
 from gateway.store.messages import Message
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class RunContext:
         memory, workflow: the agent context; to change it, yield `StateDelta` or `StateSnapshot`.
         resume: the answers to the interrupts of the run that this one goes on from.
         resumes_run: that run.
+        tool_calls: the newest finished tool calls of the conversation, the oldest first; each is
+            `{"toolCallId", "name", "runId", "arguments", "status", "result"}`.
         usage: append what the models used; it is recorded with the run's end.
     """
 
@@ -42,6 +45,9 @@ class RunContext:
         document: dict[str, Any],
         journal: Journal,
         write_step: Callable[[str, bytes], Awaitable[None]],
+        *,
+        begin_anew: Callable[[], Awaitable[None]],
+        tool_calls: list[dict[str, Any]],
     ) -> None:
         self.tenant = attempt.name.tenant
         self.conversation_id = attempt.name.conversation_id
@@ -58,6 +64,8 @@ class RunContext:
         self._attempt = attempt
         self._journal = journal
         self._write_step = write_step
+        self._begin_anew = begin_anew
+        self.tool_calls = tool_calls
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -76,9 +84,8 @@ class RunContext:
         wanted = self._attempt.input.message_id
         if wanted is None:
             return None
-        return await self._store.messages.find(
-            self._attempt.name.caller, self.conversation_id, wanted
-        )
+        find, caller = self._store.messages.find, self._attempt.name.caller
+        return await once_available(lambda: find(caller, self.conversation_id, wanted))
 
     async def text(self) -> str:
         """The text of that message, or nothing."""
@@ -93,9 +100,8 @@ class RunContext:
         Args:
             limit: how many of the newest to read.
         """
-        page = await self._store.messages.page(
-            self._attempt.name.caller, self.conversation_id, limit=limit
-        )
+        read, caller = self._store.messages.page, self._attempt.name.caller
+        page = await once_available(lambda: read(caller, self.conversation_id, limit=limit))
         found = [msgspec.json.decode(item.data, type=Message) for item in page.messages]
         asked = await self.message()
         if asked is None:
@@ -125,6 +131,14 @@ class RunContext:
         self._journal[name] = data
         return result
 
+    async def begin_anew(self) -> None:
+        """Discard the text and the open tool calls of the attempts before; readers are told.
+
+        For an attempt that resumes and finds that it cannot go on from `emitted`. At most once.
+        """
+        await self._begin_anew()
+        self.emitted, self.open_tools = "", frozenset()
+
     def has_done(self, name: str) -> bool:
-        """Whether the journal has a step."""
+        """Whether the journal has a step, or the result of the tool call of this id."""
         return name in self._journal

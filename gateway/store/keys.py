@@ -102,7 +102,11 @@ KINDS = (
         lasting="the newest 200, until the conversation is erased",
     ),
     KeyKind(
-        "interrupts", _CONVERSATION + ":interrupts", "hash", "finish.lua", expiry="their deadline"
+        "interrupts",
+        _CONVERSATION + ":interrupts",
+        "hash",
+        "finish.lua",
+        expiry="1 h after the last deadline",
     ),
     KeyKind("answer", _CONVERSATION + ":answer:.+", "string", "respond.lua", expiry="1 h"),
     KeyKind(
@@ -176,9 +180,9 @@ class ConversationKeys:
             f"{self.base}:interrupts",
         )
 
-    def answer(self, interrupt_id: str) -> str:
-        """The answer that an interrupt was given."""
-        return f"{self.base}:answer:{interrupt_id}"
+    def answer(self, run_id: str, interrupt_id: str) -> str:
+        """The answer that an interrupt of a run was given."""
+        return f"{self.base}:answer:{run_id}:{interrupt_id}"
 
     @property
     def log(self) -> str:

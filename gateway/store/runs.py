@@ -63,6 +63,14 @@ class RunName:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that this worker may begin, unless it is claimed anew before."""
+
+    name: RunName
+    until_ms: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequest:
     """A run to be started."""
 
@@ -100,13 +108,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ends. `interrupts` are (id, JSON), answerable for `answerable_s`."""
+    """How a run ends. `interrupts` are (id, until when it can be answered in Unix ms, JSON)."""
 
     status: str
     event: bytes
     message_status: str
-    interrupts: Sequence[tuple[str, bytes]] = ()
-    answerable_s: float = 0.0
+    interrupts: Sequence[tuple[str, int, bytes]] = ()
 
 
 class Runs:
@@ -128,7 +135,7 @@ class Runs:
         self._respond = Script("respond", prelude=both)
         self._journal = Script("journal")
 
-    async def claim(self, shard: int) -> RunName | None:
+    async def claim(self, shard: int) -> Claim | None:
         """Take a run of a shard that nobody works on."""
         found = await self._claim(
             self._calls.redis,
@@ -136,12 +143,14 @@ class Runs:
             (self._clock.offset_ms, self._lease_ms),
             idempotent=False,  # a claim whose reply is lost ends by its lease
         )
-        return RunName(*text(found).split(":")) if found else None
+        return Claim(RunName(*text(found[0]).split(":")), found[1]) if found else None
 
-    async def begin(self, name: RunName) -> Attempt | None:
-        """Begin an attempt; None if the run has ended meanwhile."""
-        owner = secrets.token_urlsafe(12)
-        reply = await self._run(self._begin, name, name.run_id, owner, self._lease_ms)
+    async def begin(self, claim: Claim) -> Attempt | None:
+        """Begin an attempt; None if the run has ended or was claimed by another meanwhile."""
+        name, owner = claim.name, secrets.token_urlsafe(12)
+        reply = await self._run(
+            self._begin, name, name.run_id, owner, self._lease_ms, claim.until_ms
+        )
         if reply[0] == b"gone":
             return None
         _, number, agent, message_id, given, emitted, deadline, tools, now = reply
@@ -152,9 +161,9 @@ class Runs:
             agent=text(agent),
             message_id=text(message_id),
             input=msgspec.json.decode(given, type=RunInput),
-            emitted=msgspec.json.decode(b'"' + (emitted or b"") + b'"', type=str),
+            emitted=_from_inside(emitted or b""),
             time_left_s=(float(deadline) - float(now)) / 1000,
-            open_tools=tuple(text(item) for item in tools),
+            open_tools=tuple(_from_inside(item) for item in tools),
         )
 
     async def extend(
@@ -191,13 +200,13 @@ class Runs:
         if isinstance(reply, list) and reply[0] == b"moved":
             raise ContextMoved(int(reply[1]))
 
-    async def finish(self, attempt: Attempt, ending: Ending) -> None:
+    async def finish(self, attempt: Attempt, ending: Ending, *, last_batch: int) -> None:
         """End the run: history, open tool calls, terminal event, next run, in one step.
 
         Raises:
-            LeaseLost: refused; somebody else ended or owns it.
+            LeaseLost: refused; somebody else ended or owns it, or Redis lost a batch.
         """
-        pairs = [part for pair in ending.interrupts for part in pair]
+        asked = [part for interrupt in ending.interrupts for part in interrupt]
         reply = await self._run(
             self._finish,
             attempt.name,
@@ -207,8 +216,8 @@ class Runs:
             ending.event,
             ending.message_status,
             self._settings.context_versions,
-            round(ending.answerable_s * 1000),
-            *pairs,
+            last_batch,
+            *asked,
             writes=True,
         )
         _raise_if_lost(reply)
@@ -267,7 +276,7 @@ class Runs:
             round(self._settings.run_timeout_s * 1000),
             caller=caller,
             writes=True,
-            more_keys=(keys.answer(interrupt_id),),
+            more_keys=(keys.answer(asked_by, interrupt_id),),
         )
         if reply[0] == b"expired":
             raise Conflict("the interrupt was not answered in time")
@@ -295,6 +304,11 @@ class Runs:
             writes=writes,
             more_keys=(*keys.run_keys(), *more_keys),
         )
+
+
+def _from_inside(data: bytes) -> str:
+    """The text of a JSON string, given without its quotes."""
+    return msgspec.json.decode(b'"' + data + b'"', type=str)
 
 
 def _raise_if_lost(reply: Reply) -> None:

@@ -1,22 +1,27 @@
 -- Begin an attempt at a claimed run: from here on only its owner may append.
--- ARGV 10 run id, 11 owner, 12 lease in ms
--- Returns {'gone'} if it has ended, or {'begun', attempt, agent, message_id, input, text so far,
---   deadline ms, {open tool call ids}, now ms}
-local run_id = ARGV[10]
-local key = run_key(run_id)
-local run = redis.call('HMGET', key, 'status', 'agent', 'message_id', 'input', 'timeout', 'deadline')
+-- ARGV 10 run id, 11 owner, 12 lease in ms, 13 when the lease of the claim ends, in ms
+-- A repeat whose reply was lost is told by its owner, and is the same attempt.
+-- Returns {'gone'} if it has ended or was claimed anew since, or {'begun', attempt, agent, message_id,
+--   input, text so far, deadline ms, {open tool call ids}, now ms}
+local run_id, owner = ARGV[10], ARGV[11]
+local key, name, now = run_key(run_id), queue_name(run_id), now_ms()
+local run = redis.call('HMGET', key, 'status', 'timeout', 'deadline')
 if not run[1] or TERMINAL[run[1]] then
-  redis.call('ZREM', KEYS[9], queue_name(run_id))
+  redis.call('ZREM', KEYS[9], name)
   return {'gone'}
 end
-local now = now_ms()
-local deadline = run[6] or (now + tonumber(run[5]))
-local attempt = redis.call('HINCRBY', key, 'attempt', 1)
-redis.call('HSET', key, 'status', 'running', 'owner', ARGV[11], 'batch', 0, 'deadline', deadline)
-redis.call('ZADD', KEYS[9], now + tonumber(ARGV[12]), queue_name(run_id))
-if attempt == 1 then
-  redis.call('HSET', key, 'started', 1)
-  append('{"type":"RUN_STARTED","threadId":"' .. conversation_id .. '","runId":"' .. run_id .. '"}')
+if not is_owner(run_id, owner) then
+  if tonumber(redis.call('ZSCORE', KEYS[9], name) or '0') ~= tonumber(ARGV[13]) then
+    return {'gone'} -- we were away for longer than the lease: it is another's
+  end
+  redis.call('HSET', key, 'status', 'running', 'owner', owner, 'batch', 0,
+    'deadline', run[3] or string.format('%.0f', now + tonumber(run[2])))
+  if redis.call('HINCRBY', key, 'attempt', 1) == 1 then
+    redis.call('HSET', key, 'started', 1)
+    append('{"type":"RUN_STARTED","threadId":"' .. conversation_id .. '","runId":"' .. run_id .. '"}')
+  end
 end
-return {'begun', attempt, run[2], run[3], run[4], redis.call('GET', key .. ':text'), deadline,
+redis.call('ZADD', KEYS[9], now + tonumber(ARGV[12]), name)
+local begun = redis.call('HMGET', key, 'attempt', 'agent', 'message_id', 'input', 'deadline')
+return {'begun', begun[1], begun[2], begun[3], begun[4], redis.call('GET', key .. ':text'), begun[5],
   redis.call('HKEYS', key .. ':tools'), now}

@@ -1,7 +1,7 @@
 -- The agent context at one position of the log, or one of its older versions.
 -- ARGV 10 version, or '' for the current one
 -- Returns {'not_found'} or {'ok', epoch, offset, version, memory, workflow, tool_calls, active run
---   JSON, {interrupt id, interrupt, …}} with false for what is not there, or {'no_version'}
+--   JSON, {its name, interrupt, …}} with false for what is not there, or {'no_version'}
 if redis.call('EXISTS', KEYS[1]) == 0 or not role_of(subject) then
   return {'not_found'}
 end
@@ -15,4 +15,4 @@ if ARGV[10] ~= '' then
 end
 local now = redis.call('HMGET', KEYS[6], 'version', 'memory', 'workflow', 'tool_calls')
 return {'ok', epoch, offset, now[1], now[2], now[3], now[4], active_run(),
-  redis.call('HGETALL', KEYS[1] .. ':interrupts')}
+  pending_interrupts()}

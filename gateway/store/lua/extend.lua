@@ -4,20 +4,25 @@
 --      then fives of kind, event JSON, and up to three more:
 --        event     –
 --        text      the delta as the inside of a JSON string
---        open_tool tool call id, its record's JSON up to its end
---        end_tool  tool call id, its record's end
+--        open_tool tool call id (as the inside of a JSON string), its record's JSON up to its end
+--        end_tool  tool call id, its record's end, result JSON (for the journal)
 --        context   memory JSON, workflow JSON, patch JSON
 --        journal   step name, result JSON  (its event may be '')
 --        reset     message id of the text that follows
--- A batch is applied once: its number tells a repeat whose reply was lost.
+-- A batch is applied once: its number tells a repeat whose reply was lost. One that does not follow
+-- the last is refused: Redis lost what came between (a failover), and the text would have a hole.
 -- Returns 'ok', 'lost' or {'moved', version}
 local run_id, owner, kept = ARGV[10], ARGV[11], tonumber(ARGV[14])
 if not is_owner(run_id, owner) then
   return 'lost'
 end
 local key = run_key(run_id)
+local number, last = tonumber(ARGV[13]), tonumber(redis.call('HGET', key, 'batch'))
+if number > last + 1 then
+  return 'lost'
+end
 redis.call('ZADD', KEYS[9], 'XX', now_ms() + tonumber(ARGV[12]), queue_name(run_id))
-if tonumber(redis.call('HGET', key, 'batch')) >= tonumber(ARGV[13]) then
+if number <= last then
   return 'ok'
 end
 if ARGV[15] ~= '' then
@@ -45,6 +50,7 @@ for i = 16, #ARGV, 5 do
   elseif kind == 'end_tool' then
     local record = redis.call('HGET', key .. ':tools', a)
     append(event)
+    redis.call('HSET', key .. ':journal', a, c)
     if record then
       redis.call('HDEL', key .. ':tools', a)
       keep_tool(record .. b, agent, kept)

@@ -74,6 +74,18 @@ local function active_run()
     run[3] .. '"}'
 end
 
+-- The interrupts that can still be answered: {"<run>|<interrupt id>", interrupt (lua/runs.lua), …}.
+local function pending_interrupts()
+  local all, pending, now = redis.call('HGETALL', KEYS[1] .. ':interrupts'), {}, now_ms()
+  for i = 1, #all, 2 do
+    if tonumber(string.match(all[i + 1], '^%d+')) >= now then
+      pending[#pending + 1] = all[i]
+      pending[#pending + 1] = all[i + 1]
+    end
+  end
+  return pending
+end
+
 local function append_joined(who, who_json, role, at_ms)
   redis.call('HSET', KEYS[5], who, role .. ':' .. string.format('%.0f', at_ms))
   return append('{"type":"PARTICIPANT_JOINED","subject":' .. who_json .. ',"role":"' .. role .. '"}')

@@ -5,7 +5,7 @@
 --   {'fresh', epoch, offset}
 --   {'tail', epoch, offset, {event offset, event JSON, …}}
 --   {'snapshot', epoch, offset, seq, {message JSON, …}, {version, memory, workflow, tool_calls},
---     active run JSON or false, {interrupt id, interrupt, …}}
+--     active run JSON or false, {its name, interrupt, …}}
 if redis.call('EXISTS', KEYS[1]) == 0 or not role_of(subject) then
   return {'not_found'}
 end
@@ -34,4 +34,4 @@ local seq = tonumber(redis.call('HGET', KEYS[1], 'seq'))
 local messages = redis.call('LRANGE', KEYS[3], -tonumber(ARGV[13]), -1)
 local context = redis.call('HMGET', KEYS[6], 'version', 'memory', 'workflow', 'tool_calls')
 return {'snapshot', epoch, offset, seq, messages, context, active_run(),
-  redis.call('HGETALL', KEYS[1] .. ':interrupts')}
+  pending_interrupts()}

@@ -1,5 +1,5 @@
 -- Answer an interrupt, once: whoever is first starts the run that goes on with the answer.
--- KEYS 13 the answer, if one was given
+-- KEYS 13 the answer to it, if one was given
 -- ARGV 10 interrupt id, 11 run that asked, 12 run that goes on, 13 message id of its reply, 14 its
 --      input JSON, 15 its time limit in ms
 -- Returns {'not_found'}, {'forbidden'}, {'expired'} or {'ok', 1 if this answer counts, else 0}
@@ -13,15 +13,16 @@ end
 if redis.call('EXISTS', KEYS[13]) == 1 then
   return {'ok', redis.call('GET', KEYS[13]) == ARGV[12] and 1 or 0}
 end
-local asked = redis.call('HGET', KEYS[12], ARGV[10])
-local deadline, run_id, agent = string.match(asked or '', '^(%d+)|([^|]+)|([^|]+)|')
-if run_id ~= ARGV[11] then
+local field = ARGV[11] .. '|' .. ARGV[10]
+local asked = redis.call('HGET', KEYS[12], field)
+if not asked then
   return {'not_found'}
 end
-redis.call('HDEL', KEYS[12], ARGV[10])
+local deadline, agent = string.match(asked, '^(%d+)|[^|]+|([^|]+)|')
 if now_ms() > tonumber(deadline) then
   return {'expired'}
 end
+redis.call('HDEL', KEYS[12], field)
 redis.call('SET', KEYS[13], ARGV[12], 'PX', 3600000)
 create_run(ARGV[12], agent, ARGV[13], ARGV[14], ARGV[15], true)
 return {'ok', 1}

@@ -1,0 +1,1 @@
+"""Tests that try to break durable runs: at real clients, over real sockets, with real processes."""
