@@ -4,6 +4,7 @@ What is named here is what handlers build on; everything else may change without
 """
 
 from gateway import errors, messages
+from gateway.concurrently import together
 from gateway.context import Context
 from gateway.dispatch import handler
 from gateway.hub import whisper
@@ -16,7 +17,6 @@ from gateway.store.calls import Caller
 from gateway.store.contexts import ContextChange
 from gateway.store.conversations import Description, Member, invite_conversation
 from gateway.store.messages import Draft
-from gateway.together import together
 
 __all__ = [
     "Caller",

@@ -31,19 +31,25 @@ Store = StoreView
 class InProcess(Protocol):
     """Starts a gateway in this process, with settings of its own."""
 
-    async def __call__(self, **settings: Any) -> InProcessGateway: ...
+    async def __call__(self, **settings: Any) -> InProcessGateway:
+        """Start one, stopped when the test ends."""
+        ...
 
 
 class OwnGateway(Protocol):
     """Starts a gateway process that the test may kill."""
 
-    async def __call__(self, **settings: Any) -> GatewayProcess: ...
+    async def __call__(self, **settings: Any) -> GatewayProcess:
+        """Start one, stopped when the test ends."""
+        ...
 
 
 class OwnRedis(Protocol):
     """Starts a Redis that the test may kill."""
 
-    async def __call__(self) -> RedisNode: ...
+    async def __call__(self) -> RedisNode:
+        """Start one, stopped when the test ends."""
+        ...
 
 
 @pytest.fixture(scope="session")

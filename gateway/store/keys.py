@@ -34,7 +34,8 @@ class KeyKind:
 
 _SHARD = r"\{s\d\d\}"
 _TENANT = r"[A-Za-z0-9_-]{1,64}"
-_CONVERSATION = rf"{_SHARD}:{_TENANT}:c:[A-Za-z0-9_-]{{1,64}}"
+_ID = r"[A-Za-z0-9_-]{1,64}"
+_CONVERSATION = rf"{_SHARD}:{_TENANT}:c:{_ID}"
 _SUBJECT = rf"{_SHARD}:{_TENANT}:u:[^:]+"
 _KEPT = "kept until the conversation is erased"
 
@@ -58,8 +59,8 @@ KINDS = (
         "set_context.lua",
         lasting="the newest context_versions of them, until the conversation is erased",
     ),
-    KeyKind("invite", _CONVERSATION + ":invite:.+", "hash", "invites.py", expiry="its ttl_s"),
-    KeyKind("session", _SUBJECT + ":session:.+", "hash", "connect.lua", expiry="session_ttl_s"),
+    KeyKind("invite", _CONVERSATION + f":invite:{_ID}", "hash", "invite.lua", expiry="its ttl_s"),
+    KeyKind("session", _SUBJECT + f":session:{_ID}", "hash", "connect.lua", expiry="session_ttl_s"),
     KeyKind("online", _SUBJECT + ":online", "zset", "connect.lua", expiry="session_ttl_s"),
     KeyKind(
         "conversations",
@@ -68,8 +69,8 @@ KINDS = (
         "subjects.py",
         lasting="the list of a subject's conversations; a line goes when they leave",
     ),
-    KeyKind("ticket", rf"{_SHARD}:ticket:.+", "string", "tickets.py", expiry="ticket_ttl_s"),
-    KeyKind("probe", r"probe:.+", "string", "store.py", expiry="60 s"),
+    KeyKind("ticket", rf"{_SHARD}:ticket:{_ID}", "string", "tickets.py", expiry="ticket_ttl_s"),
+    KeyKind("probe", rf"probe:{_ID}", "string", "store.py", expiry="60 s"),
     KeyKind(
         "secret",
         r"secret",

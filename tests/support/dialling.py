@@ -28,7 +28,7 @@ class Dialler:
         *,
         token: str | None = None,
         tenant: str | None = None,
-        **options: Any,  # noqa: ANN401 -- of `WireClient.open`
+        **options: Any,
     ) -> WireClient:
         """Open a client of `subject`, with its token in the query.
 
@@ -42,7 +42,7 @@ class Dialler:
         chosen = token or self.token(subject, tenant=tenant)
         return await self.open(ws_url(endpoint, token=chosen), **options)
 
-    async def open(self, url: str, **options: Any) -> WireClient:  # noqa: ANN401
+    async def open(self, url: str, **options: Any) -> WireClient:
         """Open a client at a whole address."""
         client = await WireClient.open(url, **options)
         self._clients.append(client)

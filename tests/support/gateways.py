@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import psutil
 
@@ -104,7 +104,7 @@ class GatewayProcess:
         """Start the process without waiting."""
         self._starts += 1
         with self._out.open("ab") as out, self._err.open("ab") as err:
-            self._process = subprocess.Popen(  # noqa: S603 -- our own program
+            self._process = subprocess.Popen(
                 dying_with_us(
                     [sys.executable, "-m", "gateway", "serve"], signal_number=signal.SIGKILL
                 ),
@@ -250,7 +250,7 @@ class InProcessGateway:
         self._settings = load_settings({}, **(GENEROUS | own | settings))
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> InProcessGateway:
+    async def __aenter__(self) -> Self:
         """Serve."""
         app = create_app(self._settings, clock=self.clock)
         server = GatewayServer(uvicorn_config(app, self._settings), drain=app.drain)

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -57,7 +57,7 @@ class NetworkNamespace:
             raise NamespaceUnavailable(f"no network namespace can be made here: {exc}") from exc
         return made
 
-    def __enter__(self) -> NetworkNamespace:
+    def __enter__(self) -> Self:
         """Return the namespace."""
         return self
 
@@ -119,7 +119,7 @@ class NetworkNamespace:
         thread.join()
         if isinstance(result[0], OSError):
             raise result[0]
-        result[0].setblocking(False)
+        result[0].setblocking(False)  # noqa: FBT003  # takes no keyword
         return result[0]
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING, cast
+from collections import deque
+from typing import TYPE_CHECKING, Self, cast
 
 from tests.support.eventually import eventually
 
@@ -29,14 +30,20 @@ class End(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.peer: End | None = None
         self.is_over = False
+        self.is_stranded = False
         self._proxy = proxy
-        self._last_due_s = 0.0
+        self._delayed: deque[bytes] = deque()
 
     @property
     def port(self) -> int:
         """Our port of this connection, by which the other side can name it."""
         assert self.transport is not None
         return int(self.transport.get_extra_info("sockname")[1])
+
+    @property
+    def is_swallowed(self) -> bool:
+        """Whether what comes from this end is lost now."""
+        return self.is_stranded or self._proxy.swallows(from_server=self.is_server)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport; reading starts once the link has two ends."""
@@ -45,16 +52,16 @@ class End(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on to the peer, later if there is a delay, or not at all."""
-        if self._proxy.swallows(from_server=self.is_server):
+        if self.is_swallowed:
             self._proxy.swallowed_bytes += len(data)
             return
-        loop = asyncio.get_running_loop()
-        if self._proxy.delay_s or self._last_due_s > loop.time():
-            # Strictly later than the chunk before, so that chunks stay in order.
-            self._last_due_s = max(loop.time() + self._proxy.delay_s, self._last_due_s + 1e-6)
-            loop.call_at(self._last_due_s, self._pass_on, data)
-        else:
+        if not self._proxy.delay_s and not self._delayed:
             self._pass_on(data)
+            return
+        loop = asyncio.get_running_loop()
+        self._delayed.append(data)
+        # Each timer passes the oldest chunk on, whichever it was made for: chunks stay in order.
+        loop.call_later(self._proxy.delay_s, lambda: self._pass_on(self._delayed.popleft()))
 
     def _pass_on(self, data: bytes) -> None:
         assert self.peer is not None
@@ -64,10 +71,13 @@ class End(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Pass a FIN on; keep our own side open until the peer has sent its own."""
         self.is_over = True
+        if self._delayed:  # the end of the stream comes last
+            asyncio.get_running_loop().call_later(self._proxy.delay_s, self.eof_received)
+            return True
         peer = self.peer
         if peer is None or peer.transport is None or self.transport is None:
             return False
-        if self._proxy.swallows(from_server=self.is_server):
+        if self.is_swallowed:
             return True
         if peer.is_over:
             peer.transport.close()
@@ -80,7 +90,7 @@ class End(asyncio.Protocol):
         """Pass the end on: a reset as a reset. A silent network passes nothing on."""
         self._proxy.ends.discard(self)
         peer = self.peer
-        if peer is None or self._proxy.swallows(from_server=self.is_server):
+        if peer is None or self.is_swallowed:
             return
         if exc is None:
             if peer.transport is not None:
@@ -139,8 +149,10 @@ class Proxy:
         source: str | None = None,
         receive_buffer_bytes: int | None = None,
     ) -> None:
-        """Stand before `host:port`. A small `receive_buffer_bytes`, which bounds what the kernel
-        queues for us from the target, makes `stall` felt soon.
+        """Stand before `host:port`.
+
+        A small `receive_buffer_bytes`, which bounds what the kernel queues for us from the target,
+        makes `stall` felt soon.
         """
         self.port = 0
         self.delay_s = 0.0
@@ -156,7 +168,7 @@ class Proxy:
         self._listener: asyncio.Server | None = None
         self._dialling: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Proxy:
+    async def __aenter__(self) -> Self:
         """Listen."""
         await self.accept()
         return self
@@ -211,6 +223,15 @@ class Proxy:
     def half_open(self) -> None:
         """Swallow everything both ways; both ends see an open, silent connection."""
         self._swallow_requests = self._swallow_replies = True
+
+    def strand(self) -> None:
+        """Swallow everything on the connections that are open now, for ever; new ones work.
+
+        So it is when a path dies without a word: what a middlebox has forgotten stays open at
+        both ends.
+        """
+        for end in self.ends:
+            end.is_stranded = True
 
     def swallow_requests(self) -> None:
         """Swallow what the client sends: the server sees a silent client that still hears."""
@@ -269,7 +290,7 @@ class Proxy:
     async def _dial(self) -> socket.socket:
         sock = socket.socket()
         try:
-            sock.setblocking(False)
+            sock.setblocking(False)  # noqa: FBT003  # takes no keyword
             if self._receive_buffer_bytes is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer_bytes)
             if self.source is not None:

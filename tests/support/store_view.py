@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.store.keys import KINDS, Keys, KeyKind
+from gateway.store.keys import KINDS, KeyKind, Keys
 from tests.support.eventually import eventually
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import uuid
 
 import jwt
 
-SECRET = "a test secret of well over thirty-two bytes"  # noqa: S105 -- of tests only
+SECRET = "a test secret of well over thirty-two bytes"
 DAY_S = 86_400.0
 
 

@@ -1,0 +1,250 @@
+"""One conversation's log, its pub/sub and one client, as a model in which any interleaving happens.
+
+The parts under test are real: `Attachments`, its readers, `Topic`, `Tail`, `Outbox`. What stands in
+for Redis keeps a list of events and answers reads when it is told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gateway.attachments import Attachments
+from gateway.codecs import ENCODERS
+from gateway.errors import NotFound
+from gateway.hub import Topic
+from gateway.json_text import JsonText
+from gateway.messages import Position
+from gateway.outbox import Outbox
+from gateway.published import Published
+from gateway.store.calls import Caller
+from gateway.store.contexts import Context
+from gateway.store.log import Cut, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+NAME = "c_1"
+ALICE = Caller("t", "alice")
+
+
+async def settle() -> None:
+    """Let every task run until it waits for something that only the test can bring."""
+    for _ in range(12):
+        await asyncio.sleep(0)
+
+
+class ModelLog:
+    """The log in Redis: events, an epoch, who takes part; reads run and are answered on demand."""
+
+    def __init__(self) -> None:
+        self.epoch, self.epochs = "e0", 1
+        self.events: list[Published] = []
+        self.kept_from = 1  # the offset of the oldest event that was not trimmed
+        self.is_member = True
+        self.left_at = Position("", 0)  # the last event that a removed member may see
+        self.channel: list[Published | str] = []  # live copies under way; a str is a new epoch
+        self.asked: list[tuple[Position | None, asyncio.Future[Cut]]] = []
+        self.answers: list[tuple[asyncio.Future[Cut], Cut | NotFound]] = []
+        self.page = 3
+        self.reads = 0
+
+    @property
+    def position(self) -> Position:
+        """Where it stands."""
+        return Position(self.epoch, len(self.events))
+
+    def append(self, event: dict[str, Any]) -> None:
+        """Append an event and publish it."""
+        offset = len(self.events) + 1
+        new = Published(NAME, self.epoch, offset, JsonText.of(event))
+        self.events.append(new)
+        self.channel.append(new)
+
+    def remove_member(self) -> None:
+        """Make the reader's subject no participant."""
+        self.append({"type": "PARTICIPANT_LEFT", "subject": ALICE.subject})
+        self.is_member, self.left_at = False, self.position
+
+    def fail_over(self) -> None:
+        """Begin a fresh epoch, as after a loss."""
+        self.epoch, self.epochs = f"e{self.epochs}", self.epochs + 1
+        self.events, self.kept_from = [], 1
+        self.channel.append(self.epoch)
+
+    async def read(self, caller: Caller, name: str, cursor: Position | None) -> Cut:
+        """Answer when the test says so."""
+        assert (caller, name) == (ALICE, NAME)
+        answer: asyncio.Future[Cut] = asyncio.get_running_loop().create_future()
+        self.asked.append((cursor, answer))
+        self.reads += 1
+        return await answer
+
+    def run_read(self) -> None:
+        """Let Redis run the oldest read; its answer is under way."""
+        if self.asked:
+            cursor, answer = self.asked.pop(0)
+            self.answers.append((answer, self._cut(cursor) if self.is_member else NotFound()))
+
+    def answer_read(self) -> None:
+        """Let the oldest answer arrive."""
+        if self.answers:
+            future, answer = self.answers.pop(0)
+            if future.done():
+                return
+            if isinstance(answer, Cut):
+                future.set_result(answer)
+            else:
+                future.set_exception(answer)
+
+    def _cut(self, cursor: Position | None) -> Cut:
+        here = self.position
+        if cursor is None:
+            return Cut("fresh", here)
+        is_reached = self.kept_from <= cursor.offset + 1 or cursor.offset == here.offset
+        if cursor.epoch == here.epoch and cursor.offset <= here.offset and is_reached:
+            return Cut("tail", here, self.events[cursor.offset :][: self.page])
+        empty = JsonText(b"{}")
+        context = Context(0, empty, empty, JsonText(b"[]"), here)
+        return Cut("snapshot", here, snapshot=Snapshot([], has_more=False, context=context))
+
+
+class OneTopic:
+    """What `Attachments` needs of a hub: the one topic there is."""
+
+    def __init__(self) -> None:
+        self.topic = Topic("t", NAME)
+
+    async def open(self, tenant: str, name: str) -> Topic:
+        """Hold it."""
+        assert (tenant, name) == ("t", NAME)
+        self.topic.holds += 1
+        await asyncio.sleep(0)
+        return self.topic
+
+    def release(self, topic: Topic) -> None:
+        """Let go of it."""
+        topic.holds -= 1
+
+
+class Reading:
+    """One connection that reads the conversation, and the client at its end."""
+
+    def __init__(self, group: asyncio.TaskGroup, *, outbox_bytes: int) -> None:
+        self.log = ModelLog()
+        self.hub = OneTopic()
+        self.is_slow = False
+        self.outbox = Outbox(outbox_bytes, on_full=self._be_slow)
+        self.group = group
+        self.attachments = Attachments(
+            self.hub,
+            self.log,
+            self.outbox,
+            ENCODERS["json"],
+            caller=ALICE,
+            connection_id="k_1",
+            max_conversations=10,
+            spawn=self._spawn,
+        )
+        self.joining: asyncio.Task[None] | None = None
+        self.compared: list[Position] = []
+        self.position: Position | None = None  # the client's
+        self.is_live = False
+        self.joins = 0
+        self.lives = 0
+        self.heard: list[dict[str, Any]] = []  # events, since the last join or snapshot
+
+    @property
+    def is_joining(self) -> bool:
+        """Whether a join has not been answered yet."""
+        return self.joining is not None and not self.joining.done()
+
+    async def join(self, *, with_cursor: bool) -> None:
+        """Ask to join, from where the client stands."""
+        if not self.is_joining:
+            cursor = self.position if with_cursor else None
+            self.joining = self.group.create_task(self._join(cursor), name="join")
+
+    async def hear(self, count: int) -> None:
+        """Let live copies arrive."""
+        arrived, self.log.channel = self.log.channel[:count], self.log.channel[count:]
+        for item in arrived:
+            if isinstance(item, str):
+                self.hub.topic.stand_at(Position(item, 0))
+            else:
+                self.hub.topic.hear(item)
+
+    def compare(self) -> None:
+        """Let the topic learn where the log stood when it was last asked, and ask again."""
+        for position in self.compared:
+            self.hub.topic.stand_at(position)
+        self.compared = [self.log.position]
+
+    async def drain(self) -> None:
+        """Let the client take what waits."""
+        if not self.outbox.waiting_bytes:
+            return
+        for frame in await self.outbox.take():
+            self.outbox.sent(frame)
+            self._take(msgspec.json.decode(frame))
+
+    async def quiesce(self) -> None:
+        """Let everything under way arrive, until nothing moves any more."""
+        idle = 0
+        for _ in range(200):
+            is_busy = self.log.asked or self.log.answers or self.log.channel
+            idle = 0 if is_busy or self.outbox.waiting_bytes or self.is_joining else idle + 1
+            if idle > 1:
+                break
+            self.log.run_read()
+            self.log.answer_read()
+            await self.hear(100)
+            await self.drain()
+            await settle()
+
+    def leave(self) -> None:
+        """Stop reading."""
+        self.attachments.drop(NAME)
+
+    async def _join(self, cursor: Position | None) -> None:
+        with suppress(NotFound):
+            prepared = await self.attachments.prepare(NAME, cursor)
+            await asyncio.sleep(0)  # the session is written
+            start = cursor or prepared.position
+            joined = {"type": "joined", "epoch": start.epoch, "offset": start.offset}
+            self.outbox.put(msgspec.json.encode(joined).decode())
+            self.attachments.begin([prepared], announce=True)
+
+    def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
+        self.group.create_task(work, name=name)
+
+    def _be_slow(self) -> None:
+        self.is_slow = True
+        self.outbox.finish()
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        """Be a client that forgives nothing."""
+        kind = frame["type"]
+        if kind == "live":
+            self.lives += 1
+            self.is_live = True
+            promised = frame["conversations"].get(NAME, 0)
+            assert self.position is not None
+            assert self.position.offset >= promised, "live came before what it promised"
+            return
+        at = Position(frame["epoch"], frame["offset"])
+        if kind == "event":
+            before = self.position
+            assert before is not None
+            assert at == Position(before.epoch, before.offset + 1), f"{at} after {before}"
+            self.heard.append(frame)
+        elif kind == "joined":
+            self.joins += 1
+            self.is_live = False
+            self.heard.clear()
+        else:
+            self.heard.clear()
+        self.position = at

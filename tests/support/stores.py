@@ -1,0 +1,54 @@
+"""The gateway's store on a real Redis, without sockets."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from gateway.clock import Clock
+from gateway.messages import CreateConversation
+from gateway.settings import Settings
+from gateway.store.messages import Draft
+from gateway.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway.messages import Position
+    from gateway.store.calls import Caller
+    from gateway.store.messages import Accepted
+
+
+@asynccontextmanager
+async def opened(url: str, *, clock: Clock | None = None, **settings: Any) -> AsyncIterator[Store]:
+    """Yield a store; its links are closed at the end.
+
+    Args:
+        url: of Redis.
+        clock: moved by the test, if it does.
+        settings: fields of `Settings`.
+    """
+    store = Store(Settings(**settings), url, clock=clock or Clock())
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+async def make(store: Store, caller: Caller, conversation_id: str, **fields: Any) -> Position:
+    """Create a conversation; return where its log stands."""
+    return await store.conversations.create(caller, conversation_id, CreateConversation(**fields))
+
+
+def draft(
+    conversation_id: str, said: str = "1", content: Any = "hello", *, may_create: bool = False
+) -> Draft:
+    """Return a message about to be sent; `said` is its client_message_id."""
+    return Draft(conversation_id, f"m_{said}", said, content, may_create)
+
+
+async def say(
+    store: Store, caller: Caller, conversation_id: str, said: str = "1", content: Any = "hello"
+) -> Accepted:
+    """Send a message."""
+    return await store.messages.send(caller, draft(conversation_id, said, content))
