@@ -76,6 +76,7 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
     replica = Replica(settings, store, app.registry, app.verifier, clock=app.clock)
     app.state.replica = replica
     try:
+        await store.check_durability()
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(replica.hub.run(), name="hub"),
