@@ -5,6 +5,7 @@ What is named here is what handlers build on; everything else may change without
 
 from gateway import errors, messages
 from gateway.answers import check_answer
+from gateway.concurrently import together
 from gateway.context import Context
 from gateway.dispatch import handler
 from gateway.hub import whisper
@@ -18,7 +19,6 @@ from gateway.store.contexts import ContextChange
 from gateway.store.conversations import Description, Member, invite_conversation
 from gateway.store.messages import Draft
 from gateway.store.runs import RunInput, RunRequest
-from gateway.together import together
 
 __all__ = [
     "Caller",

@@ -84,5 +84,6 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
         }
         if app.has_worker:
             duties["worker"] = make_worker(app.settings, opened, app.agents, app.clock).run()
+        await opened.store.check_durability()
         async with doing(duties):
             yield

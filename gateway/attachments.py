@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.errors import NotFound, StoreError, TooLarge
-from gateway.messages import Live
+from gateway.messages import Live, Position
 from gateway.reader import ConversationReader, Replay
+from gateway.recovery import Verdict, judge
 from gateway.snapshots import snapshot_push
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
     from gateway.codecs import FrameEncoder
     from gateway.hub import Hub, Topic
-    from gateway.messages import Mode, Position
+    from gateway.messages import Mode
     from gateway.outbox import Outbox
+    from gateway.published import Published
     from gateway.store.calls import Caller
     from gateway.store.log import Cut, Log
 
+_NOWHERE = Position("", -1)  # of a reader whose client is still owed a snapshot
 _RETRY_S = 0.5  # between reads of the log while Redis is away
 _log = structlog.get_logger(__name__)
 
@@ -94,6 +97,7 @@ class Attachments:
         self._readers: dict[str, ConversationReader] = {}
         self._behind: deque[ConversationReader] = deque()
         self._is_catching_up = False
+        self._opening = 0  # holds under way
 
     def __contains__(self, conversation_id: str) -> bool:
         return conversation_id in self._readers
@@ -111,9 +115,13 @@ class Attachments:
         topic = self._topics.get(conversation_id)
         if topic is not None:
             return topic
-        if len(self._topics) >= self._max_conversations:
+        if len(self._topics) + self._opening >= self._max_conversations:
             raise TooLarge(f"a session attaches to at most {self._max_conversations} conversations")
-        topic = await self._hub.open(self.caller.tenant, conversation_id)
+        self._opening += 1
+        try:
+            topic = await self._hub.open(self.caller.tenant, conversation_id)
+        finally:
+            self._opening -= 1
         if conversation_id in self._topics:  # two at once: one hold is enough
             self._hub.release(topic)
         self._topics[conversation_id] = topic
@@ -128,6 +136,7 @@ class Attachments:
         old = self._readers.pop(conversation_id, None)
         if old is not None:
             old.topic.readers.discard(old)  # joined anew: only the new reading counts
+            old.abandon_replay()
         try:
             topic = await self.hold(conversation_id)
             cut = await self._log.read(self.caller, conversation_id, cursor)
@@ -159,7 +168,7 @@ class Attachments:
         topic = self._topics.pop(conversation_id, None)
         if reader is not None:
             reader.topic.readers.discard(reader)
-            reader.leave_replay()
+            reader.abandon_replay()
         if topic is not None:
             self._hub.release(topic)
 
@@ -197,23 +206,37 @@ class Attachments:
         if reader.topic.tail is None:
             reader.topic.stand_at(cut.position)
         if cut.snapshot is not None:
-            self._deliver_snapshot(reader, cut)
-        elif sum(event.size for event in cut.events) <= self.outbox.room_bytes:
+            self._deliver_snapshot(reader, cut, only_if_it_fits=True)
+        elif self._fits(cut.events):
             for event in cut.events:
                 reader.deliver(event)
         reader.check_replay()
         self.catch_up(reader)
 
-    def _deliver_snapshot(self, reader: ConversationReader, cut: Cut) -> None:
+    def _deliver_snapshot(
+        self, reader: ConversationReader, cut: Cut, *, only_if_it_fits: bool = False
+    ) -> None:
         push = snapshot_push(reader.conversation_id, cut, max_bytes=self.outbox.max_bytes // 4)
-        self.outbox.put(self.encoder.encode(push))
+        frame = self.encoder.encode(push)
+        if only_if_it_fits and len(frame) > self.outbox.room_bytes:
+            reader.position = _NOWHERE  # it is read again when there is room
+            return
+        self.outbox.put(frame)
         reader.stand_at(cut.position)
 
+    def _fits(self, events: list[Published]) -> bool:
+        return sum(event.size for event in events) <= self.outbox.room_bytes
+
     def _serve_from_memory(self, reader: ConversationReader) -> bool:
+        """Deliver what memory has and go live; False if the log must be read."""
         tail = reader.topic.tail
         events = tail.after(reader.position) if tail is not None else None
-        if events is None:
+        if events is None or not self._fits(events):
             return False
+        if reader.position.offset + len(events) < reader.owed:
+            return False  # memory is behind what was read
+        if any(event.leaver == self.caller.subject for event in events):
+            return False  # the log is read by participants only; memory cannot tell
         for event in events:
             reader.deliver(event)
         reader.is_live = True
@@ -225,7 +248,7 @@ class Attachments:
             while self._behind and not self.outbox.is_finished:
                 reader = self._behind.popleft()
                 await self.outbox.room()
-                if self._readers.get(reader.conversation_id) is not reader:
+                if not self._is_current(reader):
                     continue
                 if not self._serve_from_memory(reader) and not await self._serve_from_log(reader):
                     self._behind.append(reader)
@@ -234,6 +257,7 @@ class Attachments:
 
     async def _serve_from_log(self, reader: ConversationReader) -> bool:
         """Deliver a page of the log; True if there is nothing left to do for this reader."""
+        heard_epoch = reader.topic.epoch
         try:
             cut = await self._log.read(self.caller, reader.conversation_id, reader.position)
         except NotFound:
@@ -243,11 +267,21 @@ class Attachments:
             _log.warning("replay_waits", conversation_id=reader.conversation_id, problem=str(exc))
             await asyncio.sleep(_RETRY_S)
             return False
+        if not self._is_current(reader):
+            return True
         if cut.snapshot is not None:
             self._deliver_snapshot(reader, cut)
         for event in cut.events:
             await self.outbox.room()
-            reader.deliver(event)
-        if reader.topic.tail is None:
-            reader.topic.stand_at(cut.position)
+            if not self._is_current(reader):
+                return True
+            if judge(reader.position, event.epoch, event.offset) is Verdict.NEXT:
+                reader.deliver(event)  # else memory was quicker
+        reader.owe_at_most(cut.position.offset)
+        if reader.topic.epoch == heard_epoch != cut.position.epoch:
+            reader.topic.stand_at(cut.position)  # the log is ahead of what was heard
         return self._serve_from_memory(reader)
+
+    def _is_current(self, reader: ConversationReader) -> bool:
+        """Whether the conversation was not left or joined anew meanwhile."""
+        return self._readers.get(reader.conversation_id) is reader

@@ -84,6 +84,7 @@ class Connection:
                 worker = self._group.create_task(self._work(), name="worker")
                 await self._read()
                 await worker
+                self.attachments.close()  # before the group ends: the hub may not spawn into it
                 self._outbox.finish(drop=True)
                 writer.cancel()
         finally:
@@ -175,8 +176,6 @@ class Connection:
                 if not await self._send(frame):
                     return
                 self._outbox.sent(frame)
-            if self._outbox.is_finished:
-                break
         if self.closed_with is not None:
             await self._socket.close(self.closed_with, self.closed_with.reason)
 
@@ -190,7 +189,10 @@ class Connection:
             return False
 
     def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
-        self._group.create_task(work, name=name)
+        try:
+            self._group.create_task(work, name=name)
+        except RuntimeError:  # the group is ending with its connection: nobody is to catch up
+            work.close()
 
     # effects
 

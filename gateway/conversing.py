@@ -52,10 +52,12 @@ class ConnectionDoings:
 
     async def join(self, conversation_id: str, cursor: Position | None) -> Prepared:
         """Attach; the replay and `live` follow the reply."""
+        is_new = conversation_id not in self._attachments
         prepared = await self._attachments.prepare(conversation_id, cursor)
         await self._session.attach({conversation_id: cursor or prepared.cut.position})
         self._after_reply.append(lambda: self._attachments.begin([prepared], announce=True))
-        await self._present(conversation_id)
+        if is_new:
+            await self._present(conversation_id)
         return prepared
 
     async def follow(self, conversation_id: str, position: Position) -> None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import structlog
 
+from gateway.concurrently import together
 from gateway.errors import NotFound, StoreError
 from gateway.messages import Position
 from gateway.recovery import Tail, Verdict, judge
 from gateway.store.calls import NOTHING_HEARD, Caller
 from gateway.store.log import parse_live
 from gateway.store.subscriber import Subscriber
-from gateway.together import together
 
 if TYPE_CHECKING:
     from gateway.published import Published
@@ -34,7 +34,6 @@ LINGER_TOPICS = 10_000
 SWEEP_S = 1.0
 COMPARE_S = 30.0  # how often positions are compared with Redis without any cause for doubt
 COMPARE_AT_ONCE = 200  # topics compared in one pipeline
-LEFT = b'{"type":"PARTICIPANT_LEFT"'
 _log = structlog.get_logger(__name__)
 
 
@@ -53,8 +52,8 @@ class Reader(Protocol):
     def fall_behind(self) -> None:
         """Read the log: something was missed."""
 
-    def expel(self) -> None:
-        """The subject takes no part any more."""
+    def expel(self, left: Published) -> None:
+        """The subject takes no part any more, unless it came back before it reads on."""
 
 
 class Topic:
@@ -66,6 +65,11 @@ class Topic:
         self.tail: Tail | None = None  # None until its position is known
         self.readers: set[Reader] = set()
         self.holds = 0  # connections that use it, readers or about to be
+
+    @property
+    def epoch(self) -> str | None:
+        """The epoch of what was heard; None if nothing is known yet."""
+        return None if self.tail is None else self.tail.position.epoch
 
     def hear(self, event: Published) -> None:
         """Give an event to every reader, or tell them that something is missing."""
@@ -79,8 +83,11 @@ class Topic:
         self.tail.append(event)
         for reader in tuple(self.readers):
             reader.hear(event)
-        if event.event.data.startswith(LEFT):
-            self._expel(event)
+        leaver = event.leaver
+        if leaver is not None:
+            for reader in tuple(self.readers):
+                if reader.caller.subject == leaver:
+                    reader.expel(event)
 
     def stand_at(self, position: Position) -> None:
         """Learn where the log stands; readers who lack something read it."""
@@ -90,12 +97,6 @@ class Topic:
             self.tail.restart(position)
             for reader in tuple(self.readers):
                 reader.fall_behind()
-
-    def _expel(self, event: Published) -> None:
-        subject = event.event.value().get("subject")
-        for reader in tuple(self.readers):
-            if reader.caller.subject == subject:
-                reader.expel()
 
 
 class Hub:
@@ -159,9 +160,11 @@ class Hub:
         """Where this replica has heard a log to be, also if nobody listens any more."""
         channel = self._store.keys.conversation(tenant, conversation_id).channel
         topic = self._topics.get(channel)
-        if topic is not None and topic.tail is not None:
-            return topic.tail.position
-        return self._remembered.get(channel, NOTHING_HEARD)
+        once = self._remembered.get(channel, NOTHING_HEARD)
+        if topic is None or topic.tail is None:
+            return once
+        now = topic.tail.position
+        return once if once.epoch == now.epoch and once.offset > now.offset else now
 
     async def _sweep_for_ever(self) -> None:
         while True:
@@ -172,10 +175,12 @@ class Hub:
 
     def _close(self, channel: str) -> None:
         del self._lingering[channel]
-        topic = self._topics.pop(channel)
+        topic = self._topics[channel]
+        position = self.heard(topic.tenant, topic.conversation_id)
+        del self._topics[channel]
         self.subscriber.unsubscribe(channel)
-        if topic.tail is not None:
-            self._remember(channel, topic.tail.position)
+        if position != NOTHING_HEARD:
+            self._remember(channel, position)
 
     def _remember(self, channel: str, position: Position) -> None:
         self._remembered[channel] = position

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gateway.concurrently import together
 from gateway.errors import GatewayError
 from gateway.store.store import Store
-from gateway.together import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable

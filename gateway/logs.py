@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 REDACTED = "[redacted]"
 UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
-# They tell every request or frame at INFO or DEBUG, payloads included.
+# They tell every request or command at INFO or DEBUG, payloads included.
 CHATTY_LOGGERS = ("asyncio", "httpcore", "httpx", "redis", "websockets")
 MAX_DECODINGS = 3  # of percent-encoding: %2574oken is `token` after two
 
@@ -175,7 +175,7 @@ def _route_others(level: int) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-        logger.setLevel(logging.NOTSET)
+        logger.setLevel(max(level, logging.INFO))  # at DEBUG it logs every frame, payload and all
         for old in [each for each in logger.filters if isinstance(each, RedactingFilter)]:
             logger.removeFilter(old)
         logger.addFilter(RedactingFilter())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import jsonpatch
@@ -24,8 +25,23 @@ def apply_patch(
             fails, or a result without both objects.
         TooLarge: the result exceeds `max_bytes` of JSON.
     """
+    result: Any = copy.deepcopy(document)
+    for operation in patch:
+        result = _applied(result, operation)
+        if operation["op"] == "copy":  # forty of them would double forty times
+            _check(result, max_bytes=max_bytes, max_depth=max_depth)
+    _check(result, max_bytes=max_bytes, max_depth=max_depth)
+    if not isinstance(result, dict) or set(result) != set(ROOTS):
+        raise BadRequest("$.patch: may change only what is under /memory and /workflow")
+    for root in ROOTS:
+        if not isinstance(result[root], dict):
+            raise BadRequest(f"$.patch: /{root} must stay an object")
+    return result
+
+
+def _applied(document: Any, operation: dict[str, Any]) -> Any:  # the user's own JSON
     try:
-        result = jsonpatch.JsonPatch(patch).apply(document)
+        return jsonpatch.JsonPatch([operation]).apply(document, in_place=True)
     except (
         jsonpatch.JsonPatchException,
         jsonpointer.JsonPointerException,
@@ -35,15 +51,12 @@ def apply_patch(
         ValueError,
     ) as exc:
         raise BadRequest(f"$.patch: {_reason(exc)}") from exc
-    if not isinstance(result, dict) or set(result) != set(ROOTS):
-        raise BadRequest("$.patch: may change only what is under /memory and /workflow")
-    for root in ROOTS:
-        if not isinstance(result[root], dict):
-            raise BadRequest(f"$.patch: /{root} must stay an object")
-    check_json(result, "$.patch", max_depth=max_depth)
-    if len(msgspec.json.encode(result)) > max_bytes:
+
+
+def _check(document: Any, *, max_bytes: int, max_depth: int) -> None:
+    check_json(document, "$.patch", max_depth=max_depth)
+    if len(msgspec.json.encode(document)) > max_bytes:
         raise TooLarge(f"$.patch: the context would exceed {max_bytes} bytes")
-    return result
 
 
 def _reason(exc: Exception) -> str:

@@ -29,6 +29,12 @@ UNAVAILABLE = ErrorReply(
     retryable=True,
     retry_after_ms=1000,
 )
+IN_DOUBT = ErrorReply(
+    code=ErrorCode.TIMEOUT,
+    message="storage did not answer; it may have been done, send it again unchanged",
+    retryable=True,
+    retry_after_ms=1000,
+)
 INTERNAL = ErrorReply(
     code=ErrorCode.INTERNAL, message="the gateway failed; it has been logged", retryable=False
 )
@@ -53,10 +59,13 @@ class Performer:
             self.refuse(error, request.id)
         except TimeoutError:
             _log.warning("request_timed_out", type=kind)
+            if isinstance(request, Connect):
+                self._connection.connect_failed()
             self.refuse(TimedOut("it took too long; it may have been done"), request.id)
         except (StoreUnavailable, KeysUnavailable) as exc:
             _log.warning("request_unavailable", type=kind, problem=str(exc))
-            self._fail(request, UNAVAILABLE)
+            is_in_doubt = isinstance(exc, StoreUnavailable) and exc.may_have_run
+            self._fail(request, IN_DOUBT if is_in_doubt else UNAVAILABLE)
         except Exception:  # noqa: BLE001  # the edge: a handler's bug costs its own request only
             _log.exception("request_failed", type=kind)
             self._fail(request, INTERNAL)
@@ -151,12 +160,14 @@ class Performer:
 
     async def _connect(self, request: Connect, *, is_implied: bool = False) -> None:
         connection, replica = self._connection, self._replica
+        began_ms = round(replica.clock.unix_s() * 1000)
         attached = await attach_session(
             replica.store,
             await replica.store.ids(),
             connection.caller,
             connection.connection_id,
             request,
+            began_ms=began_ms,
         )
         await replica.tell_replaced(attached)
         session = Session(

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from gateway.codecs import ENCODERS
 
+FRAME_OVERHEAD = 128  # bytes around an event: the `event` push with ids of usual length
+_LEFT = b'{"type":"PARTICIPANT_LEFT"'
+
 if TYPE_CHECKING:
     from gateway.codecs import CodecName, Frame
     from gateway.json_text import JsonText
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 class Published:
     """One entry of a conversation's log, with its frames.
 
-    `size` is the size of the event in bytes, a measure of what a frame of it costs.
+    `size` is what a frame of it costs, in bytes: the event and what is put around it.
     """
 
     __slots__ = ("_frames", "conversation_id", "epoch", "event", "offset", "size")
@@ -24,8 +27,16 @@ class Published:
         self.epoch = epoch
         self.offset = offset
         self.event = event
-        self.size = len(event.data)
+        self.size = len(event.data) + FRAME_OVERHEAD
         self._frames: dict[CodecName, Frame] = {}
+
+    @property
+    def leaver(self) -> str | None:
+        """The subject who takes no part any more after this event; None for any other event."""
+        if not self.event.data.startswith(_LEFT):
+            return None
+        subject: str = self.event.value()["subject"]
+        return subject
 
     def frame(self, codec: CodecName) -> Frame:
         """The `event` push as a frame, built at the first call and shared from then on."""

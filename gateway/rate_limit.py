@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+_ROUNDING = 1e-9  # of a token: who waited as long as told must find one
+
 
 @dataclass(slots=True)
 class TokenBucket:
@@ -29,8 +31,8 @@ class TokenBucket:
         elapsed_s = max(0.0, now - self.updated_s)
         self.tokens = min(self.burst, self.tokens + elapsed_s * self.rate_per_s)
         self.updated_s = now
-        if self.tokens >= 1.0:
-            self.tokens -= 1.0
+        if self.tokens >= 1.0 - _ROUNDING:
+            self.tokens = max(0.0, self.tokens - 1.0)
             return 0
         return max(1, math.ceil((1.0 - self.tokens) / self.rate_per_s * 1000))
 

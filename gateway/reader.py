@@ -70,6 +70,16 @@ class ConversationReader:
         if self.replay is not None:
             self.check_replay()
 
+    @property
+    def owed(self) -> int:
+        """The offset up to which the client was promised events."""
+        return 0 if self.replay is None else self.replay.cuts[self.conversation_id]
+
+    def owe_at_most(self, offset: int) -> None:
+        """The log ends at `offset`: no more than that can be awaited."""
+        if self.replay is not None:
+            self.replay.cuts[self.conversation_id] = min(self.owed, offset)
+
     def stand_at(self, position: Position) -> None:
         """Stand where a snapshot put the client."""
         self.position = position
@@ -78,18 +88,14 @@ class ConversationReader:
 
     def check_replay(self) -> None:
         """Send `live` if this was the last reader to reach its cut."""
-        replay = self.replay
-        if replay is not None and self.position.offset >= replay.cuts[self.conversation_id]:
-            self.leave_replay()
+        if self.replay is not None and self.position.offset >= self.owed:
+            self._leave_replay()
 
-    def leave_replay(self) -> None:
-        """Nothing is waited for here any more."""
-        replay, self.replay = self.replay, None
-        if replay is None:
-            return
-        replay.waiting.discard(self.conversation_id)
-        if not replay.waiting:
-            self._attachments.send_live(replay.cuts)
+    def abandon_replay(self) -> None:
+        """This reading ends before its cut: the others' `live` does not wait for it."""
+        if self.replay is not None:
+            self.replay.cuts.pop(self.conversation_id, None)
+            self._leave_replay()
 
     def hear_whisper(self, push: bytes) -> None:
         """Pass on a push that is not in the log."""
@@ -102,6 +108,16 @@ class ConversationReader:
         self.is_live = False
         self._attachments.catch_up(self)
 
-    def expel(self) -> None:
-        """The subject takes no part any more."""
-        self._attachments.drop(self.conversation_id)
+    def expel(self, left: Published) -> None:
+        """Stop reading; a reader beyond that event has joined again since."""
+        at = self.position
+        if at.epoch != left.epoch or at.offset <= left.offset:
+            self._attachments.drop(self.conversation_id)
+
+    def _leave_replay(self) -> None:
+        replay, self.replay = self.replay, None
+        if replay is None:
+            return
+        replay.waiting.discard(self.conversation_id)
+        if not replay.waiting:
+            self._attachments.send_live(replay.cuts)

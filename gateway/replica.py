@@ -13,12 +13,12 @@ import structlog
 
 from gateway.codecs import ENCODERS
 from gateway.codes import CloseCode
+from gateway.concurrently import together
 from gateway.errors import NotFound, StoreError
 from gateway.hub import Hub, whisper
 from gateway.messages import Presence
 from gateway.protocol import Close
 from gateway.rate_limit import TokenBucket
-from gateway.together import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

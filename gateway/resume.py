@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from gateway.concurrently import together
 from gateway.errors import NotFound, TooLarge
 from gateway.ids import random_id
 from gateway.messages import ConversationState, SessionReady, SessionWarning
 from gateway.store.sessions import Attached, Attempt, Holder
-from gateway.together import together
 
 if TYPE_CHECKING:
     from gateway.attachments import Attachments, Prepared
@@ -37,9 +37,19 @@ class Resumed:
 
 
 async def attach_session(
-    store: Store, ids: IdMaker, caller: Caller, connection_id: str, request: Connect
+    store: Store,
+    ids: IdMaker,
+    caller: Caller,
+    connection_id: str,
+    request: Connect,
+    *,
+    began_ms: int,
 ) -> Attached:
-    """Open or resume the session that `connect` asks for; the new holder is this connection."""
+    """Open or resume the session that `connect` asks for; the new holder is this connection.
+
+    `began_ms` is when the request came: what is carried out later than the client's next attempt
+    is not taken for a theft.
+    """
     new_id = random_id("s")
     wanted = request.session_id if request.resume_token else None
     tenant, subject = caller.tenant, caller.subject
@@ -53,6 +63,7 @@ async def attach_session(
         new_token=ids.resume_token(tenant, subject, new_id),
         holder=Holder(store.replica_id, connection_id),
         client=request.client,
+        began_ms=began_ms,
     )
     return await store.sessions.connect(caller, attempt)
 

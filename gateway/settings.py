@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 PREFIX = "GATEWAY_"
 JWT_SECRET_MIN_BYTES = 32  # RFC 7518 section 3.2: a key as long as the hash output
 
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]  # at most a year: keeps infinity out
 Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1024)]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings, checked. The environment variable of `field` is `GATEWAY_FIELD`.
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings, as `load_settings` has checked them.
+
+    The environment variable of `field` is `GATEWAY_FIELD`.
 
     Lists are comma-separated in the environment. Sizes are bytes, times are seconds.
     """
@@ -63,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_content_bytes: Bytes = 65_536
     max_json_depth: Annotated[int, Meta(ge=4, le=256)] = 64
     max_batch: Count = 256
-    history_page_max: Count = 200
+    history_page_max: Annotated[int, Meta(ge=1, le=200)] = 200
     outbox_bytes: Bytes = 1_048_576
     max_connections: Count = 10_000
     max_connections_per_subject: Count = 1_000
@@ -115,6 +117,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        secret = {name: "…" for name in _SECRETS if shown[name] is not None}
+        pairs = (f"{name}={value!r}" for name, value in (shown | secret).items())
+        return f"Settings({', '.join(pairs)})"
+
     @property
     def data_path(self) -> Path:
         """The data folder, absolute, `~` expanded."""
@@ -145,6 +153,8 @@ def load_settings(environ: Mapping[str, str] | None = None, /, **flags: object) 
     return settings
 
 
+_SECRETS = ("jwt_secret", "openai_api_key", "redis_url")  # a Redis URL holds a password
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Settings)}
 _LISTS = frozenset(
     field.name
     for field in msgspec.structs.fields(Settings)
@@ -162,31 +172,30 @@ def _field_of(variable: str) -> str:
 
 
 def _from_text(field: str, text: str) -> object:
+    if text == "":  # how compose files say "not set"
+        return _DEFAULTS[field]
     if field in _LISTS:
         return [part.strip() for part in text.split(",") if part.strip()]
-    if text == "" and field in Settings.__struct_fields__:
-        return msgspec.structs.fields(Settings)[
-            Settings.__struct_fields__.index(field)
-        ].default  # an empty variable is how compose files say "not set"
     return text
 
 
 def _named(exc: msgspec.ValidationError) -> SettingError:
     problem, _, path = str(exc).partition(" - at `$.")
     field = path.rstrip("`").partition("[")[0]
+    if problem.startswith("Invalid enum value"):
+        kind = get_type_hints(Settings, include_extras=True)[field]
+        problem += f"; one of {', '.join(get_args(kind))}"
     return SettingError(PREFIX + field.upper(), problem)
 
 
 def _check_together(settings: Settings) -> None:
-    if settings.jwt_secret and len(settings.jwt_secret.encode()) < JWT_SECRET_MIN_BYTES:
+    if settings.jwt_secret is not None and len(settings.jwt_secret.encode()) < JWT_SECRET_MIN_BYTES:
         raise SettingError("GATEWAY_JWT_SECRET", f"needs at least {JWT_SECRET_MIN_BYTES} bytes")
     if settings.brief_s > settings.medium_s:
         raise SettingError("GATEWAY_BRIEF_S", "must not exceed GATEWAY_MEDIUM_S")
     if settings.max_content_bytes > settings.max_frame_bytes:
         raise SettingError("GATEWAY_MAX_CONTENT_BYTES", "must not exceed GATEWAY_MAX_FRAME_BYTES")
-    keys = [settings.jwt_secret, settings.jwt_public_key, settings.jwks_url]
-    if sum(key is not None for key in keys) > 1:
-        raise SettingError(
-            "GATEWAY_JWT_SECRET",
-            "give one of GATEWAY_JWT_SECRET, GATEWAY_JWT_PUBLIC_KEY and GATEWAY_JWKS_URL",
-        )
+    keys = ("jwt_secret", "jwt_public_key", "jwks_url")
+    given = [PREFIX + name.upper() for name in keys if getattr(settings, name) is not None]
+    if len(given) > 1:
+        raise SettingError(given[-1], f"give only one of {' and '.join(given)}")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.codes import CloseCode
+from gateway.concurrently import together
 from gateway.errors import StoreError
 from gateway.protocol import Close
 from gateway.store.keys import shard_of
 from gateway.store.sessions import Vouched
-from gateway.together import together
 
 if TYPE_CHECKING:
     from gateway.connection import Connection

@@ -27,6 +27,11 @@ def refused(status: int) -> AgentError:
         return AgentError(message, code=code)
     if BAD_REQUEST <= status < SERVER_ERROR:
         return AgentError("the model's provider rejected the request", code="model_rejected")
+    return failed()
+
+
+def failed() -> AgentError:
+    """The provider failed, and did not say more."""
     return AgentError("the model's provider has failed", code="model_unavailable")
 
 

@@ -15,8 +15,8 @@ from openai import AsyncOpenAI
 from gateway.agents import model_errors
 from gateway.agents.completion import Completion
 from gateway.agents.functions import Function
+from gateway.concurrently import together
 from gateway.events import TokenUsage, ToolCallArgs, ToolCallEnd, ToolCallResult, ToolCallStart
-from gateway.together import together
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence

@@ -60,7 +60,8 @@ class Narration:
         self.calls: set[str] = set()
         self._is_new = True
         self._thought_id: str | None = None
-        self._streamed: set[int] = set()  # parts of the response whose arguments came in pieces
+        self._call_ids: dict[int, str] = {}  # of the response's parts that are calls
+        self._streamed: set[int] = set()  # those whose arguments came in pieces
 
     def begin_response(self) -> None:
         """The model, or a tool, begins to speak."""
@@ -112,6 +113,7 @@ class Narration:
                 yield from self._think(part.content)
             case BaseToolCallPart():
                 self.calls.add(part.tool_call_id)
+                self._call_ids[index] = part.tool_call_id
                 yield ToolCallStart(tool_call_id=part.tool_call_id, tool_call_name=part.tool_name)
                 if isinstance(part.args, str) and part.args:
                     self._streamed.add(index)
@@ -127,9 +129,9 @@ class Narration:
                 yield from filter(None, [self.say(delta.content_delta)])
             case ThinkingPartDelta():
                 yield from self._think(delta.content_delta or "")
-            case ToolCallPartDelta(args_delta=str(piece), tool_call_id=str(call_id)) if piece:
+            case ToolCallPartDelta(args_delta=str(piece)) if piece:
                 self._streamed.add(index)
-                yield ToolCallArgs(tool_call_id=call_id, delta=piece)
+                yield ToolCallArgs(tool_call_id=self._call_ids[index], delta=piece)
             case _:
                 pass
 

@@ -1,25 +1,41 @@
-"""`gateway chat`: the terminal client, with a token of its own making where there is a secret."""
+"""`gateway chat`: the terminal client, with tokens of its own making where there is a secret."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
+
+from gateway.cli import chat
+from gateway.cli.token import TTL_S, signing_settings
+from gateway.tokens import mint_token
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
-    from gateway.cli import chat  # noqa: PLC0415
-
-    parser = commands.add_parser("chat", help="talk from a terminal", description=chat.__doc__)
+    parser = commands.add_parser(
+        "chat",
+        help="talk from a terminal",
+        description="Talk from a terminal; the link resumes by itself. Without --token, one is "
+        "made with GATEWAY_JWT_SECRET, or with the secret of a gateway with --dev.",
+    )
     chat.add_arguments(parser)
+    parser.add_argument("--data-dir", help="folder of a gateway with --dev (GATEWAY_DATA_DIR)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Chat until /quit."""
-    from gateway.cli import chat  # noqa: PLC0415
+    return asyncio.run(chat.chat(arguments, mint=_mint(arguments)))
 
-    return asyncio.run(chat.chat(arguments))
+
+def _mint(arguments: argparse.Namespace) -> Callable[[], str] | None:
+    """How a token is made here; None if there is no secret to sign with."""
+    settings = signing_settings(arguments.data_dir)
+    if settings.jwt_secret is None:
+        return None
+    return lambda: mint_token(settings, subject=arguments.sub, now=time.time(), ttl_s=TTL_S)

@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from gateway.cli import serve, token, worker
+from gateway.cli import chatting, serve, token, worker
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gateway {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, token, worker):
+    for module in (serve, worker, token, chatting):
         module.add_command(commands)
     return parser
 

@@ -23,7 +23,7 @@ SCHEMES = (
     "redis+cluster",
     "rediss+cluster",
 )
-SENTINEL_PORT, REDIS_PORT = 26379, 6379
+SENTINEL_PORT, REDIS_PORT, MAX_PORT = 26379, 6379, 65535
 SETTING = "GATEWAY_REDIS_URL"
 
 
@@ -97,4 +97,6 @@ def _host_port(text: str, default: int) -> tuple[str, int]:
         host, port = text, str(default)
     if not host:
         host = "localhost"
+    if not 0 < int(port) <= MAX_PORT:
+        raise ValueError(port)
     return host.strip("[]"), int(port)

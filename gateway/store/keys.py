@@ -20,8 +20,8 @@ SHARDS = 64  # fixed for the life of a deployment: a key's name depends on it
 class KeyKind:
     """What a family of keys is.
 
-    Exactly one of `expiry` and `lasting` is set: how long after its last write a key goes, or why
-    it stays.
+    `expiry` tells how long after its last write a key goes, `lasting` why it stays. A kind with
+    both stays for that reason first, and goes so long after.
     """
 
     name: str
@@ -34,7 +34,8 @@ class KeyKind:
 
 _SHARD = r"\{s\d\d\}"
 _TENANT = r"[A-Za-z0-9_-]{1,64}"
-_CONVERSATION = rf"{_SHARD}:{_TENANT}:c:[A-Za-z0-9_-]{{1,64}}"
+_ID = r"[A-Za-z0-9_-]{1,64}"
+_CONVERSATION = rf"{_SHARD}:{_TENANT}:c:{_ID}"
 _SUBJECT = rf"{_SHARD}:{_TENANT}:u:[^:]+"
 _KEPT = "kept until the conversation is erased"
 
@@ -123,8 +124,8 @@ KINDS = (
         "claim.lua",
         lasting="a line goes when the run ends",
     ),
-    KeyKind("invite", _CONVERSATION + ":invite:.+", "hash", "invites.py", expiry="its ttl_s"),
-    KeyKind("session", _SUBJECT + ":session:.+", "hash", "connect.lua", expiry="session_ttl_s"),
+    KeyKind("invite", _CONVERSATION + f":invite:{_ID}", "hash", "invite.lua", expiry="its ttl_s"),
+    KeyKind("session", _SUBJECT + f":session:{_ID}", "hash", "connect.lua", expiry="session_ttl_s"),
     KeyKind("online", _SUBJECT + ":online", "zset", "connect.lua", expiry="session_ttl_s"),
     KeyKind(
         "conversations",
@@ -133,8 +134,8 @@ KINDS = (
         "subjects.py",
         lasting="the list of a subject's conversations; a line goes when they leave",
     ),
-    KeyKind("ticket", rf"{_SHARD}:ticket:.+", "string", "tickets.py", expiry="ticket_ttl_s"),
-    KeyKind("probe", r"probe:.+", "string", "store.py", expiry="60 s"),
+    KeyKind("ticket", rf"{_SHARD}:ticket:{_ID}", "string", "tickets.py", expiry="ticket_ttl_s"),
+    KeyKind("probe", rf"probe:{_ID}", "string", "store.py", expiry="60 s"),
     KeyKind(
         "secret",
         r"secret",

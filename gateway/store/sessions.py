@@ -37,7 +37,8 @@ class Holder:
 class Attempt:
     """A `connect`: what the client shows, and what it is to get. Repeating it changes nothing.
 
-    `is_genuine`: this deployment once made `token` for this session.
+    `is_genuine`: this deployment once made `token` for this session. `began_ms`: when this replica
+    took it up, unix milliseconds.
     """
 
     session_id: str | None
@@ -48,6 +49,7 @@ class Attempt:
     new_token: str
     holder: Holder
     client: ClientInfo | None
+    began_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Sessions:
                 wanted or "",
                 attempt.new_session_id,
                 msgspec.json.encode(attempt.client),
+                attempt.began_ms,
             ),
         )
         return _attached(reply, attempt)
@@ -181,6 +184,7 @@ def _pairs(where: dict[str, Position]) -> Iterable[str]:
 def _attached(reply: Sequence[Reply], attempt: Attempt) -> Attached:
     failure, generation, away_ms, replica, connection, online, fields = reply
     is_resumed = away_ms >= 0
+    replaced = Holder(text(replica), text(connection)) if replica else None
     return Attached(
         session_id=(attempt.session_id or "") if is_resumed else attempt.new_session_id,
         token=attempt.resumed_token if is_resumed else attempt.new_token,
@@ -188,7 +192,7 @@ def _attached(reply: Sequence[Reply], attempt: Attempt) -> Attached:
         is_resumed=is_resumed,
         failure=cast("ResumeFailure", text(failure)) if failure else None,
         away_s=max(0, away_ms) / 1000,
-        replaced=Holder(text(replica), text(connection)) if replica else None,
+        replaced=replaced if replaced != attempt.holder else None,  # it connected once more
         was_online=bool(online),
         cursors=_cursors(fields),
     )

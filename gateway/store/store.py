@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import SettingError, StoreUnavailable
 from gateway.ids import IdMaker, random_id
 from gateway.store.address import parse_redis_url
 from gateway.store.calls import ConversationCalls
@@ -42,6 +42,7 @@ class Store:
             timeout_s=settings.redis_timeout_s,
             reconnect_s=settings.redis_reconnect_s,
         )
+        self._durability = settings.durability
         self._require(settings)
         self._calls = ConversationCalls(self.redis, self.keys, clock, settings)
         self.conversations = Conversations(self._calls)
@@ -68,14 +69,31 @@ class Store:
         self._calls.heard = heard
 
     async def check_writable(self) -> None:
-        """Write something.
+        """Write something, as durably as messages are.
 
         Raises:
             StoreUnavailable: it cannot be written.
         """
         key = self.keys.probe(self.replica_id)
-        if await self.redis.execute(key, "SET", key, "1", "PX", _PROBE_TTL_MS) != b"OK":
+        is_durable = self._durability != "memory"
+        command = ("SET", key, "1", "PX", _PROBE_TTL_MS)
+        if await self.redis.execute(key, *command, durable=is_durable) != b"OK":
             raise StoreUnavailable("a write was not taken")
+
+    async def check_durability(self) -> None:
+        """See that the server can do what `GATEWAY_DURABILITY` promises. One that is away passes.
+
+        Raises:
+            SettingError: it has no WAITAOF (Redis before 7.2).
+        """
+        if self._durability != "disk":
+            return
+        try:
+            found = await self.redis.execute(self.keys.secret, "COMMAND", "INFO", "WAITAOF")
+        except StoreUnavailable:
+            return
+        if not found or found[0] is None:
+            raise SettingError("GATEWAY_DURABILITY", "`disk` needs WAITAOF: Redis 7.2 or Valkey")
 
     async def publish_to_replica(self, replica_id: str, payload: str) -> None:
         """Tell another replica something; it may not hear."""

@@ -86,14 +86,18 @@ class Subscriber:
             self._link.send("UNSUBSCRIBE", channel)
 
     async def run(self) -> None:
-        """Keep a link and its heartbeat, until cancelled."""
+        """Keep a link and its heartbeat, until cancelled. An outage is logged once."""
+        is_known_away = False
         while True:
             try:
                 await self._rebuild()
+                is_known_away = False
                 await self._beat_until_deaf()
                 _log.warning("fanout_deaf")
             except StoreUnavailable as exc:
-                _log.warning("fanout_unavailable", problem=str(exc))
+                if not is_known_away:
+                    _log.warning("fanout_unavailable", problem=str(exc))
+                is_known_away = True
             finally:
                 self._drop()
             await asyncio.sleep(_RETRY_S)

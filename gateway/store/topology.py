@@ -136,6 +136,7 @@ class Cluster:
         self._slots: list[tuple[int, int, Address]] = []
         self._nodes: set[Address] = set()
         self._refreshing: asyncio.Lock = asyncio.Lock()
+        self._failed_at = float("-inf")
         self._stale = True
 
     async def locate(self, key: str) -> Address:
@@ -164,10 +165,13 @@ class Cluster:
         return self._seeds[0].at(host, int(port)) if host else None
 
     async def _refresh(self) -> None:
+        waits_since = asyncio.get_running_loop().time()
         async with self._refreshing:
             if not self._stale:
                 return
             problem = "no server of the cluster answers"
+            if self._failed_at >= waits_since:
+                raise StoreUnavailable(problem)  # the round that was awaited was this call's too
             for address in [*self._nodes, *self._seeds]:
                 try:
                     await self._load(address)
@@ -175,6 +179,7 @@ class Cluster:
                     problem = str(exc)
                 else:
                     return
+            self._failed_at = asyncio.get_running_loop().time()
             raise StoreUnavailable(problem)
 
     async def _load(self, address: Address) -> None:
@@ -212,8 +217,10 @@ class Redis:
         self._topology: Topology = url.topology()
         self._timeout_s = timeout_s
         self._reconnect_s = reconnect_s
-        self._links: dict[Address, Link] = {}
+        # Durable calls have links of their own: WAIT holds up all that comes after it on a link.
+        self._links: dict[tuple[Address, bool], Link] = {}
         self._opening: dict[Address, asyncio.Lock] = {}
+        self._failures: dict[Address, tuple[float, str]] = {}  # when opening failed last, and why
         self._is_closed = False
         self.durability_command: tuple[Argument, ...] = ()
         self.durability_quorum = 0
@@ -231,20 +238,21 @@ class Redis:
             ReplyError: the server says the call is wrong.
         """
         give_up = asyncio.get_running_loop().time() + self._reconnect_s
-        pause_s, redirect = _FIRST_PAUSE_S, None
+        pause_s, redirect, may_have_run = _FIRST_PAUSE_S, None, False
         while True:
             try:
                 return await self._call(key, args, redirect, durable=durable)
             except StoreUnavailable as exc:
                 self._topology.moved(None)
-                may_repeat = idempotent or not exc.may_have_run
+                may_have_run = may_have_run or exc.may_have_run
+                may_repeat = idempotent or not may_have_run
                 if not may_repeat or self._is_closed or self._is_past(give_up):
-                    raise
+                    raise StoreUnavailable(exc.problem, may_have_run=may_have_run) from exc
                 redirect = None
             except ReplyError as exc:
-                redirect = self._redirection(exc)
+                redirect = self._redirection(exc, may_have_run=may_have_run)
                 if self._is_past(give_up):
-                    raise StoreUnavailable(exc.text) from exc
+                    raise StoreUnavailable(exc.text, may_have_run=may_have_run) from exc
             if redirect is None:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LAST_PAUSE_S)
@@ -268,7 +276,7 @@ class Redis:
         self, key: str, args: tuple[Argument, ...], redirect: Redirect | None, *, durable: bool
     ) -> Reply:
         address = redirect.address if redirect else await self._topology.locate(key)
-        link = await self._link(address)
+        link = await self._link(address, durable=durable)
         if redirect and redirect.is_asking:
             link.call("ASKING").add_done_callback(_ignore)
         return await link.call(*args, durable=durable)
@@ -277,7 +285,7 @@ class Redis:
     def _is_past(moment: float) -> bool:
         return asyncio.get_running_loop().time() >= moment
 
-    def _redirection(self, error: ReplyError) -> Redirect | None:
+    def _redirection(self, error: ReplyError, *, may_have_run: bool) -> Redirect | None:
         """Where a refused call should go; None for the same place a moment later."""
         if error.prefix in {"MOVED", "ASK"}:
             address = self._topology.moved(error)
@@ -286,20 +294,30 @@ class Redis:
             self._topology.moved(None)
             return None
         if error.prefix in _REFUSED:
-            raise StoreUnavailable(error.text) from error
+            raise StoreUnavailable(error.text, may_have_run=may_have_run) from error
         raise error
 
-    async def _link(self, address: Address) -> Link:
-        link = self._links.get(address)
+    async def _link(self, address: Address, *, durable: bool) -> Link:
+        which = (address, durable and bool(self.durability_command))
+        link = self._links.get(which)
         if link is not None and link.is_open:
             return link
+        waits_since = asyncio.get_running_loop().time()
         async with self._opening.setdefault(address, asyncio.Lock()):
-            link = self._links.get(address)
-            if link is None or not link.is_open:
+            link = self._links.get(which)
+            if link is not None and link.is_open:
+                return link
+            failed_at, problem = self._failures.get(address, (float("-inf"), ""))
+            if failed_at >= waits_since:
+                raise StoreUnavailable(problem)  # the try that was awaited was this call's too
+            try:
                 link = await Link.open(address, timeout_s=self._timeout_s)
-                link.durability_command = self.durability_command
-                link.durability_quorum = self.durability_quorum
-                self._links[address] = link
+            except StoreUnavailable as exc:
+                self._failures[address] = (asyncio.get_running_loop().time(), exc.problem)
+                raise
+            link.durability_command = self.durability_command
+            link.durability_quorum = self.durability_quorum
+            self._links[which] = link
         return link
 
 

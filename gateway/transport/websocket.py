@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import asyncio
 
     import uvicorn
-    from uvicorn._types import ASGISendEvent, WebSocketCloseEvent
+    from uvicorn._types import ASGISendEvent, WebSocketCloseEvent, WebSocketSendEvent
     from uvicorn.server import ServerState
     from websockets.frames import Frame
     from websockets.http11 import Request
@@ -188,13 +188,28 @@ class GatewayWebSocketProtocol(BoundedReadingProtocol):
         if message["type"] == "websocket.close" and self.handshake_complete:
             self._close(message)
             return
-        await self.writable.wait()
-        if self._is_over:
+        if not self.writable.is_set():
+            await self.writable.wait()
+        if self._is_over or self.disconnected:
             raise ClientDisconnected
+        if message["type"] == "websocket.send" and self.handshake_complete:
+            self._send(message)
+            return
         await super().send(message)
         if message["type"] == "websocket.accept" and self.handshake_complete:
             self._handshake_timer.disarm()
             self._parse_on()
+
+    def _send(self, message: WebSocketSendEvent) -> None:
+        data = message.get("bytes")
+        try:
+            if data is not None:
+                self.conn.send_binary(data)
+            else:
+                self.conn.send_text((message.get("text") or "").encode())
+        except InvalidState as exc:
+            raise ClientDisconnected from exc
+        self.transport.write(b"".join(self.conn.data_to_send()))
 
     def _close(self, message: WebSocketCloseEvent) -> None:
         """Close without waiting for the peer to read; it has `close_timeout_s` to do so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,7 +101,10 @@ async def test_context_reads_the_same_in_both_codecs(replicas: Replicas, dial: D
     text, binary = await dial(replicas[0]), await dial(replicas[1], codec="msgpack")
     conversation = await binary.create()
     await update(binary, conversation, 0, memory=MEMORY, workflow=WORKFLOW)
-    as_text, as_binary = await context_of(text, conversation), await context_of(binary, conversation)
+    as_text, as_binary = (
+        await context_of(text, conversation),
+        await context_of(binary, conversation),
+    )
     assert as_text == as_binary
     assert repr(as_text["memory"]["variables"]) == repr(MEMORY["variables"])
 
@@ -213,37 +217,73 @@ async def test_rollback_makes_a_new_version_equal_to_the_old_one(
 
 
 @pytest.mark.parametrize(
-    ("patch", "field"),
+    "patch",
     [
-        ([{"op": "replace", "path": "/memory/absent", "value": 1}], "$.patch[0]"),
-        ([{"op": "test", "path": "/memory/name", "value": "Eve"}], "$.patch[0]"),
-        ([{"op": "add", "path": "/tool_calls/0", "value": {}}], "$.patch[0]"),
-        ([{"op": "add", "path": "/memory/x"}], "$.patch[0]"),
-        ([{"op": "explode", "path": "/memory/x", "value": 1}], "$.patch[0]"),
-        ([{"op": "add", "path": "memory", "value": 1}], "$.patch[0]"),
-        ([{"op": "replace", "path": "/memory", "value": 5}], "$.patch"),
-        ([{"op": "remove", "path": "/workflow"}], "$.patch"),
-        (
-            [
-                {"op": "add", "path": "/memory/half", "value": 1},
-                {"op": "remove", "path": "/memory/absent"},
-            ],
-            "$.patch[1]",
-        ),
-        ([5], "$.patch[0]"),
+        [{"op": "replace", "path": "/memory/absent", "value": 1}],
+        [{"op": "test", "path": "/memory/name", "value": "Eve"}],
+        [{"op": "add", "path": "/tool_calls/0", "value": {}}],
+        [{"op": "add", "path": "/memory/x"}],
+        [{"op": "explode", "path": "/memory/x", "value": 1}],
+        [{"op": "add", "path": "memory", "value": 1}],
+        [{"op": "add", "path": 5, "value": 1}],
+        [{"op": "add", "path": "/memory/list/99", "value": 1}],
+        [{"op": "add", "path": "/memory/list/-1", "value": 1}],
+        [{"op": "replace", "path": "/memory", "value": 5}],
+        [{"op": "replace", "path": "", "value": {"memory": {}, "workflow": {}, "more": {}}}],
+        [{"op": "remove", "path": "/workflow"}],
+        [{"op": "add", "path": "/memory/half", "value": 1}, {"op": "remove", "path": "/memory/no"}],
+        [{"op": "move", "from": "/memory", "path": "/memory/inside"}],
+        [5],
+        {"op": "add"},
     ],
+    ids=lambda patch: json.dumps(patch)[:60],
 )
 async def test_a_bad_patch_changes_nothing_and_is_named(
-    replicas: Replicas, dial: Dialler, patch: list[object], field: str
+    replicas: Replicas, dial: Dialler, patch: object
 ) -> None:
-    """A patch applies whole or not at all; the error names the operation at fault."""
+    """A patch applies whole or not at all; the error names the field at fault."""
     alice = await dial(replicas[0])
     conversation = await alice.create()
-    version = await update(alice, conversation, 0, memory={"name": "Ada"})
+    version = await update(alice, conversation, 0, memory={"name": "Ada", "list": [1]})
     before = await context_of(alice, conversation)
     error = await alice.refusal(
         "update_agent_context", conversation_id=conversation, base_version=version, patch=patch
     )
-    assert error["code"] in {"bad_request", "conflict"}
-    assert field in error["message"]
+    assert (error["code"], error["retryable"]) == ("bad_request", False)
+    assert "$.patch" in error["message"]
     assert await context_of(alice, conversation) == before
+
+
+async def test_a_context_without_bound_is_refused(replicas: Replicas, dial: Dialler) -> None:
+    """Many small patches cannot grow it past its limit; what is there stays readable."""
+    alice = await dial(replicas[0])
+    conversation = await alice.create()
+    version = 0
+    error = None
+    for n in range(100):
+        try:
+            version = await update(alice, conversation, version, memory={f"k{n}": "x" * 60_000})
+        except RefusedRequest as refused:
+            error = refused.error
+            break
+    assert error is not None, "6 MB of memory were taken"
+    assert error["code"] == "too_large"
+    assert (await context_of(alice, conversation))["version"] == version
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**64 - 1, -(2**63), 2**64, -(2**63) - 1, 10**30])
+async def test_number_that_one_codec_cannot_hold_does_not_harm_its_readers(
+    replicas: Replicas, dial: Dialler, number: int
+) -> None:
+    """What JSON can write and MessagePack cannot is refused, or read without loss of the rest."""
+    text, binary = await dial(replicas[0]), await dial(replicas[1], codec="msgpack")
+    conversation = await text.create()
+    try:
+        await update(text, conversation, 0, memory={"number": number, "name": "Ada"})
+    except RefusedRequest as refused:
+        assert refused.code == "bad_request"
+        assert "$.patch" in refused.message
+        return
+    for client in (text, binary):
+        context = await context_of(client, conversation)
+        assert context["memory"] == {"number": number, "name": "Ada"}

@@ -118,9 +118,7 @@ async def test_expired_session_is_refused_and_the_conversation_stays(
     assert (ready["resumed"], ready["resume_failure"]) == (False, "expired")
     assert ready["session_id"] != client.session["session_id"]
     cursor = client.log(conversation).cursor
-    joined = await again.request(
-        "join_conversation", conversation_id=conversation, cursor=cursor
-    )
+    joined = await again.request("join_conversation", conversation_id=conversation, cursor=cursor)
     await again.live(conversation)
     assert (joined["mode"], joined["replayed"]) == ("tail", 0)
     await assert_whole(again, conversation)

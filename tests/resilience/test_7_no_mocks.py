@@ -25,8 +25,8 @@ def imports_of(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "path",
-    [*sorted(Path(__file__).parent.glob("*.py")), *sorted((TESTS / "conformance").glob("*.py"))],
-    ids=lambda path: path.name,
+    [*(TESTS / "resilience").glob("test_*.py"), *(TESTS / "conformance").glob("test_*.py")],
+    ids=lambda path: path.stem,
 )
 def test_no_mock_answers_in_place_of_a_server(path: Path) -> None:
     """Neither a mock, nor a fake Redis, nor a client without a socket is imported or patched in."""

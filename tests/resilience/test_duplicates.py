@@ -180,3 +180,30 @@ async def test_create_conversation_repeated_with_the_same_id_is_one(
     assert error["code"] == "conflict"
     about = await alice.request("get_conversation", conversation_id="c-1")
     assert about["title"] == "same"
+
+
+async def test_concurrent_creations_of_one_conversation_make_one(
+    replicas: Replicas, dial: Dialler
+) -> None:
+    """Twenty devices create the same: one log, one CONVERSATION_CREATED, all may write."""
+    devices = [await dial(replicas[n % 2]) for n in range(20)]
+    names = await asyncio.gather(
+        *(device.create(conversation_id="c-1", title="same") for device in devices)
+    )
+    assert set(names) == {"c-1"}
+    replies = await asyncio.gather(
+        *(device.say("c-1", f"{n}", client_message_id=f"m{n}") for n, device in enumerate(devices))
+    )
+    offsets = sorted(reply["offset"] for reply in replies)
+    assert offsets == list(range(offsets[0], offsets[0] + 20))
+    late = await dial(replicas[0])
+    await late.request(
+        "join_conversation",
+        conversation_id="c-1",
+        cursor={"epoch": replies[0]["epoch"], "offset": 0},
+    )
+    await late.live("c-1")
+    kinds = [event["event"]["type"] for event in late.log("c-1").events]
+    assert kinds[0] == "CONVERSATION_CREATED"
+    assert kinds.count("CONVERSATION_CREATED") == 1
+    assert kinds[-20:] == ["MESSAGE_CREATED"] * 20

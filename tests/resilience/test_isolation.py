@@ -71,7 +71,7 @@ async def test_stranger_cannot_tell_a_conversation_from_none(
         if who == "another subject"
         else await dial(replicas[1], "alice", tenant=f"{dial.tenant}-other")
     )
-    kind, fields = request_name.split()[0], REQUESTS[request_name]
+    kind, fields = request_name.split(maxsplit=1)[0], REQUESTS[request_name]
     real = await mallory.refusal(kind, conversation_id=conversation, **fields)
     absent = await mallory.refusal(kind, conversation_id="c_not_there", **fields)
     for error in (real, absent):
@@ -136,7 +136,9 @@ async def test_open_conversation_may_be_joined_by_its_tenant_only(
     alice = await dial(replicas[0])
     conversation = await alice.create(visibility="open")
     bob = await dial(replicas[1], "bob")
-    assert (await bob.request("join_conversation", conversation_id=conversation))["type"] == "joined"
+    assert (await bob.request("join_conversation", conversation_id=conversation))[
+        "type"
+    ] == "joined"
     said = await bob.say(conversation, "hello")
     await alice.heard(conversation, said["offset"])
     stranger = await dial(replicas[1], "bob", tenant=f"{dial.tenant}-other")

@@ -26,9 +26,7 @@ async def use_everything(dial: Dialler, gateway: Endpoint) -> WireClient:
     said = await alice.say(conversation, "hello")
     await alice.request("send_message", client_message_id="first", content="new", agent=None)
     invite = await alice.request("create_invite", conversation_id=conversation)
-    await bob.request(
-        "join_conversation", conversation_id=conversation, invite=invite["invite"]
-    )
+    await bob.request("join_conversation", conversation_id=conversation, invite=invite["invite"])
     unused = await alice.request("create_invite", conversation_id=conversation, uses=3, ttl_s=60)
     assert unused["invite"]
     await alice.request(
@@ -78,7 +76,7 @@ async def test_sessions_and_presence_go_and_the_conversation_stays(
     redis = await own_redis()
     gateway = await in_process(redis_url=redis.url, session_ttl_s=1, ticket_ttl_s=1)
     alice = await use_everything(dial, gateway)
-    (conversation, *_) = [entry for entry in alice.logs]
+    (conversation, *_) = list(alice.logs)
     await dial.hang_up()
     view = StoreView(redis)
     for pattern in ("*:session:*", "*:online", "*:ticket:*"):

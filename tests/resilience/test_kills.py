@@ -6,7 +6,7 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, passing
 from tests.support.senders import PersistentSender, assert_exactly_once
 from tests.support.stalled_reader import stalled_reader
 
@@ -115,6 +115,61 @@ async def test_redis_killed_in_the_middle_of_sends(
         redis.kill()
         await redis.start()
     await assert_all_is_there(dial, gateways[0], conversation, senders)
+
+
+async def test_redis_hung_in_the_middle_of_sends(
+    own_gateway: OwnGateway, own_redis: OwnRedis, dial: Dialler
+) -> None:
+    """SIGSTOP for longer than anybody waits: what it then does late is not done twice."""
+    redis = await own_redis()
+    gateways = [await own_gateway(redis_url=redis.url, redis_timeout_s=0.5) for _ in range(2)]
+    conversation, senders = await opened_senders(dial, gateways)
+    async with asyncio.TaskGroup() as group:
+        for sender in senders:
+            group.create_task(sender.send(MESSAGES))
+        for count in (40, 100):
+            await accepted(senders, count)
+            redis.pause()
+            try:
+                await passing(1.5)
+            finally:
+                redis.resume()
+    await assert_all_is_there(dial, gateways[0], conversation, senders)
+
+
+async def test_hung_gateway_that_wakes_up_disturbs_nobody(
+    own_gateway: OwnGateway, dial: Dialler
+) -> None:
+    """SIGSTOP of a replica with requests in its sockets; its clients go on at another; SIGCONT."""
+    first, second = await own_gateway(), await own_gateway()
+    alice = await dial(first)
+    await alice.connect()
+    conversation = await alice.create()
+    said = await alice.say(conversation, "text of m0", client_message_id="m0")
+    await alice.heard(conversation, said["offset"])
+    first.signal(signal.SIGSTOP)
+    try:
+        for n in range(1, 6):
+            await alice.start(
+                "send_message",
+                conversation_id=conversation,
+                client_message_id=f"m{n}",
+                content=f"text of m{n}",
+                agent=None,
+            )
+        again = await dial(second)
+        assert (await again.restore(alice))["resumed"] is True
+        for n in range(1, 6):
+            last = await again.say(conversation, f"text of m{n}", client_message_id=f"m{n}")
+    finally:
+        first.signal(signal.SIGCONT)
+    assert await alice.closed() == 4001
+    history = await again.history(conversation)
+    assert [m["content"] for m in history] == [f"text of m{n}" for n in range(6)]
+    await again.heard(conversation, last["offset"])
+    assert [m["content"] for m in again.log(conversation).messages] == [
+        f"text of m{n}" for n in range(6)
+    ]
 
 
 async def test_gateway_and_redis_killed_together(

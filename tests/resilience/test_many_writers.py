@@ -56,7 +56,9 @@ async def test_a_hundred_concurrent_writers_number_without_gap(
             for turn in range(3)
         ]
 
-    replies = [reply for each in await asyncio.gather(*map(write, range(WRITERS))) for reply in each]
+    replies = [
+        reply for each in await asyncio.gather(*map(write, range(WRITERS))) for reply in each
+    ]
     assert not any(reply["duplicate"] for reply in replies)
     last = max(reply["offset"] for reply in replies)
     offsets = sorted(reply["offset"] for reply in replies)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
 from tests.support.wire import RefusedRequest, SocketEnded
 
 if TYPE_CHECKING:
-    from tests.conftest import InProcess, Replicas
+    from tests.conftest import InProcess, OwnRedis, Replicas
     from tests.support.dialling import Dialler
+    from tests.support.wire import WireClient
 
-REPLACED = 4001
+REPLACED, REVOKED = 4001, 4503
 
 
 async def test_reconnect_that_beats_disconnect_detection_takes_the_session_over(
@@ -71,14 +74,21 @@ async def test_two_sockets_racing_to_resume_leave_one_holder(
     for _ in range(10):
         old = await dial(replicas[0])
         await old.connect()
-        conversation = await old.create()
-        await old.heard(conversation, 1)
+        await old.create()
         await old.vanish()
         racers = [await dial(replica) for replica in (*replicas, *replicas)]
-        readies = await asyncio.gather(*(racer.resume(old) for racer in racers))
-        resumed = [
-            racer for racer, ready in zip(racers, readies, strict=True) if ready["resumed"]
-        ]
+
+        async def race(racer: WireClient, old: WireClient = old) -> bool:
+            try:
+                ready = await racer.resume(old)
+            except SocketEnded as ended:  # overtaken before its own reply left
+                assert ended.close_code == REPLACED
+                return False
+            assert ready["resumed"] or ready["resume_failure"] == "token_reused"
+            return bool(ready["resumed"])
+
+        won = await asyncio.gather(*(race(racer) for racer in racers))
+        resumed = [racer for racer, has_won in zip(racers, won, strict=True) if has_won]
         generations = [racer.session["generation"] for racer in resumed]
         assert resumed
         assert len(set(generations)) == len(generations), "two sockets hold one generation"
@@ -86,8 +96,7 @@ async def test_two_sockets_racing_to_resume_leave_one_holder(
         for racer in resumed:
             if racer is not newest:
                 assert await racer.closed() == REPLACED
-        for ready in readies:
-            assert ready["resumed"] or ready["resume_failure"] == "token_reused"
+        assert (await newest.request("ping"))["type"] == "pong"
 
 
 async def test_lost_session_ready_locks_nobody_out(replicas: Replicas, dial: Dialler) -> None:
@@ -150,7 +159,8 @@ async def test_stolen_token_used_twice_revokes_the_session(
     await heir.request("ping")
     thief = await dial(replicas[1])
     assert (await thief.resume(alice))["resume_failure"] == "token_reused"
-    await heir.closed()
+    assert await heir.closed() == REVOKED
+    assert heir.disconnect["code"] == REVOKED
     late = await dial(replicas[1])
     ready = await late.resume(heir)
     assert ready["resumed"] is False
@@ -195,13 +205,55 @@ async def test_wrong_token_for_a_real_session_is_unknown_and_does_not_revoke_it(
     alice = await dial(replicas[0])
     await alice.connect()
     guesser = await dial(replicas[1])
-    ready = await guesser.connect(
-        session_id=alice.session["session_id"], resume_token="a guess"
-    )
+    ready = await guesser.connect(session_id=alice.session["session_id"], resume_token="a guess")
     assert ready["resumed"] is False
     await alice.request("ping")
     again = await dial(replicas[1])
     assert (await again.resume(alice))["resumed"] is True
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["client left", "client waits"])
+async def test_late_attempt_of_the_same_client_does_not_revoke_its_session(
+    in_process: InProcess, own_redis: OwnRedis, dial: Dialler, leaves: bool
+) -> None:
+    """A token shown late is no theft if the attempt began before the session changed hands.
+
+    A resume waits at a replica without storage, the client goes on at another one, and when storage
+    is back the first attempt is carried out, with a token that was replaced meanwhile.
+    """
+    redis = await own_redis()
+    async with Proxy(redis.port) as link:
+        hung = await in_process(redis_url=f"redis://127.0.0.1:{link.port}", redis_reconnect_s=10)
+        healthy = await in_process(redis_url=redis.url)
+        alice = await dial(healthy)
+        await alice.connect()
+        conversation = await alice.create()
+        await alice.vanish()
+        await link.refuse()
+        await link.cut()
+        early = await dial(hung)
+        early.take_on(alice)
+        attempt = await early.start(
+            "connect",
+            session_id=alice.session["session_id"],
+            resume_token=alice.session["resume_token"],
+        )
+        if leaves:
+            await early.vanish()
+        again = await dial(healthy)
+        assert (await again.restore(alice))["resumed"] is True
+        await again.request("ping")
+        await link.accept()
+        if not leaves:
+            late = await early.reply_to(attempt)
+            assert late["resumed"] is False
+        bob = await dial(hung, "bob")  # served after the late attempt, on the same link
+        await bob.connect()
+        said = await again.say(conversation, "still mine")
+        await again.heard(conversation, said["offset"])
+        await again.vanish()
+        last = await dial(healthy)
+        assert (await last.restore(again))["resumed"] is True
 
 
 async def test_replaced_client_can_come_back_and_replace_in_turn(

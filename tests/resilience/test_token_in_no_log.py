@@ -32,12 +32,11 @@ async def test_no_credential_is_in_any_log_line(
     alice = await dial(gateway, token=secret(tokens.mint("alice", tenant=dial.tenant)))
     ready = await alice.connect()
     secret(ready["resume_token"])
-    await alice.request(
-        "refresh_token", token=secret(tokens.mint("alice", tenant=dial.tenant))
-    )
+    await alice.request("refresh_token", token=secret(tokens.mint("alice", tenant=dial.tenant)))
     await alice.refusal("refresh_token", token=secret(tokens.forged("alice")))
-    await alice.send_raw('{"type":"refresh_token","token":"%s"' % secret(tokens.mint("alice")))
-    await alice.send_raw('{"type":"refresh_token","token":["%s"]}' % secret(tokens.mint("alice")))
+    token = secret(tokens.mint("alice"))
+    await alice.send_raw(f'{{"type":"refresh_token","token":"{token}"')
+    await alice.send_raw(f'{{"type":"refresh_token","token":["{token}"]}}')
     conversation = await alice.create()
     await alice.say(conversation, secret("private words that no log should hold"))
     await alice.vanish()
@@ -53,7 +52,9 @@ async def test_no_credential_is_in_any_log_line(
             token = secret(tokens.mint("alice", tenant=dial.tenant))
             await http.get(http_url(gateway, f"{path}?token={token}"))
             await http.get(http_url(gateway, f"{path}?x=1&TOKEN={quote(token)}"))
-        await http.post(http_url(gateway, "/v1/tickets"), headers={"Authorization": secret("Bearer abcdefgh12")})
+        await http.post(
+            http_url(gateway, "/v1/tickets"), headers={"Authorization": secret("Bearer abcdefgh12")}
+        )
     await dial.open(ws_url(gateway, ticket=ticket))
     await dial.open(ws_url(gateway, ticket=secret("t_made_up_ticket")))
     too_long = secret(tokens.mint("alice", padding="p" * 20_000))

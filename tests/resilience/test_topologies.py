@@ -84,8 +84,6 @@ async def test_the_core_holds_on_every_topology(
         assert (context["memory"], context["version"]) == ({"name": "Ada"}, 1)
         repeat = await again.say(conversation, "message 0", client_message_id="m0")
         assert repeat["duplicate"] is True
-        thief = await dial(first)
-        assert (await thief.resume(alice))["resume_failure"] == "token_reused"
         many = [await again.create(title=str(n)) for n in range(30)]  # over many slots
         listed = await bob.request("list_conversations")
         assert len(listed["conversations"]) == 1
@@ -95,6 +93,9 @@ async def test_the_core_holds_on_every_topology(
             conversation,
             *many,
         }
+        thief = await dial(first)
+        assert (await thief.resume(alice))["resume_failure"] == "token_reused"
+        assert await again.closed() == 4503
 
 
 async def opened_senders(
@@ -118,7 +119,7 @@ async def opened_senders(
 async def test_sentinel_failover_in_the_middle_of_sends(
     in_process: InProcess, dial: Dialler
 ) -> None:
-    """The master is killed; what is acknowledged with `replicated` is there, once, and all go on."""
+    """The master is killed; what is acknowledged as `replicated` is there, once; all go on."""
     async with sentinels() as group:
         gateways = [
             await in_process(redis_url=group.url, redis_timeout_s=1, durability="replicated")
@@ -133,6 +134,7 @@ async def test_sentinel_failover_in_the_middle_of_sends(
             )
             master = await group.master()
             master.kill()
+
             # The old master comes back as the replica that `replicated` waits for.
             async def promoted() -> bool:
                 return await group.master() is not master
@@ -230,10 +232,7 @@ async def test_epoch_changes_when_a_failover_lost_what_clients_had_seen(
         base = log.removesuffix(":log")
         # What a failover to a replica that lagged by three events leaves behind.
         offset = int(await redis.call("HGET", base, "offset"))
-        saved = {
-            key: await dump(redis, key)
-            for key in await redis.call("KEYS", f"{base}*")
-        }
+        saved = {key: await dump(redis, key) for key in await redis.call("KEYS", f"{base}*")}
         for n in range(3):
             last = await alice.say(conversation, f"lost {n}")
         await alice.heard(conversation, last["offset"])
@@ -244,8 +243,10 @@ async def test_epoch_changes_when_a_failover_lost_what_clients_had_seen(
         following = await alice.say(conversation, "after the loss")
         assert following["epoch"] != last["epoch"]
         await alice.until(
-            lambda: alice.log(conversation).epoch == following["epoch"]
-            and (alice.log(conversation).offset or 0) >= following["offset"],
+            lambda: (
+                alice.log(conversation).epoch == following["epoch"]
+                and (alice.log(conversation).offset or 0) >= following["offset"]
+            ),
             what="the new epoch is heard",
         )
         told = [m["content"] for m in alice.log(conversation).messages]

@@ -69,7 +69,7 @@ def complaint(name: str, redis_type: str, ttl_ms: int) -> str | None:
         return f"{name}: a {redis_type}, declared as {kind.redis_type}"
     if ttl_ms < 0 and not kind.lasting:
         return f"{name}: does not expire, declared to ({kind.expiry})"
-    if ttl_ms >= 0 and kind.lasting:
+    if ttl_ms >= 0 and not kind.expiry:
         return f"{name}: expires, declared to last ({kind.lasting})"
     return None
 

@@ -228,7 +228,8 @@ class LinkError(GatewayClientError):
         self.code = code
 
     def __str__(self) -> str:
-        return self.reason if self.code is None else f"{self.reason} ({self.code})"
+        # 1005 and 1006 only say that there was no code (RFC 6455 7.4.1).
+        return self.reason if self.code in {None, 1005, 1006} else f"{self.reason} ({self.code})"
 
 
 class BadFrame(GatewayClientError):

@@ -20,7 +20,7 @@ class EventStream:
 
     Args:
         session: Where the items come from.
-        on_room: Is called when the inbox was full and is not any more.
+        on_room: Is called when the inbox has room again, so that there may be more to do.
     """
 
     def __init__(self, session: Session, *, on_room: Callable[[], None]) -> None:
@@ -48,10 +48,10 @@ class EventStream:
             ClientClosed: It was closed by something else, and all that had come is handed over.
         """
         while True:
-            was_full = self._session.inbox.is_full
+            was_full, had_room = self._session.inbox.is_full, self._session.inbox.is_half_empty
             item = self._session.reader.hand_over()
             if item is not None:
-                if was_full:
+                if was_full or self._session.inbox.is_half_empty is not had_room:
                     self._on_room()
                 return item
             if self._has_ended:

@@ -202,7 +202,7 @@ class Lifecycle:
         if self._session.error is None:
             self._session.acknowledge(now())
             await self._connector.say_farewell()
-            self._session.close(ClientClosed("closed by the application"))
+            self._session.close(ClientClosed("the application closed the client"))
             self._events.end()
         self._connector.stop()
         self._changed()

@@ -52,6 +52,7 @@ class Liveness:
     def probe(self, now: float) -> None:
         """Give the link `PROBE_TIMEOUT_S` to prove that it lives; the caller sends a ping."""
         self._silent_at = now + PROBE_TIMEOUT_S
+        self._sent_at = now
         self._has_asked = True
 
     def is_ping_due(self, now: float) -> bool:

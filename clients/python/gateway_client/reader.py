@@ -25,6 +25,7 @@ Ask = Callable[[JoinConversation, Callable[[Joined | GatewayClientError], None]]
 NO_EPOCH = Cursor("?", 0)
 MAX_FUTILE = 3
 RETRY_S = 1.0
+_REFUSED_FOR_GOOD = frozenset({"bad_request", "forbidden", "not_found", "too_large"})
 # The server takes this many cursors in one `connect`; the others are joined one by one.
 MAX_CURSORS = 1000
 
@@ -42,6 +43,7 @@ class Reader:
         self.fault: LinkError | None = None
         self._ask = ask
         self._timelines: dict[str, Timeline] = {}
+        self._are_some_behind = False
         self._in_hand: Item | None = None
         self._now = 0.0
 
@@ -88,7 +90,7 @@ class Reader:
         if verdict is Verdict.SEEN:
             return
         if sheds:
-            timeline.is_behind = True
+            timeline.is_behind = self._are_some_behind = True
         elif verdict is Verdict.GAP:
             self._gap(timeline)
         else:
@@ -102,7 +104,7 @@ class Reader:
         if not timeline.is_news(snapshot):
             return
         if sheds:
-            timeline.is_behind = True
+            timeline.is_behind = self._are_some_behind = True
             return
         timeline.take(snapshot, now)
         self.inbox.put(snapshot, size_bytes=size_bytes)
@@ -150,6 +152,8 @@ class Reader:
         self._in_hand = item
         if isinstance(item, Event | Snapshot) and item.conversation_id in self._timelines:
             self._timelines[item.conversation_id].handed = item.cursor
+        if self._are_some_behind and self.inbox.is_half_empty:
+            self._ask_for_what_was_left_out()
         return item
 
     def _finish(self) -> None:
@@ -175,11 +179,17 @@ class Reader:
         for timeline in list(self._timelines.values()):
             if not is_reading:
                 timeline.excuse(now)
-            elif timeline.is_behind:
-                if self.inbox.is_half_empty and now >= timeline.ask_at:
-                    self._catch_up(timeline)
-            elif timeline.is_overdue(now):
+            elif timeline.is_overdue(now) and not timeline.is_behind:
                 self._catch_up(timeline)
+        if is_reading and self.inbox.is_half_empty:
+            self._ask_for_what_was_left_out()
+
+    def _ask_for_what_was_left_out(self) -> None:
+        behind = [one for one in self._timelines.values() if one.is_behind]
+        for timeline in behind:
+            if self._now >= timeline.ask_at:
+                self._catch_up(timeline)
+        self._are_some_behind = any(one.is_behind for one in behind)
 
     def _gap(self, timeline: Timeline) -> None:
         if timeline.is_catching_up:
@@ -205,7 +215,7 @@ class Reader:
         timeline.is_catching_up = False
         if isinstance(outcome, Joined):
             return
-        if isinstance(outcome, RequestFailed) and not outcome.is_retryable:
+        if isinstance(outcome, RequestFailed) and outcome.code in _REFUSED_FOR_GOOD:
             self.detached(timeline.conversation_id)
             gone = Detached(
                 conversation_id=timeline.conversation_id,
@@ -214,6 +224,6 @@ class Reader:
             )
             self.inbox.put(gone, size_bytes=0)
             return
-        timeline.is_behind = True
+        timeline.is_behind = self._are_some_behind = True
         retry_after_ms = getattr(outcome, "retry_after_ms", None)
         timeline.ask_at = self._now + (retry_after_ms or 1000 * RETRY_S) / 1000

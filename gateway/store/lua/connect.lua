@@ -1,11 +1,12 @@
 -- Resume a session, or open a new one; the one place where a session changes hands.
 -- KEYS 1 the session to resume (the new one if none), 2 the new session, 3 online
---      session (hash: token, prev, generation, seen_at, alive_at, replica, connection, away, client,
---      revoked, c:<conversation id> = "<epoch>:<offset>"), online (zset: session id by believed-until)
+--      session (hash: token, prev, generation, held_at, seen_at, alive_at, replica, connection, away,
+--      client, revoked, c:<conversation id> = "<epoch>:<offset>"), online (zset: session id by believed-until)
 -- ARGV 1 clock offset in ms, 2 'resume' or 'new', 3 hash of the token shown, 4 '1' if this
 --      deployment once made that token for this session, 5 hash of the resumed session's next token,
 --      6 hash of the new session's token, 7 replica, 8 connection, 9 session_ttl in ms,
---      10 session id to resume, 11 new session id, 12 client JSON
+--      10 session id to resume, 11 new session id, 12 client JSON, 13 when the replica took the
+--      attempt up, in ms of its own clock
 -- Returns {failure or '', generation, away in ms, old replica, old connection, was_online 0|1,
 --      {field, value, …}}: '' and generation 1 with away -1 is a new session without a failure
 local time = redis.call('TIME')
@@ -20,7 +21,7 @@ end
 
 local function attach(key, session_id, ...)
   redis.call('HSET', key, 'replica', ARGV[7], 'connection', ARGV[8], 'seen_at', now,
-    'alive_at', now, 'client', ARGV[12], ...)
+    'alive_at', now, 'held_at', now, 'client', ARGV[12], ...)
   redis.call('PEXPIRE', key, ttl)
   redis.call('ZADD', KEYS[3], now + ttl, session_id)
   redis.call('PEXPIRE', KEYS[3], ttl)
@@ -38,7 +39,7 @@ if ARGV[2] == 'new' then
   return open_new('', '', '')
 end
 local old = redis.call('HMGET', KEYS[1], 'token', 'prev', 'generation', 'seen_at', 'alive_at',
-  'replica', 'connection', 'revoked', 'away')
+  'replica', 'connection', 'revoked', 'away', 'held_at')
 if not old[1] or now - tonumber(old[5]) > ttl then
   redis.call('DEL', KEYS[1])
   redis.call('ZREM', KEYS[3], ARGV[10])
@@ -53,6 +54,11 @@ if old[1] == ARGV[5] then -- this very call, whose reply was lost
   return {'', generation, tonumber(old[9]), '', '', was_online(ARGV[10]), redis.call('HGETALL', KEYS[1])}
 end
 if old[8] or (old[1] ~= ARGV[3] and old[2] ~= ARGV[3]) then
+  if not old[8] and tonumber(ARGV[13]) <= tonumber(old[10]) then
+    -- Taken up before the present holder came, carried out after it: the same client, which waited
+    -- for storage at one replica and went on at another. No theft, so nothing is revoked.
+    return open_new('token_reused', '', '')
+  end
   redis.call('HSET', KEYS[1], 'revoked', 1)
   redis.call('ZREM', KEYS[3], ARGV[10])
   return open_new('token_reused', old[8] and '' or old[6], old[8] and '' or old[7])

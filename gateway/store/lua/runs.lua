@@ -109,8 +109,8 @@ local function end_run(run_id, status, event, message_status, kept)
       '","created_at":' .. seconds(now_ms()) .. ',"run_id":"' .. run_id .. '","status":"' ..
       message_status .. '"}'
     redis.call('RPUSH', KEYS[3], message)
-    local _, offset = append('{"type":"MESSAGE_CREATED","message":' .. message .. '}')
-    redis.call('HSET', KEYS[4], message_id, seq .. ':' .. offset .. ':')
+    local epoch, offset = append('{"type":"MESSAGE_CREATED","message":' .. message .. '}')
+    redis.call('HSET', KEYS[4], message_id, seq .. ':' .. offset .. ':' .. epoch .. ':')
   end
   append(event)
   tell_workers('ended:' .. run_id)

@@ -19,11 +19,10 @@ if exists then
   end
   local known = redis.call('HGET', KEYS[4], message_id)
   if known then
-    local seq, offset, content_hash = string.match(known, '^(%d+):(%d+):(.*)$')
+    local seq, offset, epoch, content_hash = string.match(known, '^(%d+):(%d+):([^:]*):(.*)$')
     if content_hash ~= ARGV[11] then
       return {'conflict'}
     end
-    local epoch = position()
     return {'duplicate', epoch, tonumber(offset), tonumber(seq)}
   end
   if role == 'observer' then
@@ -50,7 +49,7 @@ local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 local message = ARGV[12] .. seq .. ARGV[13] .. seconds(at) .. ARGV[14]
 redis.call('RPUSH', KEYS[3], message)
 local epoch, offset = append('{"type":"MESSAGE_CREATED","message":' .. message .. '}')
-redis.call('HSET', KEYS[4], message_id, seq .. ':' .. offset .. ':' .. ARGV[11])
+redis.call('HSET', KEYS[4], message_id, seq .. ':' .. offset .. ':' .. epoch .. ':' .. ARGV[11])
 if run_id ~= '' then
   create_run(run_id, ARGV[18], ARGV[20], ARGV[21], ARGV[22], ARGV[19] == 'interrupt')
   if active and ARGV[19] == 'interrupt' then

@@ -1,0 +1,1 @@
+"""Examples of the documentation; the tests run each of them."""

@@ -1,0 +1,203 @@
+"""`gateway chat` as a process, over pipes: what a user sees and what survives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.cli.chat_room import Room, printable
+from gateway_client import ActiveRun, Event, Message, Snapshot
+from tests.support.eventually import eventually
+from tests.support.tokens import forged, mint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import OwnGateway, Replicas
+    from tests.support.gateways import Endpoint
+
+ROOT = Path(__file__).parents[2]
+RUN = (
+    "import argparse, asyncio, sys; from gateway.cli import chat;"
+    "parser = argparse.ArgumentParser(); chat.add_arguments(parser);"
+    "sys.exit(asyncio.run(chat.chat(parser.parse_args())))"
+)
+
+
+class Terminal:
+    """A chat of one user; `screen` is all it printed."""
+
+    def __init__(self, folder: Path, endpoint: Endpoint, token: str | None) -> None:
+        self._out = folder / f"{id(self)}.txt"
+        url = f"ws://127.0.0.1:{endpoint.port}/ws"
+        given = [] if token is None else ["--token", token]
+        path = f"{ROOT}{os.pathsep}{ROOT / 'clients' / 'python'}"
+        with self._out.open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-c", RUN, "--url", url, *given],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"PYTHONPATH": path},
+            )
+
+    def type(self, line: str) -> None:
+        """Type a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+        self.process.stdin.flush()
+
+    @property
+    def screen(self) -> str:
+        """What is to be seen."""
+        return self._out.read_text()
+
+    async def sees(self, text: str, *, times: int = 1) -> None:
+        """Wait until it is to be seen."""
+        await eventually(lambda: self.screen.count(text) == times, what=f"{text!r} seen")
+
+    async def ended(self) -> int:
+        """Wait for the end; return the exit code."""
+        await eventually(lambda: self.process.poll() is not None, what="the chat ends")
+        return self.process.returncode
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator:
+    """Open chats."""
+    with contextlib.ExitStack() as stack:
+
+        def open_terminal(endpoint: Endpoint, token: str | None) -> Terminal:
+            opened = Terminal(tmp_path, endpoint, token)
+            stack.enter_context(opened.process)
+            stack.callback(opened.process.kill)
+            return opened
+
+        yield open_terminal
+
+
+async def test_two_terminals_survive_a_killed_gateway(
+    own_gateway: OwnGateway, terminal, tenant: str
+):
+    """Both come back by themselves and show every message once, also those typed meanwhile."""
+    gateway = await own_gateway()
+    alice = terminal(gateway, mint("alice", tenant=tenant))
+    bob = terminal(gateway, mint("bob", tenant=tenant))
+    alice.type("hello")
+    await bob.sees("alice: hello")
+    await gateway.kill()
+    await alice.sees("◌ resuming")
+    alice.type("typed meanwhile")
+    await gateway.start()
+    await bob.sees("alice: typed meanwhile")
+    bob.type("heard you")
+    for screen in (alice, bob):
+        await screen.sees("hello")
+        await screen.sees("typed meanwhile")
+        await screen.sees("heard you")
+        await screen.sees("● live", times=2)
+
+
+async def test_commands_and_end(replicas: Replicas, terminal, tenant: str):
+    """/help, /who, /history; at the end of the input all that was typed is acknowledged."""
+    alice = terminal(replicas[0], mint("alice", tenant=tenant))
+    for line in ("/count me in", "/help", "/who", "/history 1"):
+        alice.type(line)
+    await alice.sees("/history [N]")
+    await alice.sees("● alice (owner)")
+    await alice.sees("alice (you): /count me in", times=2)
+    alice.type("bye")
+    alice.process.stdin.close()
+    assert await alice.ended() == 0
+    late = terminal(replicas[1], mint("bob", tenant=tenant))
+    await late.sees("alice: bye")
+    late.type("/quit")
+    assert await late.ended() == 0
+
+
+async def test_refused_token_ends_the_chat(replicas: Replicas, terminal):
+    """With the reason, and exit code 1."""
+    alice = terminal(replicas[0], forged("alice"))
+    assert await alice.ended() == 1
+    assert "✕ closed" in alice.screen
+    assert "Traceback" not in alice.screen
+
+
+async def test_missing_token_is_named(replicas: Replicas, terminal):
+    """Exit code 2 and what to do."""
+    alice = terminal(replicas[0], None)
+    assert await alice.ended() == 2
+    assert "--token" in alice.screen
+
+
+class Paper:
+    """A screen that keeps what is shown."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.growing: dict[str, str] = {}
+
+    def line(self, text: str) -> None:
+        """Keep a line."""
+        self.lines.append(text)
+
+    def stream(self, key: str, author: str, text: str) -> None:
+        """Let a message grow."""
+        self.growing[key] = self.growing.get(key, f"{author}: ") + text
+
+    def finish(self, key: str, note: str) -> None:
+        """Keep the message."""
+        self.lines.append(f"{self.growing.pop(key, '')} {note}".rstrip())
+
+
+def event(offset: int, name: str, **data: object) -> Event:
+    """Return an event of the room."""
+    return Event(conversation_id="c", epoch="e", offset=offset, data={"type": name, **data})
+
+
+def reply(text: str, seq: int = 1, **more: object) -> dict[str, object]:
+    """Return an agent's message."""
+    message = {"message_id": "m", "seq": seq, "role": "assistant", "author": "demo"}
+    return message | {"content": text} | more
+
+
+def test_growing_reply_is_shown_once():
+    """Deltas in place; the message that ends it adds nothing."""
+    paper = Paper()
+    room = Room("c", paper)
+    for n, delta in enumerate("abc"):
+        room.item(event(n + 1, "TEXT_MESSAGE_CONTENT", messageId="m", delta=delta))
+    assert paper.growing == {"m": "agent: abc"}
+    room.item(event(4, "MESSAGE_CREATED", message=reply("abc", status="cancelled")))
+    assert paper.lines == ["agent: abc (cancelled)"]
+
+
+def test_snapshot_in_the_middle_of_a_reply_adds_what_is_missing():
+    """No number doubled, none missing."""
+    paper = Paper()
+    room = Room("c", paper)
+    room.item(event(1, "TEXT_MESSAGE_CONTENT", messageId="m", delta="1 2 "))
+    run = ActiveRun(run_id="r", message_id="m", text="1 2 3 ")
+    room.item(Snapshot(conversation_id="c", epoch="f", offset=9, active_run=run))
+    room.item(event(10, "TEXT_MESSAGE_CONTENT", messageId="m", delta="4"))
+    assert paper.growing == {"m": "agent: 1 2 3 4"}
+
+
+def test_message_in_history_and_log_is_shown_once():
+    """History is read while events come."""
+    paper = Paper()
+    room = Room("c", paper)
+    room.history([Message(message_id="m", seq=1, role="user", author="a", content="x")])
+    room.item(event(1, "MESSAGE_CREATED", message=reply("x")))
+    assert len(paper.lines) == 1
+
+
+def test_escape_sequences_of_others_do_not_reach_the_terminal():
+    """C0 and C1 controls are shown as what they are not."""
+    assert printable("a\x1b[2Jb\x9bc\nd\te\x7f") == "a�[2Jb�c\nd\te�"

@@ -1,0 +1,98 @@
+"""Which token the client uses, and what happens when it cannot open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway_client import AccessRefused, NotConnected, State, TokenExpired
+from tests.client.clients import client_of
+from tests.support.eventually import eventually
+from tests.support.gateways import free_port
+from tests.support.tokens import forged, mint
+
+if TYPE_CHECKING:
+    from tests.conftest import InProcess, OwnGateway, Replicas
+
+
+async def test_token_is_renewed_on_the_open_link(in_process: InProcess, tenant: str):
+    """`token_expires_soon` asks the callback; the link stays."""
+    gateway = await in_process(token_warning_s=60)
+    lives_s = [3.0, 3600.0]
+    asked = []
+
+    async def token() -> str:
+        asked.append(lives_s[0])
+        return mint("alice", tenant=tenant, ttl_s=lives_s.pop(0))
+
+    states = []
+    async with client_of(gateway, tenant, token=token, on_state=states.append) as client:
+        await eventually(lambda: asked == [3.0, 3600.0], what="a new token is asked for")
+        await client.ping()
+        gateway.clock.advance(10)
+        await client.join("c", create=True)
+        assert [one.state for one in states] == [State.CONNECTING, State.LIVE]
+
+
+async def test_expired_token_is_replaced_before_coming_back(in_process: InProcess, tenant: str):
+    """4201 at connecting: the callback is asked for another."""
+    gateway = await in_process()
+    lives_s = [-10.0, 3600.0]
+
+    async def token() -> str:
+        return mint("alice", tenant=tenant, ttl_s=lives_s.pop(0))
+
+    async with client_of(gateway, tenant, token=token) as client:
+        assert client.state is State.LIVE
+
+
+async def test_expired_token_without_callback_ends_the_client(replicas: Replicas, tenant: str):
+    """There is nobody to ask."""
+    with pytest.raises(TokenExpired):
+        async with client_of(replicas[0], tenant, token=mint("alice", ttl_s=-10)):
+            pass
+
+
+async def test_refused_token_ends_the_client(replicas: Replicas, tenant: str):
+    """4501 is final, and says why."""
+    with pytest.raises(AccessRefused) as refused:
+        async with client_of(replicas[0], tenant, token=forged("alice")):
+            pass
+    assert refused.value.code == 4501
+
+
+async def test_failing_token_callback_is_tried_again(replicas: Replicas, tenant: str):
+    """The identity provider was down for a moment."""
+    failures = [OSError("down"), RuntimeError("still down")]
+
+    async def token() -> str:
+        if failures:
+            raise failures.pop()
+        return mint("alice", tenant=tenant)
+
+    async with client_of(replicas[0], tenant, token=token) as client:
+        assert client.state is State.LIVE
+        assert not failures
+
+
+async def test_gateway_that_is_not_there_is_reported_in_time(tenant: str):
+    """`async with` does not wait for ever, and says what is wrong."""
+
+    class Nowhere:
+        port = free_port()
+
+    with pytest.raises(NotConnected) as failure:
+        async with client_of(Nowhere(), tenant, open_timeout_s=0.3):
+            pass
+    assert isinstance(failure.value.last_error, OSError)
+
+
+async def test_gateway_that_comes_later_is_found(own_gateway: OwnGateway, tenant: str):
+    """Without a time limit the client waits, `connecting`, and requests wait with it."""
+    gateway = await own_gateway()
+    await gateway.kill()
+    async with client_of(gateway, tenant, open_timeout_s=None) as client:
+        assert client.state is State.CONNECTING
+        await gateway.start()
+        await eventually(lambda: client.state is State.LIVE, what="live")

@@ -1,0 +1,143 @@
+"""No key is left without an expiry or a declared reason, after all that the store can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.messages import Position
+from gateway.store.contexts import ContextChange
+from gateway.store.keys import KINDS, Keys
+from gateway.store.sessions import Attempt, Holder, Vouched
+from gateway.tokens import Identity
+from tests.support.store_view import StoreView
+from tests.support.stores import draft, make, opened, say
+
+if TYPE_CHECKING:
+    from gateway.store.calls import Caller
+    from gateway.store.store import Store
+    from tests.conftest import OwnRedis
+    from tests.support.redis_node import RedisNode
+
+
+async def do_everything(store: Store, caller: Caller) -> None:
+    """Call whatever writes, also where it finds nothing to do."""
+    await store.ids()
+    await store.check_writable()
+    await converse(store, caller)
+    await hold_sessions(store, caller)
+    identity = Identity(
+        subject=caller.subject,
+        tenant=caller.tenant,
+        scopes=frozenset(),
+        expires_at=9e9,
+        token_id=None,
+    )
+    await store.tickets.redeem(await store.tickets.issue(identity))
+    await store.tickets.issue(identity)
+
+
+async def converse(store: Store, caller: Caller) -> None:
+    """Use conversations, messages, contexts and the log."""
+    await store.subjects.add(caller, "c_1")
+    at = await make(store, caller, "c_1", participants=["bob", "carol"], visibility="open")
+    await store.messages.send(caller, draft("c_2", may_create=True))
+    for n in range(3):
+        await say(store, caller, "c_1", str(n))
+    await store.messages.edit(caller, "c_1", "m_1", "edited", now=1.0)
+    await store.messages.delete(caller, "c_1", "m_2")
+    for n in range(3):
+        document = {"memory": {"n": n}, "workflow": {}}
+        await store.contexts.set(caller, "c_1", ContextChange(n, document, [], []))
+    for code, uses in (("c_1.used", 1), ("c_1.unused", 3)):
+        await store.conversations.create_invite(
+            caller, "c_1", code, uses=uses, ttl_s=60, role="member"
+        )
+    await store.conversations.set_member(caller, "c_1", "bob", None)
+    await store.conversations.join(type(caller)(caller.tenant, "bob"), "c_1", "c_1.used")
+    await store.conversations.set_member(caller, "c_1", "carol", "observer")
+    await store.conversations.whisper(caller, "c_1", b"w:k:{}")
+    store.listen_positions(lambda _tenant, _name: Position(at.epoch, 99))
+    await store.log.read(caller, "c_1", at)  # begins a new epoch
+    await say(store, caller, "c_1", "after")
+
+
+async def hold_sessions(store: Store, caller: Caller) -> None:
+    """Open, resume, use, vouch for, steal and leave sessions."""
+    sessions = store.sessions
+    for new, old, token in (
+        ("s_1", None, None),
+        ("s_2", "s_1", "n_s_1"),
+        ("s_3", "s_none", "gone"),
+        ("s_4", "s_1", "never made"),
+    ):
+        attempt = Attempt(
+            session_id=old,
+            token=token,
+            is_genuine=old == "s_1",
+            resumed_token=f"r_{new}",
+            new_session_id=new,
+            new_token=f"n_{new}",
+            holder=Holder("r", "k"),
+            client=None,
+            began_ms=2**50,
+        )
+        await sessions.connect(caller, attempt)
+    await sessions.attach(caller, "s_3", 1, {"c_1": Position("x", 1)})
+    await sessions.ack(caller, "s_3", 1, {"c_1": Position("x", 2)})
+    await sessions.confirm(caller, "s_3", 1)
+    await sessions.touch([Vouched(caller, name, 1, 0.0) for name in ("s_3", "s_none")])
+    await sessions.disconnect(caller, "s_none", 1)
+    await sessions.disconnect(caller, "s_4", 1)
+
+
+async def test_every_key_has_an_expiry_or_a_declared_reason(
+    own_redis: OwnRedis, alice: Caller
+) -> None:
+    """And each declared kind was there to be looked at: a new one must be used here."""
+    redis = await own_redis()
+    async with opened(redis.url) as store:
+        await do_everything(store, alice)
+    assert await StoreView(redis).undeclared() == []
+    found = {Keys().kind_of(name).name for name, _, _ in await StoreView(redis).census()}
+    assert found == {kind.name for kind in KINDS}
+
+
+LEAKS = [
+    (("SET", "gw:{s00}:t:c:c_1:surprise", "1", "EX", "60"), "no declared kind"),
+    (("SET", "stray", "1", "EX", "60"), "no declared kind"),
+    (("SET", "gw:{s00}:ticket:abc", "1"), "does not expire"),
+    (("HSET", "gw:{s00}:t:u:alice:session:s_1", "a", "1"), "does not expire"),
+    (("ZADD", "gw:{s00}:t:u:alice:online", "1", "s"), "does not expire"),
+    (("SET", "gw:{s00}:t:c:c_1:log", "1", "EX", "60"), "declared as stream"),
+]
+
+
+@pytest.mark.parametrize(("command", "complaint"), LEAKS, ids=lambda value: str(value)[:40])
+async def test_a_key_that_leaks_is_found(
+    redis_leaky: RedisNode, command: tuple[str, ...], complaint: str
+) -> None:
+    """What the test above stands on does complain."""
+    await redis_leaky.call(*command)
+    (told,) = await StoreView(redis_leaky).undeclared()
+    assert complaint in told
+
+
+@pytest.fixture
+async def redis_leaky(own_redis: OwnRedis) -> RedisNode:
+    """A server of the test's own, for keys that must not be."""
+    return await own_redis()
+
+
+async def test_a_key_left_after_everything_else_is_the_one_that_is_told(
+    own_redis: OwnRedis, alice: Caller
+) -> None:
+    """Among hundreds that are right."""
+    redis = await own_redis()
+    async with opened(redis.url) as store:
+        await do_everything(store, alice)
+        key = store.keys.conversation(alice.tenant, "c_1").base + ":surprise"
+        await store.redis.execute(key, "SET", key, "1")
+    (told,) = await StoreView(redis).undeclared()
+    assert told.startswith(key)

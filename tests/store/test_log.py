@@ -1,0 +1,185 @@
+"""The log in Redis: what a reader at a position finds, trimmed, lost or begun anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.concurrently import together
+from gateway.messages import Position
+from gateway.store.log import parse_live
+from tests.support.stores import make, opened, say
+
+if TYPE_CHECKING:
+    from gateway.store.calls import Caller
+    from gateway.store.store import Store
+    from tests.support.redis_node import RedisNode
+
+
+async def test_without_a_cursor_there_is_the_position_only(
+    gateway_store: Store, alice: Caller
+) -> None:
+    """Nothing is replayed."""
+    at = await make(gateway_store, alice, "c_1")
+    cut = await gateway_store.log.read(alice, "c_1", None)
+    assert (cut.mode, cut.position, cut.events, cut.snapshot) == ("fresh", at, [], None)
+
+
+async def test_a_reader_pages_through_everything_after_its_cursor(
+    gateway_store: Store, alice: Caller
+) -> None:
+    """Contiguous, in order, then nothing."""
+    at = await make(gateway_store, alice, "c_1")
+    await together(say(gateway_store, alice, "c_1", str(n)) for n in range(20))
+    seen: list[int] = []
+    cursor = Position(at.epoch, 0)
+    while True:
+        cut = await gateway_store.log.read(alice, "c_1", cursor, max_events=7)
+        assert (cut.mode, cut.position) == ("tail", Position(at.epoch, 22))
+        if not cut.events:
+            break
+        assert len(cut.events) <= 7
+        seen += [event.offset for event in cut.events]
+        cursor = Position(at.epoch, seen[-1])
+    assert seen == list(range(1, 23))
+
+
+@pytest.mark.parametrize("offset", [-1, 1], ids=["another epoch", "ahead"])
+async def test_a_cursor_that_is_not_of_this_log_gets_a_snapshot(
+    gateway_store: Store, alice: Caller, offset: int
+) -> None:
+    """Of another epoch, or beyond the end."""
+    at = await make(gateway_store, alice, "c_1")
+    await say(gateway_store, alice, "c_1")
+    cursor = Position(at.epoch, 99) if offset > 0 else Position("old", 2)
+    cut = await gateway_store.log.read(alice, "c_1", cursor)
+    assert (cut.mode, cut.position) == ("snapshot", Position(at.epoch, 3))
+    assert cut.snapshot is not None
+    assert [item.value()["seq"] for item in cut.snapshot.messages] == [1]
+    assert not cut.snapshot.has_more
+
+
+async def test_a_snapshot_holds_the_newest_page_and_says_if_there_is_more(
+    gateway_store: Store, alice: Caller
+) -> None:
+    """Deleted messages are left out and still counted."""
+    await make(gateway_store, alice, "c_1")
+    await together(say(gateway_store, alice, "c_1", str(n)) for n in range(60))
+    await gateway_store.messages.delete(alice, "c_1", "m_59")
+    cut = await gateway_store.log.read(alice, "c_1", Position("old", 1))
+    assert cut.snapshot is not None
+    assert cut.snapshot.has_more
+    last = [item.value()["seq"] for item in cut.snapshot.messages]
+    assert len(last) in {49, 50}
+
+
+async def test_a_trimmed_log_gives_a_snapshot_and_its_end_a_tail(
+    redis_server: RedisNode, alice: Caller
+) -> None:
+    """Never a tail with a hole."""
+    async with opened(redis_server.url, log_max_events=10) as store:
+        at = await make(store, alice, "c_1")
+        await together(say(store, alice, "c_1", str(n)) for n in range(400))
+        kept = await store.redis.execute(
+            "k", "XLEN", store.keys.conversation(alice.tenant, "c_1").log
+        )
+        assert kept < 300
+        end = 402
+        modes = []
+        for offset in (0, end - kept - 1, end - kept, end - 1, end):
+            cut = await store.log.read(alice, "c_1", Position(at.epoch, offset))
+            modes.append(cut.mode)
+            assert cut.mode == "snapshot" or not cut.events or cut.events[0].offset == offset + 1
+        assert modes == ["snapshot", "snapshot", "tail", "tail", "tail"]
+
+
+async def test_an_expired_log_gives_a_snapshot_and_goes_on_numbering(
+    gateway_store: Store, alice: Caller
+) -> None:
+    """The conversation outlives its log."""
+    at = await make(gateway_store, alice, "c_1")
+    await say(gateway_store, alice, "c_1")
+    log = gateway_store.keys.conversation(alice.tenant, "c_1").log
+    assert await gateway_store.redis.execute(log, "DEL", log) == 1
+    assert (await gateway_store.log.read(alice, "c_1", Position(at.epoch, 1))).mode == "snapshot"
+    assert (await gateway_store.log.read(alice, "c_1", Position(at.epoch, 3))).mode == "tail"
+    later = await say(gateway_store, alice, "c_1", "2")
+    assert later.position == Position(at.epoch, 4)
+    assert len((await gateway_store.log.read(alice, "c_1", Position(at.epoch, 3))).events) == 1
+
+
+async def test_a_replica_that_heard_more_than_redis_holds_begins_a_new_epoch(
+    gateway_store: Store, redis_server: RedisNode, alice: Caller
+) -> None:
+    """Redis lost what clients have seen: all get a snapshot, and nothing is numbered twice."""
+    at = await make(gateway_store, alice, "c_1")
+    await say(gateway_store, alice, "c_1", "kept")
+    async with opened(redis_server.url) as other:
+        other.listen_positions(lambda _tenant, _name: Position(at.epoch, 9))
+        cut = await other.log.read(alice, "c_1", Position(at.epoch, 9))
+    assert cut.mode == "snapshot"
+    assert cut.position.epoch != at.epoch
+    assert cut.position.offset == 0
+    for cursor in (Position(at.epoch, 1), Position(at.epoch, 3), Position(at.epoch, 9)):
+        again = await gateway_store.log.read(alice, "c_1", cursor)
+        assert (again.mode, again.position) == ("snapshot", cut.position)
+    after = await say(gateway_store, alice, "c_1", "new")
+    assert (after.seq, after.position) == (2, Position(cut.position.epoch, 1))
+
+
+async def test_a_new_epoch_is_begun_once(
+    gateway_store: Store, redis_server: RedisNode, alice: Caller
+) -> None:
+    """Replicas that heard the same agree on it, whatever they ask."""
+    at = await make(gateway_store, alice, "c_1")
+    async with opened(redis_server.url) as one, opened(redis_server.url) as two:
+        for store in (one, two):
+            store.listen_positions(lambda _tenant, _name: Position(at.epoch, 9))
+        epochs = {
+            (await store.log.read(alice, "c_1", None)).position.epoch for store in (one, two) * 2
+        }
+    assert len(epochs) == 1
+    assert at.epoch not in epochs
+
+
+async def test_what_a_replica_heard_of_an_older_epoch_means_nothing(
+    redis_server: RedisNode, alice: Caller
+) -> None:
+    """Nor does having heard less."""
+    async with opened(redis_server.url) as store:
+        at = await make(store, alice, "c_1")
+        for heard in (Position("older", 99), Position(at.epoch, 1), at):
+            store.listen_positions(lambda _tenant, _name, heard=heard: heard)
+            assert (await store.log.read(alice, "c_1", None)).position == at
+
+
+async def test_a_duplicate_of_before_a_new_epoch_keeps_its_own_position(
+    redis_server: RedisNode, alice: Caller
+) -> None:
+    """A reader that goes on from there gets a snapshot: its offset counts in no other epoch."""
+    async with opened(redis_server.url) as store:
+        at = await make(store, alice, "c_1")
+        for n in range(5):
+            first = await say(store, alice, "c_1", str(n))
+        store.listen_positions(lambda _tenant, _name: Position(at.epoch, 99))
+        for n in range(5, 15):
+            await say(store, alice, "c_1", str(n))
+        again = await say(store, alice, "c_1", "4")
+        assert (again.is_duplicate, again.position) == (True, first.position)
+        assert (await store.log.read(alice, "c_1", again.position)).mode == "snapshot"
+
+
+async def test_a_position_is_checked_without_being_a_participant(
+    gateway_store: Store, alice: Caller, bob: Caller
+) -> None:
+    """A replica asks for itself; None where there is no conversation."""
+    at = await make(gateway_store, alice, "c_1")
+    assert await gateway_store.log.check(bob, "c_1") == at
+    assert await gateway_store.log.check(bob, "c_none") is None
+
+
+def test_a_live_copy_is_taken_apart_at_its_first_colons() -> None:
+    """The event may hold any."""
+    event = parse_live("c_1", b'e:x_-1:42:{"a":"b:c"}')
+    assert (event.epoch, event.offset, event.event.value()) == ("x_-1", 42, {"a": "b:c"})

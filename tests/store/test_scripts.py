@@ -1,0 +1,114 @@
+"""Lua scripts: loaded when a server lacks them; and a few of them without any server.
+
+Under fakeredis a script runs on what Redis would give it, in milliseconds: enough to see that what
+is repeated changes nothing. Everything else about them is tested on a real server.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import pytest
+from fakeredis import FakeAsyncRedis
+
+from gateway.store.address import parse_redis_url
+from gateway.store.keys import Keys
+from gateway.store.link import ReplyError
+from gateway.store.scripts import Script
+from gateway.store.topology import Redis
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway.store.store import Store
+    from tests.conftest import OwnRedis
+
+LUA = sorted(path.name for path in (files("gateway.store") / "lua").iterdir())
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeAsyncRedis]:
+    """A Redis made of Python."""
+    async with FakeAsyncRedis() as redis:
+        yield redis
+
+
+async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
+    """Run a conversation's script as alice, on `c_1`."""
+    keys = Keys().conversation("t", "c_1")
+    common = (0, "alice", 1000, 60_000, "epoch1", "", 0, keys.channel, "c_1")
+    found = await redis.eval(Script(name).text, 7, *keys.all(), *common, *args)
+    assert isinstance(found, list)
+    return found
+
+
+CREATE = ("hash", '"t"', "private", "{}", '"alice"', "bob", '"bob"')
+SEND = ("m_1", "hash", '{"message_id":"m_1","seq":', ',"x":1,"created_at":', "}", "0", '"alice"')
+
+
+@pytest.mark.parametrize("name", [name for name in LUA if name.endswith(".lua")])
+def test_every_script_begins_with_what_it_is_for(name: str) -> None:
+    """And fits what Redis compiles: short of its 200 locals and 60 upvalues."""
+    text = (files("gateway.store") / "lua" / name).read_text()
+    assert text.startswith("-- ")
+    assert len(text.splitlines()) < 100
+
+
+async def test_a_conversation_created_twice_is_the_same(fake: FakeAsyncRedis) -> None:
+    """Its log has no second beginning."""
+    assert await run(fake, "create", *CREATE) == [b"created", b"epoch1", 3]
+    assert await run(fake, "create", *CREATE) == [b"exists", b"epoch1", 3]
+    assert await run(fake, "create", "other", *CREATE[1:]) == [b"conflict"]
+    assert await fake.xlen(Keys().conversation("t", "c_1").log) == 3
+
+
+async def test_a_message_sent_twice_is_one(fake: FakeAsyncRedis) -> None:
+    """With the first result; with other content it is a conflict."""
+    await run(fake, "create", *CREATE)
+    assert await run(fake, "send", *SEND) == [b"accepted", b"epoch1", 4, 1]
+    assert await run(fake, "send", *SEND) == [b"duplicate", b"epoch1", 4, 1]
+    assert await run(fake, "send", "m_1", "other", *SEND[2:]) == [b"conflict"]
+    assert await fake.llen(f"{Keys().conversation('t', 'c_1').base}:history") == 1
+
+
+async def test_a_first_message_sent_twice_creates_one_conversation(fake: FakeAsyncRedis) -> None:
+    """With its owner and the message."""
+    first = (*SEND[:5], "1", SEND[6])
+    assert await run(fake, "send", *first) == [b"accepted", b"epoch1", 3, 1]
+    assert await run(fake, "send", *first) == [b"duplicate", b"epoch1", 3, 1]
+
+
+async def test_a_new_session_opened_twice_is_one(fake: FakeAsyncRedis) -> None:
+    """The call may be repeated when its reply was lost."""
+    keys = Keys().subject("t", "alice")
+    session = keys.session("s_1")
+    args = (0, "new", "", "0", "n1", "n2", "r_1", "k_1", 60_000, "", "s_1", "null")
+    script = Script("connect", prelude=None)
+    for _ in range(2):
+        found = await fake.eval(script.text, 3, session, session, keys.online, *args)
+        assert found[:3] == [b"", 1, -1]
+    assert await fake.hget(session, "generation") == b"1"
+    assert await fake.hget(session, "token") == b"n2"
+
+
+async def test_a_script_is_loaded_once_and_called_by_hash(own_redis: OwnRedis) -> None:
+    """And again after the server forgot it."""
+    redis = await own_redis()
+    client = Redis(parse_redis_url(redis.url), timeout_s=5, reconnect_s=1)
+    script = Script("invite", prelude=None)
+    for n in range(3):
+        assert await script(client, ["{a}:i"], [n, "member", 60_000]) == 1
+    stats = await redis.info("commandstats")
+    assert stats["cmdstat_eval"].startswith("calls=1,")
+    await redis.call("SCRIPT", "FLUSH")
+    assert await script(client, ["{a}:i"], [1, "member", 60_000]) == 1
+    client.close()
+
+
+async def test_a_script_that_fails_is_an_error_of_ours(gateway_store: Store) -> None:
+    """Not an answer, and not taken for a missing script."""
+    script = Script("invite", prelude=None)
+    with pytest.raises(ReplyError):
+        await script(gateway_store.redis, ["{a}:bad"], ["1", "member", "no number"])
+    await gateway_store.redis.execute("{a}:bad", "DEL", "{a}:bad")

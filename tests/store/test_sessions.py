@@ -1,0 +1,342 @@
+"""Sessions in Redis: who may resume one, who holds it, and when it is over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.concurrently import together
+from gateway.ids import random_id
+from gateway.messages import Position
+from gateway.store.calls import Caller
+from gateway.store.sessions import Attached, Attempt, Holder, Vouched
+
+if TYPE_CHECKING:
+    from gateway.clock import Clock
+    from gateway.store.store import Store
+
+TTL_S = 600.0
+
+
+class Device:
+    """A client that connects, with the secrets of a real deployment."""
+
+    def __init__(self, store: Store, caller: Caller, clock: Clock) -> None:
+        self.store = store
+        self.caller = caller
+        self.clock = clock
+
+    async def attempt(
+        self,
+        session_id: str | None = None,
+        token: str | None = None,
+    ) -> Attempt:
+        """Return the call that a `connect` becomes; it may be made several times."""
+        ids, new_id = await self.store.ids(), random_id("s")
+        where = (self.caller.tenant, self.caller.subject)
+        return Attempt(
+            session_id=session_id,
+            token=token,
+            is_genuine=session_id is not None
+            and ids.is_resume_token(token or "", *where, session_id),
+            resumed_token=ids.resume_token(*where, session_id or new_id),
+            new_session_id=new_id,
+            new_token=ids.resume_token(*where, new_id),
+            holder=Holder("r_1", random_id("k")),
+            client=None,
+            began_ms=round(self.clock.unix_s() * 1000) + 2,  # later than what was done before
+        )
+
+    async def open(self) -> Attached:
+        """Open a new session."""
+        return await self.connect(await self.attempt())
+
+    async def resume(self, session_id: str, token: str) -> Attached:
+        """Resume with a token."""
+        return await self.connect(await self.attempt(session_id, token))
+
+    async def connect(self, attempt: Attempt) -> Attached:
+        """Make a call."""
+        return await self.store.sessions.connect(self.caller, attempt)
+
+    async def use(self, session: Attached) -> bool:
+        """Send a first frame."""
+        return await self.store.sessions.confirm(
+            self.caller, session.session_id, session.generation
+        )
+
+    async def leave(self, session: Attached) -> bool:
+        """Close the socket."""
+        return await self.store.sessions.disconnect(
+            self.caller, session.session_id, session.generation
+        )
+
+    async def is_known(self, session_id: str) -> bool:
+        """Whether Redis has the session."""
+        key = self.store.keys.subject(self.caller.tenant, self.caller.subject).session(session_id)
+        return bool(await self.store.redis.execute(key, "EXISTS", key))
+
+
+@pytest.fixture
+def device(gateway_store: Store, alice: Caller, clock: Clock) -> Device:
+    """One of alice's."""
+    return Device(gateway_store, alice, clock)
+
+
+async def test_a_new_session_is_its_first_generation(device: Device) -> None:
+    """Nothing is resumed, nothing failed, nobody is replaced."""
+    made = await device.open()
+    assert (made.generation, made.is_resumed, made.failure) == (1, False, None)
+    assert (made.replaced, made.was_online, made.cursors) == (None, False, {})
+
+
+async def test_a_call_repeated_with_the_same_new_session_opens_one(device: Device) -> None:
+    """The reply of the first was lost."""
+    attempt = await device.attempt()
+    first, again = await device.connect(attempt), await device.connect(attempt)
+    assert (again.session_id, again.token, again.generation) == (
+        first.session_id,
+        first.token,
+        first.generation,
+    )
+    assert (await device.resume(again.session_id, again.token)).is_resumed
+
+
+async def test_a_resume_takes_the_session_over(device: Device, clock: Clock) -> None:
+    """One generation on; the old holder is named, the time away is told."""
+    first_try = await device.attempt()
+    first = await device.connect(first_try)
+    await device.leave(first)
+    clock.advance(7.0)
+    second = await device.resume(first.session_id, first.token)
+    assert (second.session_id, second.generation) == (first.session_id, 2)
+    assert (second.is_resumed, second.failure) == (True, None)
+    assert abs(second.away_s - 7.0) < 1.0
+    assert second.replaced == first_try.holder
+    assert second.token != first.token
+    assert not second.was_online
+
+
+async def test_a_resume_call_repeated_after_a_lost_reply_is_one(
+    device: Device, clock: Clock
+) -> None:
+    """The same new token: the same generation, the same time away, nobody replaced twice."""
+    first = await device.open()
+    await device.leave(first)
+    clock.advance(5.0)
+    attempt = await device.attempt(first.session_id, first.token)
+    once = await device.connect(attempt)
+    clock.advance(1.0)
+    again = await device.connect(attempt)
+    assert (again.generation, again.token, again.is_resumed) == (2, once.token, True)
+    assert again.away_s == once.away_s
+    assert again.replaced is None
+
+
+async def test_a_lost_session_ready_locks_nobody_out(device: Device) -> None:
+    """The token before stays good until the client uses the new session; several times over."""
+    first = await device.open()
+    for generation in (2, 3, 4):
+        lost = await device.resume(first.session_id, first.token)
+        assert (lost.generation, lost.is_resumed) == (generation, True)
+    assert await device.use(lost)
+    reused = await device.resume(first.session_id, first.token)
+    assert reused.failure == "token_reused"
+
+
+async def test_the_newest_token_is_good_before_and_after_its_use(device: Device) -> None:
+    """It is the one the client has."""
+    first = await device.open()
+    second = await device.resume(first.session_id, first.token)
+    third = await device.resume(first.session_id, second.token)
+    assert third.generation == 3
+    assert await device.use(third)
+    assert (await device.resume(first.session_id, third.token)).generation == 4
+
+
+async def test_a_token_used_twice_revokes_the_session_for_all(device: Device) -> None:
+    """Thief or owner: one of the two is, and nobody can tell which."""
+    first = await device.open()
+    second_try = await device.attempt(first.session_id, first.token)
+    second = await device.connect(second_try)
+    await device.use(second)
+    thief = await device.resume(first.session_id, first.token)
+    assert (thief.is_resumed, thief.failure) == (False, "token_reused")
+    assert thief.replaced == second_try.holder
+    assert thief.session_id != first.session_id
+    owner = await device.resume(first.session_id, second.token)
+    assert (owner.failure, owner.replaced) == ("token_reused", None)
+    assert not await device.use(second)
+    assert await device.store.sessions.touch([vouched(device, second)]) == [vouched(device, second)]
+
+
+async def test_an_attempt_carried_out_late_is_no_theft(device: Device) -> None:
+    """It was taken up before the present holder came: the holder keeps the session."""
+    first = await device.open()
+    late = await device.attempt(first.session_id, first.token)
+    holder = await device.resume(first.session_id, first.token)
+    await device.use(holder)
+    found = await device.connect(replace(late, began_ms=late.began_ms - 60_000))
+    assert (found.failure, found.is_resumed, found.replaced) == ("token_reused", False, None)
+    assert (await device.resume(first.session_id, holder.token)).generation == 3
+
+
+async def test_a_token_this_deployment_never_made_revokes_nothing(device: Device) -> None:
+    """A guess is `unknown`, and tells nothing of the session."""
+    first = await device.open()
+    for session_id, token in (
+        (first.session_id, "guess"),
+        (first.session_id, "x" * 44),
+        ("s_none", first.token),
+        ("s_none", ""),
+    ):
+        guess = await device.resume(session_id, token)
+        assert (guess.is_resumed, guess.failure, guess.replaced) == (False, "unknown", None)
+    assert (await device.resume(first.session_id, first.token)).is_resumed
+
+
+async def test_a_session_of_another_subject_is_unknown(
+    device: Device, gateway_store: Store, bob: Caller, clock: Clock
+) -> None:
+    """Or tenant; nothing is revealed and nothing is touched."""
+    first = await device.open()
+    for caller in (bob, Caller(f"{bob.tenant}x", "alice")):
+        stranger = Device(gateway_store, caller, clock)
+        found = await stranger.resume(first.session_id, first.token)
+        assert (found.is_resumed, found.failure, found.generation) == (False, "unknown", 1)
+    assert (await device.resume(first.session_id, first.token)).generation == 2
+
+
+async def test_a_session_expires_after_its_lifetime(device: Device, clock: Clock) -> None:
+    """To the second; then its keys are gone."""
+    first = await device.open()
+    await device.leave(first)
+    clock.advance(TTL_S - 2)
+    second = await device.resume(first.session_id, first.token)
+    assert second.is_resumed
+    await device.leave(second)
+    clock.advance(TTL_S + 2)
+    late = await device.resume(first.session_id, second.token)
+    assert (late.is_resumed, late.failure) == (False, "expired")
+    assert not await device.is_known(first.session_id)
+    later = await device.resume(first.session_id, second.token)
+    assert later.failure == "expired"
+
+
+async def test_a_session_whose_keys_redis_expired_is_told_from_one_that_never_was(
+    device: Device,
+) -> None:
+    """By the seal of its token."""
+    first = await device.open()
+    key = device.store.keys.subject(device.caller.tenant, "alice").session(first.session_id)
+    await device.store.redis.execute(key, "DEL", key)
+    assert (await device.resume(first.session_id, first.token)).failure == "expired"
+
+
+async def test_a_session_that_is_vouched_for_does_not_expire(device: Device, clock: Clock) -> None:
+    """And its client is away from when it was last heard."""
+    first = await device.open()
+    for _ in range(3):
+        clock.advance(TTL_S - 10)
+        item = replace(vouched(device, first), silent_s=4.0)
+        assert await device.store.sessions.touch([item]) == []
+    second = await device.resume(first.session_id, first.token)
+    assert abs(second.away_s - 4.0) < 1.0
+
+
+def vouched(device: Device, session: Attached) -> Vouched:
+    """Return what a replica says of an open socket."""
+    return Vouched(device.caller, session.session_id, session.generation, 0.0)
+
+
+async def test_who_was_taken_over_can_change_nothing(device: Device) -> None:
+    """Every change tells it so; its leaving does not end the new holder's."""
+    first = await device.open()
+    sessions, caller = device.store.sessions, device.caller
+    where = {"c_1": Position("x", 1)}
+    assert await sessions.attach(caller, first.session_id, 1, where)
+    await device.resume(first.session_id, first.token)
+    for changed in (
+        await sessions.confirm(caller, first.session_id, 1),
+        await sessions.attach(caller, first.session_id, 1, {"c_2": Position("x", 1)}),
+        await sessions.ack(caller, first.session_id, 1, where),
+        await sessions.detach(caller, first.session_id, 1, "c_1"),
+        await device.leave(first),
+    ):
+        assert not changed
+    assert await sessions.touch([vouched(device, first)]) == [vouched(device, first)]
+    assert await sessions.online(caller.tenant, caller.subject)
+
+
+async def test_of_two_who_resume_at_once_the_last_holds_it(device: Device) -> None:
+    """With the same token: both are let in, one after the other; the first is replaced."""
+    first = await device.open()
+    attempts = [await device.attempt(first.session_id, first.token) for _ in range(2)]
+    made = await together(device.connect(attempt) for attempt in attempts)
+    assert sorted(item.generation for item in made) == [2, 3]
+    loser, winner = sorted(made, key=lambda item: item.generation)
+    assert winner.replaced == attempts[made.index(loser)].holder
+    assert not await device.use(loser)
+    assert await device.use(winner)
+
+
+async def test_a_connection_that_connects_once_more_does_not_replace_itself(
+    device: Device,
+) -> None:
+    """Its first try had got as far as the session and no further."""
+    first = await device.open()
+    attempt = await device.attempt(first.session_id, first.token)
+    await device.connect(attempt)
+    again = await device.attempt(first.session_id, first.token)
+    made = await device.connect(replace(again, holder=attempt.holder))
+    assert (made.is_resumed, made.replaced) == (True, None)
+
+
+async def test_a_session_remembers_its_conversations_and_positions(device: Device) -> None:
+    """An ack moves what is attached, and attaches nothing."""
+    first = await device.open()
+    sessions, caller, name = device.store.sessions, device.caller, first.session_id
+    await sessions.attach(caller, name, 1, {"c_1": Position("x-_", 1), "c_2": Position("y", 2)})
+    await sessions.ack(caller, name, 1, {"c_1": Position("x-_", 5), "c_9": Position("z", 1)})
+    await sessions.detach(caller, name, 1, "c_2")
+    second = await device.resume(name, first.token)
+    assert second.cursors == {"c_1": Position("x-_", 5)}
+
+
+async def test_a_subject_is_online_while_a_device_is(device: Device, clock: Clock) -> None:
+    """The last one out is told so; one that is lost counts until its lifetime is over."""
+    sessions, who = device.store.sessions, (device.caller.tenant, "alice")
+    assert not await sessions.online(*who)
+    phone, laptop = await device.open(), await device.open()
+    assert laptop.was_online
+    assert await sessions.online(*who)
+    assert not await device.leave(phone)
+    assert await device.leave(laptop)
+    assert not await sessions.online(*who)
+    lost = await device.resume(phone.session_id, phone.token)
+    assert not lost.was_online
+    clock.advance(TTL_S + 1)
+    assert not await sessions.online(*who)
+
+
+async def test_a_resume_before_the_old_socket_was_missed_was_online(device: Device) -> None:
+    """Nobody was told that it left, so nobody is told that it came."""
+    first = await device.open()
+    assert (await device.resume(first.session_id, first.token)).was_online
+
+
+async def test_session_keys_expire(device: Device) -> None:
+    """Whatever is done to them."""
+    first = await device.open()
+    sessions, caller, name = device.store.sessions, device.caller, first.session_id
+    await sessions.attach(caller, name, 1, {"c_1": Position("x", 1)})
+    await device.resume(name, "x" * 44)
+    second = await device.resume(name, first.token)
+    await device.use(second)
+    await device.resume(name, first.token)
+    keys = device.store.keys.subject(caller.tenant, caller.subject)
+    for key in (keys.session(name), keys.online):
+        ttl_ms = await device.store.redis.execute(key, "PTTL", key)
+        assert 0 < ttl_ms <= TTL_S * 1000
