@@ -133,7 +133,14 @@ class FrameEncoder(Protocol):
     def encode(self, message: msgspec.Struct) -> Frame:
         """Write one message as one frame."""
 
-    def event(self, conversation_id: str, epoch: str, offset: int, event: JsonText) -> Frame:
+    def event(
+        self,
+        conversation_id: str,
+        epoch: str,
+        offset: int,
+        event: JsonText,
+        from_offset: int | None = None,
+    ) -> Frame:
         """Write an `event` push around a finished event, without parsing it if it can."""
 
     def passed_on(self, push: JsonText) -> Frame:
@@ -152,11 +159,19 @@ class JsonEncoder:
         """Write one message as one text frame."""
         return self._encoder.encode(message).decode()
 
-    def event(self, conversation_id: str, epoch: str, offset: int, event: JsonText) -> Frame:
+    def event(
+        self,
+        conversation_id: str,
+        epoch: str,
+        offset: int,
+        event: JsonText,
+        from_offset: int | None = None,
+    ) -> Frame:
         """Write an `event` push; ids need no escaping (docs/protocol.md, Identifiers)."""
+        merged = "" if from_offset is None else f'"from_offset":{from_offset},'
         return (
             f'{{"type":"event","conversation_id":"{conversation_id}","epoch":"{epoch}",'
-            f'"offset":{offset},"event":{event.data.decode()}}}'
+            f'"offset":{offset},{merged}"event":{event.data.decode()}}}'
         )
 
     def passed_on(self, push: JsonText) -> Frame:
@@ -176,7 +191,14 @@ class MsgpackEncoder:
         """Write one message as one binary frame."""
         return self._encoder.encode(message)
 
-    def event(self, conversation_id: str, epoch: str, offset: int, event: JsonText) -> Frame:
+    def event(
+        self,
+        conversation_id: str,
+        epoch: str,
+        offset: int,
+        event: JsonText,
+        from_offset: int | None = None,
+    ) -> Frame:
         """Write an `event` push."""
         return self._encoder.encode(
             {
@@ -185,6 +207,7 @@ class MsgpackEncoder:
                 "epoch": epoch,
                 "offset": offset,
                 "event": event,
+                **({} if from_offset is None else {"from_offset": from_offset}),
             }
         )
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from gateway.codecs import Frame, FrameEncoder
+    from gateway.outbox import Outgoing
     from gateway.protocol import Effect
     from gateway.replica import Replica
     from gateway.socket import Socket
@@ -173,11 +174,14 @@ class Connection:
     async def _write(self) -> None:
         while frames := await self._outbox.take():
             for frame in frames:
-                if not await self._send(frame):
+                if not await self._send(self._encoded(frame)):
                     return
                 self._outbox.sent(frame)
         if self.closed_with is not None:
             await self._socket.close(self.closed_with, self.closed_with.reason)
+
+    def _encoded(self, item: Outgoing) -> Frame:
+        return item if isinstance(item, str | bytes) else item.frame(self._encoder.codec)
 
     async def _send(self, frame: Frame) -> bool:
         limit_s = GOODBYE_S if self.closed_with else self._replica.settings.write_timeout_s

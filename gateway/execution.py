@@ -90,7 +90,9 @@ class Execution:
 
     async def _attempt_it(self) -> Ending:
         try:
-            async with asyncio.timeout(max(0.0, self._attempt.time_left_s)):
+            if self._attempt.time_left_s <= 0:  # before a restart throws away what was said
+                raise TimeoutError
+            async with asyncio.timeout(self._attempt.time_left_s):
                 return await self._with_flusher()
         except TimeoutError:
             limit_s = self._settings.run_timeout_s

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.codecs import Frame
+    from gateway.published import Published
+
+
+Outgoing: TypeAlias = "Frame | Published"
 
 
 class Outbox:
@@ -21,7 +25,7 @@ class Outbox:
     """
 
     def __init__(self, max_bytes: int, *, on_full: Callable[[], None]) -> None:
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[Outgoing] = deque()
         self.max_bytes = max_bytes
         self._on_full = on_full
         self._bytes = 0
@@ -30,6 +34,7 @@ class Outbox:
         self._filled = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
+        self._moved = asyncio.Event()
 
     @property
     def waiting_bytes(self) -> int:
@@ -51,11 +56,11 @@ class Outbox:
         """Whether nothing more will be put in."""
         return self._is_finished
 
-    def put(self, frame: Frame) -> None:
-        """Add a frame; dropped if the outbox is finished or full."""
+    def put(self, frame: Outgoing) -> None:
+        """Add a frame, or an event to be made into one; dropped if finished or full."""
         if self._is_finished or self._is_full:
             return
-        size = len(frame)
+        size = _size(frame)
         if self._bytes and self._bytes + size > self.max_bytes:
             self._is_full = True
             self._on_full()
@@ -65,6 +70,16 @@ class Outbox:
         self._filled.set()
         if self._bytes * 2 > self.max_bytes:
             self._drained.clear()
+
+    def put_live(self, event: Published) -> None:
+        """Add an event just heard. More than half full, adjacent text of one message is merged."""
+        last = self._frames[-1] if self._frames and not self.has_room else None
+        merged = None if last is None or isinstance(last, str | bytes) else last.merged_with(event)
+        if merged is None or last is None or self._is_finished or self._is_full:
+            self.put(event)
+            return
+        self._frames[-1] = merged
+        self._bytes += merged.size - _size(last)
 
     def finish(self, last: Frame | None = None, *, drop: bool = False) -> None:
         """Let nothing more in after `last`. With `drop`, what waits is thrown away first."""
@@ -79,8 +94,9 @@ class Outbox:
         self._is_finished = True
         self._filled.set()
         self._drained.set()
+        self._moved.set()
 
-    async def take(self) -> list[Frame]:
+    async def take(self) -> list[Outgoing]:
         """Wait for frames and take them all; empty only when finished."""
         if not self._frames and not self._is_finished:
             self._filled.clear()
@@ -89,12 +105,24 @@ class Outbox:
         self._frames.clear()
         return frames
 
-    def sent(self, frame: Frame) -> None:
+    def sent(self, frame: Outgoing) -> None:
         """A frame has left: its room is free again."""
-        self._bytes = max(0, self._bytes - len(frame))
+        self._bytes = max(0, self._bytes - _size(frame))
         if self._bytes * 2 <= self.max_bytes:
             self._drained.set()
+        self._moved.set()
+
+    async def room_for(self, size: int) -> None:
+        """Wait for room, and until `size` bytes fit or the outbox is empty, or all is over."""
+        await self.room()
+        while self._bytes and self._bytes + size > self.max_bytes and not self._is_finished:
+            self._moved.clear()
+            await self._moved.wait()
 
     async def room(self) -> None:
         """Wait until at most half is taken, or all is over: a replay keeps to the client's pace."""
         await self._drained.wait()
+
+
+def _size(item: Outgoing) -> int:
+    return len(item) if isinstance(item, str | bytes) else item.size

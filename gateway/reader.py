@@ -54,18 +54,25 @@ class ConversationReader:
         self._attachments = attachments
 
     def hear(self, event: Published) -> None:
-        """Take an event if it is the next one; fall behind if one is missing."""
+        """Take an event if it is the next one; fall behind if one is missing, or this one is large.
+
+        A large one waits for its room, as a replay does.
+        """
         if not self.is_live:
             return
         verdict = judge(self.position, event.epoch, event.offset)
-        if verdict is Verdict.NEXT:
+        if verdict is Verdict.NEXT and event.size <= self._attachments.outbox.max_bytes // 2:
             self.deliver(event)
         elif verdict is not Verdict.DUPLICATE:
             self.fall_behind()
 
     def deliver(self, event: Published) -> None:
         """Send an event and stand behind it."""
-        self._attachments.outbox.put(event.frame(self._attachments.encoder.codec))
+        outbox = self._attachments.outbox
+        if self.is_live:
+            outbox.put_live(event)
+        else:
+            outbox.put(event)
         self.position = Position(event.epoch, event.offset)
         if self.replay is not None:
             self.check_replay()

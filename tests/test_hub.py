@@ -265,7 +265,7 @@ def _gather(attachments: Attachments, frames: list[str]) -> int:
     while outbox._frames:
         frame = outbox._frames.popleft()
         outbox.sent(frame)
-        frames.append(str(frame))
+        frames.append(str(frame if isinstance(frame, str) else frame.frame("json")))
     return len(frames)
 
 

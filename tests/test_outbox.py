@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.json_text import JsonText
 from gateway.outbox import Outbox
+from gateway.published import Published
 
 
 class Full:
@@ -176,3 +180,59 @@ def test_waiting_bytes_are_those_put_and_not_sent(steps: list[tuple[str, int]]) 
             assert box.has_room == (box.waiting_bytes * 2 <= 100)
 
     asyncio.run(run())
+
+
+def delta(offset: int, text: str, message_id: str = "m_1") -> Published:
+    """Return a piece of a reply, as a run's worker writes it."""
+    event = {"type": "TEXT_MESSAGE_CONTENT", "messageId": message_id, "delta": text}
+    return Published("c_1", "x", offset, JsonText.of(event))
+
+
+def received(items: list[Published]) -> list[tuple[int, int, str]]:
+    """Return from which to which offset each frame goes, and its text."""
+    frames = [msgspec.json.decode(item.frame("json")) for item in items]
+    return [
+        (frame.get("from_offset", frame["offset"]), frame["offset"], frame["event"]["delta"])
+        for frame in frames
+    ]
+
+
+async def test_text_of_one_message_is_merged_when_more_than_half_is_taken() -> None:
+    """A slow client gets fewer, larger pieces; the text is the same."""
+    box, full = outbox(1_000)
+    for offset in range(1, 41):
+        box.put_live(delta(offset, f"{offset} é\\"))
+    assert full.count == 0
+    got = received(await box.take())
+    assert len(got) < 10
+    assert "".join(text for _, _, text in got) == "".join(f"{n} é\\" for n in range(1, 41))
+    assert [first for first, _, _ in got][1:] == [last + 1 for _, last, _ in got][:-1]
+
+
+async def test_text_is_not_merged_while_there_is_room() -> None:
+    """A client that keeps up sees the pieces as they came."""
+    box, _ = outbox(100_000)
+    box.put_live(delta(1, "a"))
+    box.put_live(delta(2, "b"))
+    assert received(await box.take()) == [(1, 1, "a"), (2, 2, "b")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [delta(3, "b"), delta(2, "b", "m_2"), Published("c_2", "x", 2, delta(2, "b").event)],
+    ids=["gap", "another message", "another conversation"],
+)
+def test_what_does_not_follow_is_not_merged(other: Published) -> None:
+    """Only the next piece of the same text is."""
+    assert delta(1, "a").merged_with(other) is None
+
+
+@given(st.lists(st.text(min_size=1), min_size=2, max_size=20))
+def test_merged_text_is_the_text(pieces: list[str]) -> None:
+    """Whatever is in it: quotes, backslashes, what looks like a delta."""
+    merged = delta(1, pieces[0])
+    for number, piece in enumerate(pieces[1:], start=2):
+        found = merged.merged_with(delta(number, piece))
+        assert found is not None
+        merged = found
+    assert received([merged]) == [(1, len(pieces), "".join(pieces))]

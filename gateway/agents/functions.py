@@ -70,7 +70,7 @@ class Function:
 
 
 def _arguments_of(function: Callable[..., Any]) -> type[msgspec.Struct]:
-    hints = get_type_hints(function, include_extras=True)
+    hints = _hints_of(function)
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for name, parameter in inspect.signature(function).parameters.items():
         if name == CONTEXT:
@@ -84,6 +84,14 @@ def _arguments_of(function: Callable[..., Any]) -> type[msgspec.Struct]:
     return msgspec.defstruct(
         f"{function.__name__}_arguments", fields, kw_only=True, forbid_unknown_fields=True
     )
+
+
+def _hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The types of what the model gives; others may be imported for type checkers only."""
+    written = inspect.get_annotations(function)
+    ours = {name: written[name] for name in written if name not in {CONTEXT, "return"}}
+    holder = type("hints", (), {"__annotations__": ours})
+    return get_type_hints(holder, function.__globals__, include_extras=True)
 
 
 def _schema_of(arguments: type[msgspec.Struct]) -> dict[str, Any]:

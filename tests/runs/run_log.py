@@ -53,39 +53,35 @@ def told(log: ConversationLog) -> dict[str, ToldRun]:
         AssertionError: the log breaks a promise.
     """
     runs: dict[str, ToldRun] = {}
-    active = None
     if log.snapshots:
         running = log.snapshots[-1].get("active_run")
-        if running is not None and running["status"] != "waiting":
-            active = runs[running["run_id"]] = ToldRun(running["run_id"])
-            active.texts[running["message_id"]] = running["text"]
-            active.is_speaking = bool(running["text"])
+        if running is not None and running["status"] == "running":
+            run = runs[running["run_id"]] = ToldRun(running["run_id"])
+            if running["text"]:
+                run.texts[running["message_id"]] = running["text"]
+                run.is_speaking = True
     for frame in log.events:
-        active = take(frame["event"], runs, active)
+        take(frame["event"], runs)
     return runs
 
 
-def take(event: Message, runs: dict[str, ToldRun], active: ToldRun | None) -> ToldRun | None:
-    """Take the next event; return the run that is going on after it."""
+def take(event: Message, runs: dict[str, ToldRun]) -> None:
+    """Take the next event. What is cancelled while it waits starts and ends within another run."""
     kind = event["type"]
     if kind == "RUN_STARTED":
         assert event["runId"] not in runs, f"{event['runId']} started twice"
-        started = runs[event["runId"]] = ToldRun(event["runId"])
-        return started
-    if kind in TERMINAL:
+        runs[event["runId"]] = ToldRun(event["runId"])
+    elif kind in TERMINAL:
         run = runs[event["runId"]]
         assert not run.ends, f"{run.run_id} ended twice: {run.ends} {event}"
         assert not run.is_speaking, f"{run.run_id} ended in the middle of its text"
         open_calls = set(run.calls) - set(run.results)
         assert not open_calls, f"{run.run_id} ended with open calls {open_calls}"
         run.ends.append(event)
-        if run is active:
-            return None
-        return active
-    if kind.startswith(("TEXT_", "TOOL_")):
-        assert active is not None, f"{kind} outside of a run: {event}"
-        assert not active.ends, f"{kind} after the end of {active.run_id}"
-        take_output(event, active)
+    elif kind.startswith(("TEXT_", "TOOL_")):
+        active = [run for run in runs.values() if not run.ends]
+        assert active, f"{kind} outside of a run: {event}"
+        take_output(event, active[0])
     elif kind == "MESSAGE_CREATED" and event["message"].get("run_id"):
         run = runs[event["message"]["run_id"]]
         assert run.message is None, f"two messages of {run.run_id}"
@@ -95,7 +91,6 @@ def take(event: Message, runs: dict[str, ToldRun], active: ToldRun | None) -> To
         assert streamed == run.message["content"], (
             f"streamed {streamed!r:.80}, stored {run.message['content']!r:.80}"
         )
-    return active
 
 
 def take_output(event: Message, run: ToldRun) -> None:

@@ -189,7 +189,8 @@ class Reading:
             return
         for frame in await self.outbox.take():
             self.outbox.sent(frame)
-            self._take(msgspec.json.decode(frame))
+            text = frame if isinstance(frame, str | bytes) else frame.frame("json")
+            self._take(msgspec.json.decode(text))
 
     async def quiesce(self) -> None:
         """Let everything under way arrive, until nothing moves any more."""
