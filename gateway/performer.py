@@ -73,8 +73,9 @@ class Performer:
     async def imply_connect(self) -> None:
         """Open a new session, as the client began with another request; that fails if it does."""
         try:
-            await self._connect(Connect(), is_implied=True)
-        except StoreUnavailable as exc:
+            async with asyncio.timeout(self._replica.settings.request_timeout_s):
+                await self._connect(Connect(), is_implied=True)
+        except (StoreUnavailable, TimeoutError) as exc:
             self._connection.connect_failed()
             _log.warning("connect_unavailable", problem=str(exc))
 

@@ -94,7 +94,12 @@ async def leave_conversation(context: Context, message: LeaveConversation) -> Le
     """Stop being a participant; its events stop coming."""
     conversation_id = message.conversation_id
     caller = context.caller
-    await context.store.conversations.set_member(caller, conversation_id, caller.subject, None)
+    try:
+        await context.store.conversations.set_member(caller, conversation_id, caller.subject, None)
+    except errors.NotFound:
+        # A repeat whose first reply was lost: the member is gone, the line may still be there.
+        if not await context.store.subjects.remove(caller, conversation_id):
+            raise
     await context.store.subjects.remove(caller, conversation_id)
     await context.connection.leave(conversation_id)
     return Left(conversation_id=conversation_id)

@@ -1,8 +1,8 @@
 """The conversations of a subject: a list of candidates, checked against membership when read.
 
-The list is in another slot than the conversation. A line is written before the conversation is
-joined and removed after it is left, so none is ever missing; one too many is filtered by whoever
-reads it.
+The list is in another slot than the conversation, so the two cannot change in one step. Both have
+before a request is answered, and a request that is repeated writes its line again; a line too many
+is filtered by whoever reads it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Subjects:
         now_ms = round(self._clock.unix_s() * 1000)
         await self._redis.execute(key, "ZADD", key, "NX", now_ms, conversation_id)
 
-    async def remove(self, caller: Caller, conversation_id: str) -> None:
-        """Take a conversation off the list."""
+    async def remove(self, caller: Caller, conversation_id: str) -> bool:
+        """Take a conversation off the list; False if it was not on it."""
         key = self._keys.subject(caller.tenant, caller.subject).conversations
-        await self._redis.execute(key, "ZREM", key, conversation_id)
+        return bool(await self._redis.execute(key, "ZREM", key, conversation_id))
 
     async def page(self, caller: Caller, *, before: str | None, limit: int) -> list[str]:
         """Ids of the newest `limit` conversations, or of those listed before another."""

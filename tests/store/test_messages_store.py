@@ -208,6 +208,30 @@ async def test_author_and_owner_delete_a_message_and_others_do_not(
         await gateway_store.messages.edit(bob, "c_1", "m_1", "back", now=1.0)
 
 
+@pytest.mark.parametrize("gone", [range(2, 9), range(8), range(2, 10), range(10)])
+async def test_pages_pass_over_deleted_messages_in_both_directions(
+    gateway_store: Store, alice: Caller, gone: range
+) -> None:
+    """However many lie between, paging by 2 meets each of the others once."""
+    await make(gateway_store, alice, "c_1")
+    for n in range(10):
+        await say(gateway_store, alice, "c_1", str(n))
+    for n in gone:
+        await gateway_store.messages.delete(alice, "c_1", f"m_{n}")
+    left = [n + 1 for n in range(10) if n not in gone]
+    backward: list[int] = []
+    page = await gateway_store.messages.page(alice, "c_1", limit=2)
+    while page.messages:
+        backward = seqs(page) + backward
+        page = await gateway_store.messages.page(alice, "c_1", limit=2, before=backward[0])
+    forward: list[int] = []
+    page = await gateway_store.messages.page(alice, "c_1", limit=2, after=0)
+    while page.messages:
+        forward += seqs(page)
+        page = await gateway_store.messages.page(alice, "c_1", limit=2, after=forward[-1])
+    assert (backward, forward) == (left, left)
+
+
 async def test_search_finds_text_in_any_case_the_newest_first(
     gateway_store: Store, alice: Caller
 ) -> None:

@@ -12,6 +12,7 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
 local ttl = tonumber(ARGV[9])
+local MAX_PREV_BYTES = 1000 -- some twenty lost replies in a row
 
 local function was_online(except)
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
@@ -53,7 +54,9 @@ local generation, away = tonumber(old[3]), math.max(0, now - tonumber(old[4]))
 if old[1] == ARGV[5] then -- this very call, whose reply was lost
   return {'', generation, tonumber(old[9]), '', '', was_online(ARGV[10]), redis.call('HGETALL', KEYS[1])}
 end
-if old[8] or (old[1] ~= ARGV[3] and old[2] ~= ARGV[3]) then
+local prev = old[2] and ' ' .. old[2] .. ' ' or ''
+local is_prev = string.find(prev, ' ' .. ARGV[3] .. ' ', 1, true)
+if old[8] or (old[1] ~= ARGV[3] and not is_prev) then
   if not old[8] and tonumber(ARGV[13]) <= tonumber(old[10]) then
     -- Taken up before the present holder came, carried out after it: the same client, which waited
     -- for storage at one replica and went on at another. No theft, so nothing is revoked.
@@ -68,5 +71,10 @@ local online = was_online(ARGV[10])
 if redis.call('ZSCORE', KEYS[3], ARGV[10]) then
   online = 1 -- the old socket still looks open: nobody was told that they left
 end
-attach(KEYS[1], ARGV[10], 'token', ARGV[5], 'prev', ARGV[3], 'generation', generation + 1, 'away', away)
+-- Tokens shown or handed out since one was last used: which of them the client has is not known.
+prev = ARGV[3]
+if is_prev then
+  prev = #old[2] < MAX_PREV_BYTES and old[2] .. ' ' .. old[1] or old[2]
+end
+attach(KEYS[1], ARGV[10], 'token', ARGV[5], 'prev', prev, 'generation', generation + 1, 'away', away)
 return {'', generation + 1, away, old[6], old[7], online, redis.call('HGETALL', KEYS[1])}
