@@ -119,8 +119,8 @@ LOCK = { \
 lock: $(BIN)/python  ## resolve the newest versions that pyproject.toml allows into requirements/
 	@test -x $(UV) || { $(BIN)/python -m venv $(VENV)/lock && \
 		$(VENV)/lock/bin/python -m pip --disable-pip-version-check install --quiet uv; }
-	@$(call LOCK,what a development install has,pyproject.toml --group dev,dev.txt)
-	@$(call LOCK,what a gateway needs to run,-c requirements/dev.txt pyproject.toml,runtime.txt)
+	@$(call LOCK,what a development install has,pyproject.toml --all-extras --group dev,dev.txt)
+	@$(call LOCK,what a gateway with all its extras needs to run,-c requirements/dev.txt pyproject.toml --all-extras,runtime.txt)
 	@$(call LOCK,what builds the wheel,-c requirements/dev.txt --group build,build.txt)
 	@$(call LOCK,what checks docker-compose.yml,--no-deps --group compose,compose.txt)
 	@rm -f requirements/*.new

@@ -272,7 +272,7 @@ class Attachments:
         if cut.snapshot is not None:
             self._deliver_snapshot(reader, cut)
         for event in cut.events:
-            await self.outbox.room_for(event.size)
+            await self.outbox.room()
             if not self._is_current(reader):
                 return True
             if judge(reader.position, event.epoch, event.offset) is Verdict.NEXT:

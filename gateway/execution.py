@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -13,6 +12,7 @@ import structlog
 from msgspec import UNSET
 
 from gateway.agents.agent import AgentError, takeover_of
+from gateway.agents.interrupts import answerable, with_deadline
 from gateway.agents.run_context import RunContext
 from gateway.agents.tool_calls import ToolCalls
 from gateway.emitter import Emitter, plain
@@ -32,7 +32,6 @@ from gateway.events import (
     ToolCallResult,
     ToolCallStart,
 )
-from gateway.ids import is_identifier
 from gateway.patching import apply_patch
 from gateway.store.availability import once_available
 from gateway.store.runs import Change, Ending, LeaseLost
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
     from gateway.store.store import Store
 
 Yielded = str | RunEvent | Interrupt
-ANSWERABLE_S = 7 * 86_400.0  # how long an interrupt waits for its answer
 _log = structlog.get_logger(__name__)
 
 
@@ -77,6 +75,7 @@ class Execution:
         self._context: RunContext | None = None
         self.run_id = attempt.name.run_id
         self.is_ending = False
+        self._is_over = False
 
     async def run(self) -> None:
         """Attempt the run, and end it unless somebody else has or it was given back."""
@@ -89,21 +88,21 @@ class Execution:
             log.info("run_lost")
 
     async def _attempt_it(self) -> Ending:
+        if self._attempt.time_left_s <= 0:  # before a restart throws away what was said
+            return self._timed_out()
+        limit = asyncio.timeout(self._attempt.time_left_s)
         try:
-            if self._attempt.time_left_s <= 0:  # before a restart throws away what was said
-                raise TimeoutError
-            async with asyncio.timeout(self._attempt.time_left_s):
+            async with limit:
                 return await self._with_flusher()
-        except TimeoutError:
-            limit_s = self._settings.run_timeout_s
-            return self._failed(f"the run took longer than {limit_s:g} s", "timeout")
+        except (LeaseLost, asyncio.CancelledError):
+            raise
         except AgentError as exc:
             return self._failed(exc.message, exc.code)
         except RequestError as exc:
             return self._failed(f"the agent changed its state badly: {exc.message}", "agent_error")
-        except (LeaseLost, asyncio.CancelledError):
-            raise
         except Exception:  # noqa: BLE001  # the edge: an agent's bug costs its own run only
+            if limit.expired():
+                return self._timed_out()
             _log.exception("agent_failed", agent=self._attempt.agent)
             return self._failed("the agent failed; it has been logged", "agent_error")
 
@@ -120,6 +119,7 @@ class Execution:
                     await asyncio.wait([agent])
                 except asyncio.CancelledError:
                     is_stopped = not (agent.done() or flusher.done())
+                    self._is_over = True
                     raise
                 self._emitter.close()
         except BaseExceptionGroup as several:
@@ -159,8 +159,10 @@ class Execution:
         interrupts: list[Interrupt] = []
         async with aclosing(cast("AsyncGenerator[Yielded, None]", agent(context))) as said:
             async for item in said:
+                if self._is_over:  # the agent was cancelled and goes on all the same
+                    raise asyncio.CancelledError
                 if isinstance(item, Interrupt):
-                    interrupts.append(_checked(item))
+                    interrupts.append(answerable(item))
                 else:
                     await self._say(item)
         return interrupts
@@ -234,21 +236,14 @@ class Execution:
     def _succeeded(self, interrupts: list[Interrupt]) -> Ending:
         if not interrupts:
             return Ending("success", self._finished(Outcome(type="success")), "complete")
-        asked = [self._with_deadline(one) for one in interrupts]
+        now = self._clock.unix_s()
+        asked = [with_deadline(one, now=now) for one in interrupts]
         return Ending(
             "interrupt",
             self._finished(Outcome(type="interrupt", interrupts=[one for one, _ in asked])),
             "complete",
             [(one.id, deadline_ms, msgspec.json.encode(one)) for one, deadline_ms in asked],
         )
-
-    def _with_deadline(self, interrupt: Interrupt) -> tuple[Interrupt, int]:
-        """The interrupt, saying until when it can be answered; and that in Unix ms."""
-        if interrupt.expires_at is not UNSET:
-            return interrupt, round(_moment(interrupt.expires_at).timestamp() * 1000)
-        until_s = self._clock.unix_s() + ANSWERABLE_S
-        expires_at = datetime.fromtimestamp(until_s, UTC).isoformat()
-        return msgspec.structs.replace(interrupt, expires_at=expires_at), round(until_s * 1000)
 
     def _finished(self, outcome: Outcome) -> bytes:
         name = self._attempt.name
@@ -260,6 +255,10 @@ class Execution:
                 usage=self._usage(),
             )
         )
+
+    def _timed_out(self) -> Ending:
+        limit_s = self._settings.run_timeout_s
+        return self._failed(f"the run took longer than {limit_s:g} s", "timeout")
 
     def _failed(self, message: str, code: str) -> Ending:
         name = self._attempt.name
@@ -287,23 +286,6 @@ def _replacing(snapshot: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {"op": "replace", "path": f"/{root}", "value": value} for root, value in snapshot.items()
     ]
-
-
-def _checked(interrupt: Interrupt) -> Interrupt:
-    """An interrupt that can be answered."""
-    if not is_identifier(interrupt.id):
-        raise AgentError("the agent asked under an id that is not one", code="agent_error")
-    if interrupt.expires_at is not UNSET:
-        _moment(interrupt.expires_at)
-    return interrupt
-
-
-def _moment(expires_at: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(expires_at)
-    except ValueError as exc:
-        raise AgentError("the agent's deadline is no ISO 8601 date", code="agent_error") from exc
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _most_telling(several: BaseExceptionGroup[BaseException]) -> BaseException:

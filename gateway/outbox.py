@@ -21,7 +21,8 @@ class Outbox:
 
     When full, nothing more is taken, `on_full` is called once, and the connection ends as a slow
     consumer: nothing is lost, since the client resumes from the log. The size of a text frame is
-    counted in characters.
+    counted in characters. A frame counts for half of the whole at most: one that is larger than
+    all (a reply of megabytes) passes whenever there is room, and leaves some to what follows it.
     """
 
     def __init__(self, max_bytes: int, *, on_full: Callable[[], None]) -> None:
@@ -34,7 +35,6 @@ class Outbox:
         self._filled = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
-        self._moved = asyncio.Event()
 
     @property
     def waiting_bytes(self) -> int:
@@ -60,8 +60,8 @@ class Outbox:
         """Add a frame, or an event to be made into one; dropped if finished or full."""
         if self._is_finished or self._is_full:
             return
-        size = _size(frame)
-        if self._bytes and self._bytes + size > self.max_bytes:
+        size = self._cost(frame)
+        if self._bytes + size > self.max_bytes:
             self._is_full = True
             self._on_full()
             return
@@ -79,7 +79,7 @@ class Outbox:
             self.put(event)
             return
         self._frames[-1] = merged
-        self._bytes += merged.size - _size(last)
+        self._bytes += self._cost(merged) - self._cost(last)
 
     def finish(self, last: Frame | None = None, *, drop: bool = False) -> None:
         """Let nothing more in after `last`. With `drop`, what waits is thrown away first."""
@@ -90,11 +90,10 @@ class Outbox:
             self._bytes = 0
         if last is not None:
             self._frames.append(last)
-            self._bytes += len(last)
+            self._bytes += self._cost(last)
         self._is_finished = True
         self._filled.set()
         self._drained.set()
-        self._moved.set()
 
     async def take(self) -> list[Outgoing]:
         """Wait for frames and take them all; empty only when finished."""
@@ -107,22 +106,14 @@ class Outbox:
 
     def sent(self, frame: Outgoing) -> None:
         """A frame has left: its room is free again."""
-        self._bytes = max(0, self._bytes - _size(frame))
+        self._bytes = max(0, self._bytes - self._cost(frame))
         if self._bytes * 2 <= self.max_bytes:
             self._drained.set()
-        self._moved.set()
-
-    async def room_for(self, size: int) -> None:
-        """Wait for room, and until `size` bytes fit or the outbox is empty, or all is over."""
-        await self.room()
-        while self._bytes and self._bytes + size > self.max_bytes and not self._is_finished:
-            self._moved.clear()
-            await self._moved.wait()
 
     async def room(self) -> None:
         """Wait until at most half is taken, or all is over: a replay keeps to the client's pace."""
         await self._drained.wait()
 
-
-def _size(item: Outgoing) -> int:
-    return len(item) if isinstance(item, str | bytes) else item.size
+    def _cost(self, item: Outgoing) -> int:
+        size = len(item) if isinstance(item, str | bytes) else item.size
+        return min(size, self.max_bytes // 2)

@@ -107,7 +107,7 @@ class Worker:
 
     async def _claim(self, shard: int) -> Claim | None:
         try:
-            return await self._store.runs.claim(shard)
+            return await self._store.runs.claim(shard, self._agents.names)
         except GatewayError as exc:
             _log.warning("claim_failed", problem=str(exc))
             return None

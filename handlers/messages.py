@@ -55,7 +55,7 @@ async def send_message(context: Context, message: SendMessage) -> MessageAccepte
         seq=accepted.seq,
         duplicate=accepted.is_duplicate,
         durability=context.settings.durability,
-        run_id=draft.run.run_id if draft.run else msgspec.UNSET,
+        run_id=accepted.run_id or msgspec.UNSET,
     )
 
 

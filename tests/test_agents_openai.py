@@ -265,3 +265,21 @@ def test_function_without_types_is_no_tool():
     """A parameter that cannot be described is refused when the agent is made."""
     with pytest.raises(TypeError, match="anything"):
         Function(lambda anything: anything)
+
+
+async def test_message_deleted_before_its_turn_is_not_answered(alice, model):
+    """A message that waited for its run and was deleted meanwhile asks nothing of the model."""
+    model.answers = [Answer([delta(content="Half")], ends="silent")]
+    person = await alice()
+    first = await person.ask("one")
+    await person.reads(first, "Half")
+    waiting = await person.send("two")
+    await person.client.request(
+        "delete_message",
+        conversation_id=person.conversation,
+        message_id=waiting["message_id"],
+    )
+    await person.cancel(first)
+    run = await person.sees_end(waiting["run_id"])
+    assert run.ends[0]["code"] == "message_deleted"
+    assert len(model.requests) == 1

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import pytest
 
-from gateway import messages
+from gateway import events, messages
 from gateway.codecs import Rejected
 from gateway.codes import CloseCode, ErrorCode
 from gateway.dispatch import Registry
@@ -168,15 +168,40 @@ def test_every_code_is_in_protocol():
 
 
 def test_every_event_of_the_scripts_is_in_protocol():
-    """Events are written in Lua and beside it; each has its line, and no other has one."""
+    """Events are written in Lua and beside it; each has its line, and no other has one.
+
+    Those of runs are in a table of their own, with what agents may say besides.
+    """
     sources = [*(ROOT / "gateway/store/lua").glob("*.lua"), *(ROOT / "gateway/store").glob("*.py")]
     written = {
         name
         for source in sources
         for name in re.findall(r'"type":"([A-Z_]+)"', source.read_text(encoding="utf-8"))
     }
-    rows = tables(PROTOCOL, "event", "fields")
-    assert {row.name for row in rows} == written
+    others = {row.name for row in tables(PROTOCOL, "event", "fields")}
+    runs = {row.name for row in tables(PROTOCOL, "run event", "fields")}
+    assert written <= others | runs
+    assert others <= written
+    assert not others & runs
+
+
+def test_every_event_of_runs_is_in_protocol_with_its_fields():
+    """What an agent may yield, with the fields of gateway/events.py; three are of the scripts."""
+    rows = tables(PROTOCOL, "run event", "fields")
+    documented = {
+        row.name: documented_fields(row.cells[1].partition(":")[0].partition(". ")[0])
+        for row in rows
+    }
+    known = {
+        str(kind.__struct_config__.tag): {
+            field.encode_name: field.default is msgspec.UNSET
+            for field in msgspec.structs.fields(kind)
+        }
+        for kind in events.RunEvent.__subclasses__()
+    }
+    of_scripts = {"RUN_STARTED", "TEXT_MESSAGE_START", "TEXT_MESSAGE_END"}
+    assert {name: documented[name] for name in documented if name not in of_scripts} == known
+    assert of_scripts <= set(documented)
 
 
 def client_examples() -> list[str]:

@@ -50,6 +50,11 @@ def interrupted() -> AgentError:
     return AgentError("the model's answer was cut off", code="model_interrupted")
 
 
+def nothing_to_answer() -> AgentError:
+    """The message was deleted before its turn came."""
+    return AgentError("the message to be answered was deleted", code="message_deleted")
+
+
 def too_many_rounds(rounds: int) -> AgentError:
     """The model goes on calling tools."""
     return AgentError(

@@ -136,6 +136,8 @@ class OpenAIAgent:
         )
 
     async def _prompt(self, context: RunContext) -> list[dict[str, Any]]:
+        if await context.message() is None:
+            raise model_errors.nothing_to_answer()
         messages = await context.messages(self._context_messages)
         told = {"role": "system", "content": self._instructions}
         return [told] * bool(self._instructions) + [_as_prompt(message) for message in messages]

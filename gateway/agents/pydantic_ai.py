@@ -99,6 +99,8 @@ class PydanticAgent:
 
     async def _run(self, telling: _Telling) -> None:
         context = telling.context
+        if not context.resume and await context.message() is None:
+            raise model_errors.nothing_to_answer()
         messages = await context.messages(self._context_messages)
         records = [record for record in context.tool_calls if record["runId"] != context.run_id]
         given = self._given(telling, messages, records)

@@ -34,9 +34,7 @@ class AgentRegistry:
         """
         agents: dict[str, Agent] = {"demo": demo}
         if settings.openai_model is not None:
-            from gateway.agents.openai import OpenAIAgent  # noqa: PLC0415  # it takes 0.5 s
-
-            agents["openai"] = OpenAIAgent.of(settings)
+            agents["openai"] = _openai(settings)
         for point in entry_points(group=ENTRY_POINTS):
             agents[_checked(point.name)] = point.load()
         for entry in settings.agents:
@@ -47,12 +45,26 @@ class AgentRegistry:
             raise SettingError("GATEWAY_DEFAULT_AGENT", f"there is no agent {default!r}")
         return cls(agents, default)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all agents."""
+        return tuple(self._agents)
+
     def __contains__(self, name: str) -> bool:
         return name in self._agents
 
     def get(self, name: str) -> Agent | None:
         """The agent of a name."""
         return self._agents.get(name)
+
+
+def _openai(settings: Settings) -> Agent:
+    try:
+        from gateway.agents.openai import OpenAIAgent  # noqa: PLC0415  # it takes 2 s, and an extra
+    except ImportError as exc:
+        problem = f"needs a package: pip install 'session-gateway[openai]' ({exc})"
+        raise SettingError("GATEWAY_OPENAI_MODEL", problem) from exc
+    return OpenAIAgent.of(settings)
 
 
 def _checked(name: str) -> str:

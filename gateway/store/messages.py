@@ -65,6 +65,7 @@ class Accepted:
     position: Position
     seq: int
     is_duplicate: bool
+    run_id: str | None = None  # the run it started when it was accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,10 @@ class Messages:
             )
         except Conflict as exc:
             raise Conflict("$.client_message_id was used with other content") from exc
-        word, epoch, offset, seq = reply
-        return Accepted(position_of(epoch, offset), int(seq), word == b"duplicate")
+        word, epoch, offset, seq, run_id = reply
+        return Accepted(
+            position_of(epoch, offset), int(seq), word == b"duplicate", text(run_id) or None
+        )
 
     def _run_arguments(self, caller: Caller, draft: Draft) -> tuple[Argument, ...]:
         settings, run = self._calls.settings, draft.run

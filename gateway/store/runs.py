@@ -135,12 +135,12 @@ class Runs:
         self._respond = Script("respond", prelude=both)
         self._journal = Script("journal")
 
-    async def claim(self, shard: int) -> Claim | None:
-        """Take a run of a shard that nobody works on."""
+    async def claim(self, shard: int, agents: Sequence[str]) -> Claim | None:
+        """Take a run of a shard that nobody works on, of one of these agents."""
         found = await self._claim(
             self._calls.redis,
             self._calls.keys.queue(shard),
-            (self._clock.offset_ms, self._lease_ms),
+            (self._clock.offset_ms, self._lease_ms, *agents),
             idempotent=False,  # a claim whose reply is lost ends by its lease
         )
         return Claim(RunName(*text(found[0]).split(":")), found[1]) if found else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import time
@@ -80,12 +81,13 @@ async def silent(context: RunContext) -> AsyncIterator[str]:
 
 @agent(takeover="resume")
 async def held(context: RunContext) -> AsyncIterator[str]:
-    """Say `held`, then wait until the file that the message names is there."""
+    """Say `held`, wait until the file that the message names is there, and say a last word."""
     if not context.emitted:
         yield "held"
     path = Path(await context.text())
-    while not path.exists():  # noqa: ASYNC110 -- a test touches it, in another process
+    while not path.exists():  # noqa: ASYNC110, ASYNC240 -- a test touches it, in another process
         await asyncio.sleep(0.01)
+    yield ", released".removeprefix(context.emitted.removeprefix("held"))
 
 
 @agent(takeover="restart")
@@ -172,6 +174,17 @@ async def untidy(context: RunContext) -> AsyncIterator[str]:
         raise ValueError("clean-up failed")
 
 
+@agent(takeover="resume")
+async def stubborn(context: RunContext) -> AsyncIterator[str]:
+    """Count for ever, whoever wants it to stop."""
+    number = len(context.emitted.split())
+    while True:
+        number += 1
+        yield f"{number} "
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.02)
+
+
 async def broken(context: RunContext) -> AsyncIterator[str]:
     """Fail in the way the message names."""
     yield "so far"
@@ -193,6 +206,6 @@ async def broken(context: RunContext) -> AsyncIterator[str]:
 
 NAMES = (
     *("restarting", "failing", "novel", "whole", "silent", "held", "blocking", "calling"),
-    *("asking", "prompting", "stepping", "noting", "untidy", "broken"),
+    *("asking", "prompting", "stepping", "noting", "untidy", "broken", "stubborn"),
 )
 SETTING = tuple(f"{name}=tests.runs.agents:{name}" for name in NAMES)

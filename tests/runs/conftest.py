@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from tests.support.gateways import InProcessGateway
-
     from tests.support.dialling import Dialler
-    from tests.support.gateways import Endpoint
+    from tests.support.gateways import Endpoint, InProcessGateway
     from tests.support.redis_node import RedisNode
 
 LEASE_S = 1.0
@@ -141,13 +139,24 @@ async def own_worker(bare_redis: RedisNode, tmp_path: Path) -> AsyncIterator[Own
 
 
 @pytest.fixture
-async def own_stage(in_process: Any) -> AsyncIterator[Any]:
+async def durable_redis() -> AsyncIterator[RedisNode]:
+    """Yield a Redis that forgets nothing it has answered, when it is killed.
+
+    With `appendfsync everysec` it does if an fsync is under way: until that has ended, up to 2 s,
+    what is to be appended waits in its own memory (flushAppendOnlyFile in aof.c).
+    """
+    async with standalone(options={"appendfsync": "always"}) as node:
+        yield node
+
+
+@pytest.fixture
+async def own_stage(in_process: Any) -> Any:
     """Start gateways with workers in this process, with the settings of runs."""
 
     async def start(**settings: Any) -> InProcessGateway:
         return await in_process(**(RUN_SETTINGS | {"agents": SETTING} | settings))
 
-    yield start
+    return start
 
 
 @pytest.fixture

@@ -86,17 +86,13 @@ class Person:
         """Return what is known of a run, held against the promises."""
         return told(self.log).get(run_id) or ToldRun(run_id)
 
-    async def sees(
-        self, fact: Callable[[], object], *, what: str, within_s: float = RUN_S
-    ) -> None:
+    async def sees(self, fact: Callable[[], object], *, what: str, within_s: float = RUN_S) -> None:
         """Wait until a fact about what was received holds."""
         await self.client.until(fact, what=what, within_s=within_s)
 
     async def reads(self, run_id: str, text: str, *, within_s: float = RUN_S) -> None:
         """Wait until the reply of a run holds a text."""
-        await self.sees(
-            lambda: text in self.run(run_id).text, what=f"{text!r}", within_s=within_s
-        )
+        await self.sees(lambda: text in self.run(run_id).text, what=f"{text!r}", within_s=within_s)
 
     async def sees_type(self, kind: str, *, count: int = 1) -> None:
         """Wait until so many events of a type have come."""
@@ -108,7 +104,7 @@ class Person:
         return self.run(run_id)
 
     async def returns(self, endpoint: Endpoint) -> Message:
-        """Vanish, and resume the session there; return `session_ready`. The replay may still come."""
+        """Vanish, and resume the session there; the replay may still be on its way."""
         await self.client.vanish()
         return await self.resumes(endpoint)
 

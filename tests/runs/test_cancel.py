@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def test_cancel_during_a_run_keeps_the_partial_text(stage: Gateways, arrive: Arrive) -> None:
-    """What was streamed is in the history as `cancelled`, for the one who cancels and the others."""
+    """What was streamed is in the history as `cancelled`, for who cancels and for the others."""
     alice, bob = await arrive(stage[0]), await arrive(stage[1], "bob")
     await bob.join(await alice.create(visibility="open"))
     run_id = await alice.ask("/count 1000 10")
@@ -63,7 +63,7 @@ async def test_cancel_in_the_middle_of_a_tool_call_closes_it(
 
 
 async def test_cancel_of_what_is_no_run_is_not_found(stage: Gateways, arrive: Arrive) -> None:
-    """Neither an unknown id, nor one of another conversation, nor a stranger's, nor a key's name."""
+    """Neither an unknown id, nor another conversation's, nor a stranger's, nor a key's name."""
     alice, eve = await arrive(stage[0]), await arrive(stage[1], "eve")
     run_id = await alice.ask("/count 1000 10")
     elsewhere = await alice.client.create()
@@ -97,9 +97,7 @@ async def test_observer_may_not_cancel(stage: Gateways, arrive: Arrive) -> None:
     assert (await alice.sees_end(run_id)).outcome == "success"
 
 
-async def test_cancel_of_a_finished_run_tells_how_it_ended(
-    stage: Gateways, arrive: Arrive
-) -> None:
+async def test_cancel_of_a_finished_run_tells_how_it_ended(stage: Gateways, arrive: Arrive) -> None:
     """Whatever it was; nothing is appended."""
     alice = await arrive(stage[0])
     for content, status in [("done", "success"), ("/fail", "failed"), ("/approve?", "success")]:
@@ -198,7 +196,7 @@ async def test_cancel_without_any_worker_completes_by_itself(
 async def test_cancel_while_the_worker_is_dead_or_hung(
     bare: Gateways, own_worker: OwnWorker, arrive: Arrive, number: signal.Signals
 ) -> None:
-    """It needs no worker: it ends at once, not with the lease; what a hung one says late is void."""
+    """It needs no worker: it ends at once, not with the lease; late words are void."""
     worker = await own_worker()
     alice = await arrive(bare[0])
     run_id = await alice.ask("/count 1000 10")

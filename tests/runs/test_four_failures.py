@@ -79,13 +79,12 @@ ENDINGS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("content", "agent", "outcome", "status"), ENDINGS, ids=[f"{e[1]}: {e[0]}" for e in ENDINGS]
-)
+@pytest.mark.parametrize("ending", ENDINGS, ids=[f"{e[1]}: {e[0]}" for e in ENDINGS])
 async def test_message_is_in_history_before_its_run_ends(
-    stage: Gateways, arrive: Arrive, content: str, agent: str, outcome: str, status: str
+    stage: Gateways, arrive: Arrive, ending: tuple[str, str, str, str]
 ) -> None:
     """Whatever a run does: its MESSAGE_CREATED stands right before its one terminal event."""
+    content, agent, outcome, status = ending
     alice, bob = await arrive(stage[0]), await arrive(stage[1], "bob")
     await bob.join(await alice.create(visibility="open"))
     run_id = await alice.ask(content, agent=agent)
@@ -105,17 +104,17 @@ async def test_message_is_in_history_before_its_run_ends(
 
 
 async def held_run(person: Person, file: Path) -> str:
-    """Start a run that has said all it will and ends when `file` is there."""
+    """Start a run that says a last word and ends when `file` is there."""
     run_id = await person.ask(str(file), agent="held")
     await person.reads(run_id, "held")
     return run_id
 
 
 async def assert_ended_once(person: Person, run_id: str) -> None:
-    """Check that a held run ended once, with its text, for its watchers and in the history."""
+    """Check that a held run ended once, with all its text, for its watchers and in the history."""
     run = await person.sees_end(run_id)
-    assert (run.outcome, run.text) == ("success", "held")
-    assert [m["content"] for m in await person.history()][1:] == ["held"]
+    assert (run.outcome, run.text) == ("success", "held, released")
+    assert [m["content"] for m in await person.history()][1:] == ["held, released"]
 
 
 async def test_no_completion_while_the_worker_cannot_reach_redis(
@@ -136,23 +135,24 @@ async def test_no_completion_while_the_worker_cannot_reach_redis(
         await assert_ended_once(alice, run_id)
 
 
-async def test_lost_reply_of_the_finish_ends_the_run_once(
+async def test_lost_replies_at_the_end_double_nothing(
     bare: Gateways, own_worker: OwnWorker, bare_redis: Any, arrive: Arrive, tmp_path: Path
 ) -> None:
-    """Redis did it and the worker never heard: it asks again and is told that it is done."""
+    """Redis took the last words and the worker never heard: it repeats them, once they count."""
     async with Proxy(bare_redis.port) as link:
         worker = await own_worker(redis_url=f"redis://127.0.0.1:{link.port}", redis_timeout_s=0.5)
         alice = await arrive(bare[0])
         run_id = await held_run(alice, tmp_path / "go")
         link.swallow_replies()
         (tmp_path / "go").touch()
-        await assert_ended_once(alice, run_id)
+        await alice.reads(run_id, "released")
+        assert not alice.run(run_id).ends
         await link.cut()
         link.heal()
+        await assert_ended_once(alice, run_id)
         after = await alice.ask("and on")
         assert (await alice.sees_end(after)).text == "and on"
         assert worker.is_running
-        assert len(alice.run(run_id).ends) == 1
 
 
 async def test_no_completion_while_redis_refuses_to_write(
@@ -178,7 +178,8 @@ async def test_prompt_and_history_have_each_message_once(stage: Gateways, arrive
     """After streaming and non-streaming runs a model is given all messages, each once, in order."""
     alice = await arrive(stage[0])
     said: list[list[str]] = []
-    for content, agent in [("streamed words here", "demo"), ("at once", "whole"), ("/fail", "demo")]:
+    asked = [("streamed words here", "demo"), ("at once", "whole"), ("/fail", "demo")]
+    for content, agent in asked:
         run = await alice.sees_end(await alice.ask(content, agent=agent))
         said += [["user", content], ["assistant", run.text]]
     prompted = await alice.sees_end(await alice.ask("what do you see?", agent="prompting"))

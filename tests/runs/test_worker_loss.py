@@ -177,10 +177,10 @@ async def test_worker_paused_beyond_the_end_of_its_run_changes_nothing(
 
 
 async def test_redis_killed_in_the_middle_of_runs(
-    own_redis: OwnRedis, own_stage: Any, arrive: Arrive
+    durable_redis: RedisNode, own_stage: Any, arrive: Arrive
 ) -> None:
     """SIGKILL and a restart on its data, for longer than the lease: every text is whole, once."""
-    redis = await own_redis()
+    redis = durable_redis
     gateway = await own_stage(redis_url=redis.url, redis_timeout_s=1)
     people = [await arrive(gateway, f"person{n}") for n in range(5)]
     asked = [
@@ -215,10 +215,10 @@ async def test_redis_killed_in_the_middle_of_runs(
 
 
 async def test_redis_killed_again_and_again_while_runs_end(
-    own_redis: OwnRedis, own_stage: Any, arrive: Arrive
+    durable_redis: RedisNode, own_stage: Any, arrive: Arrive
 ) -> None:
     """Short runs over three kills: the last words of none are lost."""
-    redis = await own_redis()
+    redis = durable_redis
     gateway = await own_stage(redis_url=redis.url, redis_timeout_s=1)
     people = [await arrive(gateway, f"person{n}") for n in range(4)]
     texts = [" ".join(f"{n}.{word}" for word in range(60)) for n in range(4)]
@@ -237,7 +237,7 @@ async def test_redis_killed_again_and_again_while_runs_end(
 async def test_gateway_killed_while_its_run_goes_on_elsewhere(
     own_gateway: OwnGateway, bare: Gateways, own_worker: OwnWorker, bare_redis: Any, arrive: Arrive
 ) -> None:
-    """The replica that accepted the message dies; the worker does not notice; the client goes on."""
+    """The replica that took the message dies; the worker does not notice; the client goes on."""
     await own_worker()
     doomed = await own_gateway(redis_url=bare_redis.url, default_agent="demo")
     alice = await arrive(doomed)
@@ -316,6 +316,28 @@ async def test_run_that_takes_too_long_ends_with_timeout(
     assert (await bob.sees_end(after)).text == "after"
 
 
+async def test_agent_that_will_not_stop_is_stopped(
+    bare: Gateways, own_worker: OwnWorker, arrive: Arrive, own_stage: Any, own_redis: OwnRedis
+) -> None:
+    """It swallows its cancellation and talks on: cancel, time limit and SIGTERM end it."""
+    impatient = await own_stage(redis_url=(await own_redis()).url, run_timeout_s=1)
+    alice, bob = await arrive(bare[0]), await arrive(impatient, "bob")
+    late = await bob.ask("x", agent="stubborn")
+    worker = await own_worker()
+    run_id = await alice.ask("x", agent="stubborn")
+    await alice.reads(run_id, "10 ")
+    await alice.cancel(run_id)
+    run_id = await alice.ask("x", agent="stubborn")
+    await alice.reads(run_id, "10 ")
+    assert await worker.terminate(within_s=5) == 0
+    await own_worker()
+    await alice.reads(run_id, "50 ")
+    assert await alice.cancel(run_id) == "cancelled"
+    run = await alice.sees_end(run_id)
+    assert run.text.split() == [str(n + 1) for n in range(len(run.text.split()))]
+    assert (await bob.sees_end(late)).ends[0]["code"] == "timeout"
+
+
 async def test_time_limit_holds_for_an_agent_that_blocks_its_worker(
     own_worker: OwnWorker, arrive: Arrive, bare_redis: RedisNode, tmp_path: Path
 ) -> None:
@@ -352,6 +374,21 @@ async def test_two_workers_share_the_runs_and_a_third_joins(
         assert (run.outcome, run.text) == ("success", numbers(30))
 
 
+async def test_worker_that_lacks_an_agent_leaves_its_runs_to_others(
+    bare: Gateways, own_worker: OwnWorker, arrive: Arrive
+) -> None:
+    """As while a new agent is rolled out: its runs wait for a worker that has it, others do not."""
+    await own_worker(agents="")
+    alice, bob = await arrive(bare[0]), await arrive(bare[1], "bob")
+    runs = [await alice.ask(f"{n}", agent="whole") for n in range(5)]
+    for n in range(5):
+        assert (await bob.sees_end(await bob.ask(f"hello {n}"))).text == f"hello {n}"
+    assert not any(alice.run(run_id).ends for run_id in runs)
+    await own_worker()
+    for n, run_id in enumerate(runs):
+        assert (await alice.sees_end(run_id)).text == f"You said: {n}"
+
+
 async def test_worker_survives_whatever_its_agents_do(
     bare: Gateways, own_worker: OwnWorker, arrive: Arrive
 ) -> None:
@@ -359,9 +396,8 @@ async def test_worker_survives_whatever_its_agents_do(
     worker = await own_worker()
     faults = ["surrogate", "surrogate in the error", "patch", "huge patch", "interrupt", "bug"]
     people = [await arrive(bare[0], f"person{n}") for n in range(len(faults))]
-    runs = [
-        await person.ask(fault, agent="broken") for person, fault in zip(people, faults, strict=True)
-    ]
+    asked = zip(people, faults, strict=True)
+    runs = [await person.ask(fault, agent="broken") for person, fault in asked]
     for person, run_id in zip(people, runs, strict=True):
         assert (await person.sees_end(run_id)).outcome == "error"
         assert (await person.sees_end(await person.ask("and now"))).text == "and now"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,13 +10,16 @@ import pytest
 from gateway.messages import Position
 from gateway.store.contexts import ContextChange
 from gateway.store.keys import KINDS, Keys
-from gateway.store.sessions import Attempt, Holder, Vouched
+from gateway.store.runs import Change, Ending, RunInput, RunRequest
+from gateway.store.sessions import Attempt as SessionAttempt
+from gateway.store.sessions import Holder, Vouched
 from gateway.tokens import Identity
 from tests.support.store_view import StoreView
 from tests.support.stores import draft, make, opened, say
 
 if TYPE_CHECKING:
     from gateway.store.calls import Caller
+    from gateway.store.runs import Attempt
     from gateway.store.store import Store
     from tests.conftest import OwnRedis
     from tests.support.redis_node import RedisNode
@@ -27,6 +31,7 @@ async def do_everything(store: Store, caller: Caller) -> None:
     await store.check_writable()
     await converse(store, caller)
     await hold_sessions(store, caller)
+    await do_runs(store, caller)
     identity = Identity(
         subject=caller.subject,
         tenant=caller.tenant,
@@ -63,6 +68,58 @@ async def converse(store: Store, caller: Caller) -> None:
     await say(store, caller, "c_1", "after")
 
 
+async def do_runs(store: Store, caller: Caller) -> None:
+    """Have runs that asked, were answered, wait, are ready, and are under way."""
+    await start(store, caller, "c_3", "r_1", may_create=True)
+    attempt = await begin(store, "r_1")
+    done = [
+        Change("open_tool", b'{"type":"X"}', "a", b'{"toolCallId":"a"'),
+        Change("end_tool", b'{"type":"X"}', "a", b"}"),
+    ]
+    await store.runs.extend(attempt, 1, done, version=None)
+    asked = [(name, 2**50, b'{"id":"%b"}' % name.encode()) for name in ("i_1", "i_2")]
+    ending = Ending("interrupt", b'{"type":"X"}', "complete", asked)
+    await store.runs.finish(attempt, ending, last_batch=1)
+    await store.runs.respond(
+        caller,
+        "c_3",
+        "i_1",
+        asked_by="r_1",
+        request=RunRequest("r_2", "", "m_r2"),
+        given=RunInput(by=caller.subject),
+    )
+    under_way = await begin(store, "r_2")
+    doing = [
+        Change("text", b'{"type":"X"}', b"some text"),
+        Change("open_tool", b'{"type":"X"}', "b", b'{"toolCallId":"b"'),
+        Change("journal", b"", "step", b"1"),
+    ]
+    await store.runs.extend(under_way, 1, doing, version=None)
+    await start(store, caller, "c_3", "r_3")
+    await start(store, caller, "c_4", "r_4", may_create=True)
+
+
+async def start(
+    store: Store, caller: Caller, conversation: str, run_id: str, *, may_create: bool = False
+) -> None:
+    """Send a message that starts a run."""
+    message = draft(conversation, run_id, may_create=may_create)
+    request = RunRequest(run_id, "demo", f"m_{run_id}_reply")
+    await store.messages.send(caller, replace(message, run=request))
+
+
+async def begin(store: Store, run_id: str) -> Attempt:
+    """Claim a run and begin it."""
+    for shard in store.runs.shards():
+        claim = await store.runs.claim(shard, ["demo"])
+        if claim is not None:
+            assert claim.name.run_id == run_id
+            attempt = await store.runs.begin(claim)
+            assert attempt is not None
+            return attempt
+    raise AssertionError(f"{run_id} is not ready")
+
+
 async def hold_sessions(store: Store, caller: Caller) -> None:
     """Open, resume, use, vouch for, steal and leave sessions."""
     sessions = store.sessions
@@ -72,7 +129,7 @@ async def hold_sessions(store: Store, caller: Caller) -> None:
         ("s_3", "s_none", "gone"),
         ("s_4", "s_1", "never made"),
     ):
-        attempt = Attempt(
+        attempt = SessionAttempt(
             session_id=old,
             token=token,
             is_genuine=old == "s_1",

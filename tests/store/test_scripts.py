@@ -38,13 +38,18 @@ async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
     """Run a conversation's script as alice, on `c_1`."""
     keys = Keys().conversation("t", "c_1")
     common = (0, "alice", 1000, 60_000, "epoch1", "", 0, keys.channel, "c_1")
-    found = await redis.eval(Script(name).text, 7, *keys.all(), *common, *args)
+    parts = ("prelude", "runs") if name == "send" else ("prelude",)
+    names = (*keys.all(), *keys.run_keys())
+    script = Script(name, prelude=parts)
+    found = await redis.eval(script.text, len(names), *names, *common, *args)
     assert isinstance(found, list)
     return found
 
 
 CREATE = ("hash", '"t"', "private", "{}", '"alice"', "bob", '"bob"')
 SEND = ("m_1", "hash", '{"message_id":"m_1","seq":', ',"x":1,"created_at":', "}", "0", '"alice"')
+NO_RUN = ("", "", "", "", "", 0, 50)
+RUN = ("r_1", "demo", "enqueue", "m_2", "{}", 60_000, 50)
 
 
 @pytest.mark.parametrize("name", [name for name in LUA if name.endswith(".lua")])
@@ -52,7 +57,7 @@ def test_every_script_begins_with_what_it_is_for(name: str) -> None:
     """And fits what Redis compiles: short of its 200 locals and 60 upvalues."""
     text = (files("gateway.store") / "lua" / name).read_text()
     assert text.startswith("-- ")
-    assert len(text.splitlines()) < 100
+    assert len(text.splitlines()) < 200
 
 
 async def test_a_conversation_created_twice_is_the_same(fake: FakeAsyncRedis) -> None:
@@ -66,17 +71,29 @@ async def test_a_conversation_created_twice_is_the_same(fake: FakeAsyncRedis) ->
 async def test_a_message_sent_twice_is_one(fake: FakeAsyncRedis) -> None:
     """With the first result; with other content it is a conflict."""
     await run(fake, "create", *CREATE)
-    assert await run(fake, "send", *SEND) == [b"accepted", b"epoch1", 4, 1]
-    assert await run(fake, "send", *SEND) == [b"duplicate", b"epoch1", 4, 1]
-    assert await run(fake, "send", "m_1", "other", *SEND[2:]) == [b"conflict"]
+    assert await run(fake, "send", *SEND, *NO_RUN) == [b"accepted", b"epoch1", 4, 1, b""]
+    assert await run(fake, "send", *SEND, *NO_RUN) == [b"duplicate", b"epoch1", 4, 1, b""]
+    assert await run(fake, "send", "m_1", "other", *SEND[2:], *NO_RUN) == [b"conflict"]
     assert await fake.llen(f"{Keys().conversation('t', 'c_1').base}:history") == 1
 
 
 async def test_a_first_message_sent_twice_creates_one_conversation(fake: FakeAsyncRedis) -> None:
     """With its owner and the message."""
     first = (*SEND[:5], "1", SEND[6])
-    assert await run(fake, "send", *first) == [b"accepted", b"epoch1", 3, 1]
-    assert await run(fake, "send", *first) == [b"duplicate", b"epoch1", 3, 1]
+    assert await run(fake, "send", *first, *NO_RUN) == [b"accepted", b"epoch1", 3, 1, b""]
+    assert await run(fake, "send", *first, *NO_RUN) == [b"duplicate", b"epoch1", 3, 1, b""]
+
+
+@pytest.mark.parametrize(("first", "told"), [(RUN, b"r_1"), (NO_RUN, b"")], ids=["run", "none"])
+async def test_a_message_sent_twice_tells_the_run_it_started_the_first_time(
+    fake: FakeAsyncRedis, first: tuple[object, ...], told: bytes
+) -> None:
+    """Whatever agent the repeat names: a run that never was is not spoken of."""
+    await run(fake, "create", *CREATE)
+    assert (await run(fake, "send", *SEND, *first))[4] == told
+    assert await run(fake, "send", *SEND, *RUN) == [b"duplicate", b"epoch1", 4, 1, told]
+    ready = Keys().conversation("t", "c_1").run_keys()[0]
+    assert await fake.llen(ready) == (1 if told else 0)
 
 
 async def test_a_new_session_opened_twice_is_one(fake: FakeAsyncRedis) -> None:
@@ -84,7 +101,7 @@ async def test_a_new_session_opened_twice_is_one(fake: FakeAsyncRedis) -> None:
     keys = Keys().subject("t", "alice")
     session = keys.session("s_1")
     args = (0, "new", "", "0", "n1", "n2", "r_1", "k_1", 60_000, "", "s_1", "null")
-    script = Script("connect", prelude=None)
+    script = Script("connect", prelude=())
     for _ in range(2):
         found = await fake.eval(script.text, 3, session, session, keys.online, *args)
         assert found[:3] == [b"", 1, -1]
@@ -96,7 +113,7 @@ async def test_a_script_is_loaded_once_and_called_by_hash(own_redis: OwnRedis) -
     """And again after the server forgot it."""
     redis = await own_redis()
     client = Redis(parse_redis_url(redis.url), timeout_s=5, reconnect_s=1)
-    script = Script("invite", prelude=None)
+    script = Script("invite", prelude=())
     for n in range(3):
         assert await script(client, ["{a}:i"], [n, "member", 60_000]) == 1
     stats = await redis.info("commandstats")
@@ -108,7 +125,7 @@ async def test_a_script_is_loaded_once_and_called_by_hash(own_redis: OwnRedis) -
 
 async def test_a_script_that_fails_is_an_error_of_ours(gateway_store: Store) -> None:
     """Not an answer, and not taken for a missing script."""
-    script = Script("invite", prelude=None)
+    script = Script("invite", prelude=())
     with pytest.raises(ReplyError):
         await script(gateway_store.redis, ["{a}:bad"], ["1", "member", "no number"])
     await gateway_store.redis.execute("{a}:bad", "DEL", "{a}:bad")

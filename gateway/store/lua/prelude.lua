@@ -3,7 +3,7 @@
 -- KEYS  1 conversation (hash: epoch, offset, seq, version, title, visibility, metadata, created_at,
 --         created_by, created_hash, active_run), 2 log (stream, id <offset>-0, field e = event JSON),
 --       3 history (list, index = seq - 1, message JSON, '' once deleted), 4 ids (hash, message id =
---         "<seq>:<offset>:<epoch>:<content hash>"), 5 members (hash, subject = "<role>:<joined_at ms>"),
+--         "<seq>:<offset>:<epoch>:<content hash>:<run id>"), 5 members (hash, subject = "<role>:<joined_at ms>"),
 --       6 context (hash: version, memory, workflow, tool_calls), 7 versions (hash, version = JSON)
 -- ARGV  1 clock offset in ms, 2 subject who asks ('' for the system), 3 log_max_events,
 --       4 log_ttl in ms, 5 a fresh epoch, 6 and 7 the epoch and offset this replica has heard,

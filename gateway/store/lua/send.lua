@@ -4,7 +4,7 @@
 --      16 subject JSON, 17 run id ('' for no run), 18 agent, 19 reject, enqueue or interrupt,
 --      20 message id of the reply, 21 the run's input JSON, 22 its time limit in ms, 23 how many
 --      context versions are kept
--- Returns {'accepted'|'duplicate', epoch, offset, seq}, {'conflict'}, {'forbidden'}, {'not_found'} or
+-- Returns {'accepted'|'duplicate', epoch, offset, seq, run id it started or ''}, {'conflict'}, {'forbidden'}, {'not_found'} or
 --      {'run_active'}.
 local message_id = ARGV[10]
 local exists = redis.call('EXISTS', KEYS[1]) == 1
@@ -19,11 +19,12 @@ if exists then
   end
   local known = redis.call('HGET', KEYS[4], message_id)
   if known then
-    local seq, offset, epoch, content_hash = string.match(known, '^(%d+):(%d+):([^:]*):(.*)$')
+    local seq, offset, epoch, content_hash, old_run =
+      string.match(known, '^(%d+):(%d+):([^:]*):([^:]*):?(.*)$')
     if content_hash ~= ARGV[11] then
       return {'conflict'}
     end
-    return {'duplicate', epoch, tonumber(offset), tonumber(seq)}
+    return {'duplicate', epoch, tonumber(offset), tonumber(seq), old_run}
   end
   if role == 'observer' then
     return {'forbidden'}
@@ -49,11 +50,12 @@ local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 local message = ARGV[12] .. seq .. ARGV[13] .. seconds(at) .. ARGV[14]
 redis.call('RPUSH', KEYS[3], message)
 local epoch, offset = append('{"type":"MESSAGE_CREATED","message":' .. message .. '}')
-redis.call('HSET', KEYS[4], message_id, seq .. ':' .. offset .. ':' .. epoch .. ':' .. ARGV[11])
+redis.call('HSET', KEYS[4], message_id,
+  table.concat({seq, offset, epoch, ARGV[11], run_id}, ':'))
 if run_id ~= '' then
   create_run(run_id, ARGV[18], ARGV[20], ARGV[21], ARGV[22], ARGV[19] == 'interrupt')
   if active and ARGV[19] == 'interrupt' then
     end_run(active, 'cancelled', cancelled_event(active), 'cancelled', tonumber(ARGV[23]))
   end
 end
-return {'accepted', epoch, offset, seq}
+return {'accepted', epoch, offset, seq, run_id}

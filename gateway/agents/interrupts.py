@@ -1,0 +1,47 @@
+"""Interrupts as agents yield them: held against what an answer needs, and given a deadline."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET
+
+from gateway.agents.agent import AgentError
+from gateway.ids import is_identifier
+
+if TYPE_CHECKING:
+    from gateway.events import Interrupt
+
+ANSWERABLE_S = 7 * 86_400.0  # how long an interrupt without a deadline waits for its answer
+
+
+def answerable(interrupt: Interrupt) -> Interrupt:
+    """The interrupt, if it can be answered.
+
+    Raises:
+        AgentError: no request could name its id, or its deadline is no date.
+    """
+    if not is_identifier(interrupt.id):
+        raise AgentError("the agent asked under an id that is not one")
+    if interrupt.expires_at is not UNSET:
+        _moment(interrupt.expires_at)
+    return interrupt
+
+
+def with_deadline(interrupt: Interrupt, *, now: float) -> tuple[Interrupt, int]:
+    """The interrupt, saying until when it can be answered; and that in Unix ms."""
+    if interrupt.expires_at is not UNSET:
+        return interrupt, round(_moment(interrupt.expires_at).timestamp() * 1000)
+    until_s = now + ANSWERABLE_S
+    expires_at = datetime.fromtimestamp(until_s, UTC).isoformat()
+    return msgspec.structs.replace(interrupt, expires_at=expires_at), round(until_s * 1000)
+
+
+def _moment(expires_at: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(expires_at)
+    except ValueError as exc:
+        raise AgentError("the agent's deadline is no ISO 8601 date") from exc
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

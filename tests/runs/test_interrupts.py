@@ -1,0 +1,180 @@
+"""A run asks a person: recorded, answered once, held against what was asked, in time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tests.runs.agents import SOON_S
+from tests.support.eventually import passing
+
+if TYPE_CHECKING:
+    from tests.conftest import OwnGateway
+    from tests.runs.conftest import Arrive, Gateways
+    from tests.runs.person import Person
+    from tests.support.redis_node import RedisNode
+
+YES = {"yes": True}
+
+
+async def asked(person: Person, content: str = "please") -> tuple[str, dict[str, Any]]:
+    """Start a run that asks; return its id and the interrupt as the log tells it."""
+    run_id = await person.ask(content, agent="asking")
+    run = await person.sees_end(run_id)
+    assert run.outcome == "interrupt"
+    (interrupt,) = run.ends[0]["outcome"]["interrupts"]
+    return run_id, interrupt
+
+
+async def answer(person: Person, run_id: str, **fields: object) -> dict[str, Any]:
+    """Answer the question of a run; return the reply, an `error` too."""
+    given = {"interrupt_id": "the_question", "status": "resolved"} | fields
+    request = await person.client.start(
+        "respond_to_interrupt", conversation_id=person.conversation, run_id=run_id, **given
+    )
+    return await person.client.answer_to(request)
+
+
+async def next_run(person: Person, after: str) -> Any:
+    """Wait for the end of the run that began after another; return it."""
+
+    def last_run() -> str:
+        return person.log.of_type("RUN_STARTED")[-1]["event"]["runId"]
+
+    await person.sees(lambda: last_run() != after, what="a run goes on with the answer")
+    return await person.sees_end(last_run())
+
+
+async def test_question_is_recorded_and_its_answer_goes_on(stage: Gateways, arrive: Arrive) -> None:
+    """In the log, the context and a snapshot; a new run has the answer; then it is gone."""
+    alice, bob = await arrive(stage[0]), await arrive(stage[1], "bob")
+    await bob.join(await alice.create(visibility="open"))
+    run_id, interrupt = await asked(alice)
+    assert (interrupt["id"], interrupt["message"]) == ("the_question", "May I?")
+    assert interrupt["expiresAt"]
+    (pending,) = (await bob.context())["interrupts"]
+    assert (pending["runId"], pending["id"]) == (run_id, "the_question")
+    await bob.join(alice.conversation, cursor={"epoch": "gone", "offset": 0})
+    assert bob.log.snapshots[0]["context"]["interrupts"] == [pending]
+    assert (await answer(bob, run_id, payload=YES))["winner"] is True
+    run = await next_run(alice, run_id)
+    assert run.text == 'Answer: {"yes": true}'
+    assert (await alice.context())["interrupts"] == []
+    await alice.history()
+
+
+async def test_two_answers_at_once_have_one_winner(stage: Gateways, arrive: Arrive) -> None:
+    """At two replicas: one is told that it counts, the other that it does not; one run goes on."""
+    alice, bob = await arrive(stage[0]), await arrive(stage[1], "bob")
+    await bob.join(await alice.create(visibility="open"))
+    for _ in range(5):
+        run_id, _ = await asked(alice)
+        replies = await asyncio.gather(
+            *(answer(person, run_id, payload=YES) for person in (alice, bob, alice))
+        )
+        assert sorted(reply["winner"] for reply in replies) == [False, False, True]
+        await next_run(alice, run_id)
+    assert len(alice.log.of_type("RUN_STARTED")) == 10
+    assert len(await alice.history()) == 5 * 3
+
+
+async def test_answer_that_does_not_fit_is_refused_and_may_be_mended(
+    stage: Gateways, arrive: Arrive
+) -> None:
+    """Held against the schema that was asked for; the question stays open."""
+    alice = await arrive(stage[0])
+    run_id, _ = await asked(alice)
+    for payload in (None, {}, {"yes": "maybe"}, "yes", [True]):
+        error = await answer(alice, run_id, payload=payload)
+        assert error["code"] == "bad_request", payload
+        assert "$.payload" in error["message"]
+    assert (await answer(alice, run_id, payload=YES))["winner"] is True
+    assert (await next_run(alice, run_id)).text == 'Answer: {"yes": true}'
+
+
+async def test_declined_question_needs_no_payload(stage: Gateways, arrive: Arrive) -> None:
+    """`cancelled` is an answer too."""
+    alice = await arrive(stage[0])
+    run_id, _ = await asked(alice)
+    assert (await answer(alice, run_id, status="cancelled"))["winner"] is True
+    assert (await next_run(alice, run_id)).text == "Answer: null"
+
+
+async def test_question_can_be_answered_until_its_deadline(stage: Gateways, arrive: Arrive) -> None:
+    """Later it is refused with `conflict`, and the context does not offer it any more."""
+    alice = await arrive(stage[0])
+    run_id, _ = await asked(alice, "soon")
+    assert (await answer(alice, run_id))["winner"] is True
+    await next_run(alice, run_id)
+    run_id, _ = await asked(alice, "soon")
+    await passing(SOON_S + 0.2)
+    assert (await alice.context())["interrupts"] == []
+    assert (await answer(alice, run_id))["code"] == "conflict"
+    assert (await answer(alice, run_id))["code"] == "conflict"
+    assert (await alice.context())["active_run"] is None
+
+
+async def test_same_question_of_another_run_is_another_question(
+    stage: Gateways, arrive: Arrive
+) -> None:
+    """An agent asks under one id always: what was answered before answers nothing now."""
+    alice = await arrive(stage[0])
+    first, _ = await asked(alice)
+    second, _ = await asked(alice)
+    assert len((await alice.context())["interrupts"]) == 2
+    assert (await answer(alice, second, payload=YES))["winner"] is True
+    await next_run(alice, second)
+    assert (await answer(alice, first, payload=YES))["winner"] is True
+    assert (await answer(alice, second, payload=YES))["winner"] is False
+
+
+async def test_question_that_nobody_asked_is_not_found(stage: Gateways, arrive: Arrive) -> None:
+    """Unknown id, unknown run, another conversation, a stranger."""
+    alice, eve = await arrive(stage[0]), await arrive(stage[1], "eve")
+    run_id, _ = await asked(alice)
+    eve.conversation = alice.conversation
+    for person, run, question in [
+        (alice, run_id, "another"),
+        (alice, "r_another", "the_question"),
+        (eve, run_id, "the_question"),
+    ]:
+        error = await answer(person, run, interrupt_id=question, payload=YES)
+        assert error["code"] == "not_found"
+
+
+async def test_answer_while_another_run_goes_on_waits_its_turn(
+    stage: Gateways, arrive: Arrive
+) -> None:
+    """The run that goes on with the answer comes next, before messages that waited."""
+    alice = await arrive(stage[0])
+    asking_run, _ = await asked(alice)
+    counting = await alice.ask("/count 30 20")
+    waiting = await alice.ask("waiting")
+    assert (await answer(alice, asking_run, payload=YES))["winner"] is True
+    await alice.sees_end(waiting)
+    order = [frame["event"]["runId"] for frame in alice.log.of_type("RUN_FINISHED")]
+    assert (order[1], order[3]) == (counting, waiting)
+    assert alice.run(order[2]).text == 'Answer: {"yes": true}'
+
+
+async def test_question_survives_the_restart_of_everything(
+    durable_redis: RedisNode, own_gateway: OwnGateway, arrive: Arrive
+) -> None:
+    """Gateway, worker and Redis are killed between question and answer."""
+    redis = durable_redis
+    gateway = await own_gateway(redis_url=redis.url, default_agent="demo", run_lease_s=1)
+    alice = await arrive(gateway)
+    run_id = await alice.ask("/approve Shall I?")
+    run = await alice.sees_end(run_id)
+    (interrupt,) = run.ends[0]["outcome"]["interrupts"]
+    redis.kill()
+    await gateway.kill()
+    await redis.start()
+    await gateway.start()
+    await alice.returns(gateway)
+    (pending,) = (await alice.context())["interrupts"]
+    assert pending["id"] == interrupt["id"]
+    reply = await answer(alice, run_id, interrupt_id=interrupt["id"], payload={"ok": 1})
+    assert reply["winner"] is True
+    run = await next_run(alice, run_id)
+    assert run.text == 'The answer is {"ok": 1}, so I go on.'
