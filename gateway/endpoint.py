@@ -30,10 +30,10 @@ _log = structlog.get_logger(__name__)
 class Refused(Exception):
     """This connection is not let in; the client is told why on the accepted socket."""
 
-    def __init__(self, code: CloseCode, reason: str, *, retry_after_ms: int = 0) -> None:
-        super().__init__(code, reason)
+    def __init__(self, code: CloseCode, message: str, *, retry_after_ms: int = 0) -> None:
+        super().__init__(code, message)
         self.code = code
-        self.reason = reason
+        self.message = message
         self.retry_after_ms = retry_after_ms
 
 
@@ -48,11 +48,12 @@ async def serve_websocket(replica: Replica, websocket: WebSocket) -> None:
     except Refused as refused:
         push = Disconnect(
             code=refused.code,
-            reason=refused.reason,
+            reason=refused.code.reason,
+            message=refused.message,
             reconnect=refused.code.may_reconnect,
             retry_after_ms=refused.retry_after_ms,
         )
-        _log.info("connection_refused", code=int(refused.code), reason=refused.reason)
+        _log.info("connection_refused", code=int(refused.code), reason=refused.message)
         await socket.send(encoder.encode(push))
         await socket.close(refused.code, refused.code.reason)
         return

@@ -521,10 +521,14 @@ class SessionWarning(Push, tag="session_warning", frozen=True, kw_only=True):
 
 
 class Disconnect(Push, tag="disconnect", frozen=True, kw_only=True):
-    """Why the socket is about to close, and when to come back."""
+    """Why the socket is about to close, and when to come back.
+
+    `reason` is the name of the code; `message` tells a person more, where there is more to tell.
+    """
 
     code: int
     reason: str
+    message: str | UnsetType = UNSET
     reconnect: bool
     retry_after_ms: int = 0
     window_ms: int = 0

@@ -41,7 +41,7 @@ class Session:
         if not self._is_confirmed:
             held = await self._sessions.confirm(self.caller, self.session_id, self.generation)
             self._is_confirmed = True
-            self._check(is_held=held)
+            await self._check(is_held=held)
 
     async def attach(self, where: dict[str, Position]) -> None:
         """Remember conversations and where the client stands in them."""
@@ -50,7 +50,7 @@ class Session:
             held = await self._sessions.attach(
                 self.caller, self.session_id, self.generation, changed
             )
-            self._check(is_held=held)
+            await self._check(is_held=held)
             self.cursors |= changed
 
     async def ack(self, where: dict[str, Position]) -> None:
@@ -58,7 +58,7 @@ class Session:
         known = {name: at for name, at in where.items() if name in self.cursors}
         if known:
             held = await self._sessions.ack(self.caller, self.session_id, self.generation, known)
-            self._check(is_held=held)
+            await self._check(is_held=held)
             self.cursors |= known
 
     async def detach(self, conversation_id: str) -> None:
@@ -67,12 +67,17 @@ class Session:
             held = await self._sessions.detach(
                 self.caller, self.session_id, self.generation, conversation_id
             )
-            self._check(is_held=held)
+            await self._check(is_held=held)
+
+    async def tell_lost(self) -> None:
+        """Another has the session now, or nobody may: the socket is to close."""
+        is_revoked = await self._sessions.is_revoked(self.caller, self.session_id)
+        self._on_lost(CloseCode.REVOKED if is_revoked else CloseCode.REPLACED)
 
     async def disconnect(self) -> bool:
         """The socket is closed; True if it was the subject's last connected device."""
         return await self._sessions.disconnect(self.caller, self.session_id, self.generation)
 
-    def _check(self, *, is_held: bool) -> None:
+    async def _check(self, *, is_held: bool) -> None:
         if not is_held:
-            self._on_lost(CloseCode.REPLACED)
+            await self.tell_lost()

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.codes import CloseCode
 from gateway.concurrently import together
 from gateway.errors import StoreError
-from gateway.protocol import Close
 from gateway.store.keys import shard_of
 from gateway.store.sessions import Vouched
 
@@ -66,4 +64,6 @@ async def touch(replica: Replica, now: float) -> None:
         holders[session.session_id, session.generation] = connection
     lost = await together(replica.store.sessions.touch(shard) for shard in shards.values())
     for item in (vouched for some in lost for vouched in some):
-        holders[item.session_id, item.generation].close(Close(CloseCode.REPLACED))
+        session = holders[item.session_id, item.generation].performer.session
+        if session is not None:
+            await session.tell_lost()

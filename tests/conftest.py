@@ -45,9 +45,9 @@ class OwnGateway(Protocol):
 
 
 class OwnRedis(Protocol):
-    """Starts a Redis that the test may kill."""
+    """Starts a Redis that the test may kill, with options of the server."""
 
-    async def __call__(self) -> RedisNode:
+    async def __call__(self, **options: str) -> RedisNode:
         """Start one, stopped when the test ends."""
         ...
 
@@ -138,7 +138,7 @@ async def own_redis() -> AsyncIterator[OwnRedis]:
     """Start Redis servers of the test's own."""
     async with AsyncExitStack() as stack:
 
-        async def start() -> RedisNode:
-            return await stack.enter_async_context(standalone())
+        async def start(**options: str) -> RedisNode:
+            return await stack.enter_async_context(standalone(options=options))
 
         yield start

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import itertools
 import json
+import socket
+import struct
 import zlib
 
 from gateway.transport import control_of
@@ -433,3 +435,19 @@ async def test_a_lost_connection_is_told_as_1006():
             else:
                 client.writer.write_eof()
             await gone(server, app)
+
+
+@on_both_loops
+async def test_a_peer_that_has_just_reset_does_not_hinder_the_stop():
+    """The loop has not told the transport yet when its end is asked for."""
+    app = ProbeApp()
+    async with serving(app) as server:
+        with socket.create_connection(("127.0.0.1", server.bound_port)) as peer:
+            peer.setblocking(False)  # noqa: FBT003  # its own signature
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(peer, upgrade("/echo"))
+            assert (await loop.sock_recv(peer, 4_096)).startswith(b"HTTP/1.1 101 ")
+            held = only_connection(server)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        held.transport.finish()  # the reset is in the kernel; the loop has not gone round since
+        await eventually(lambda: not server.server_state.connections, what="it ends")

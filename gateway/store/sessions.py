@@ -162,6 +162,11 @@ class Sessions:
         )
         return bool(gone)
 
+    async def is_revoked(self, caller: Caller, session_id: str) -> bool:
+        """Whether a session that was lost is nobody's any more, as a used token was shown again."""
+        key = self._keys.subject(caller.tenant, caller.subject).session(session_id)
+        return await self._redis.execute(key, "HGET", key, "revoked") is not None
+
     async def online(self, tenant: str, subject: str) -> bool:
         """Whether a device of the subject is connected, as far as is known."""
         now_ms = round(self._clock.unix_s() * 1000)

@@ -59,7 +59,11 @@ class GuardedTransport(asyncio.Transport):
             self.close()
             return
         self._is_finishing = True
-        self._inner.write_eof()
+        try:
+            self._inner.write_eof()
+        except OSError:  # reset by the peer, and the loop has not told us yet
+            self.abort()
+            return
         self._inner.resume_reading()
         self._close_timer.arm(self._limits.close_timeout_s)
 

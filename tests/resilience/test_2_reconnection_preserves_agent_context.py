@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.store.calls import Caller
+from gateway.store.contexts import ContextChange
+from tests.support.stores import opened
 from tests.support.wire import RefusedRequest
 
 if TYPE_CHECKING:
     from tests.conftest import Replicas
     from tests.support.dialling import Dialler
+    from tests.support.redis_node import RedisNode
     from tests.support.wire import WireClient
 
 MEMORY: dict[str, Any] = {
@@ -94,6 +98,37 @@ async def test_reconnection_preserves_agent_context_on_another_replica(
     assert (after["version"], after["memory"], after["workflow"]) == (version, MEMORY, WORKFLOW)
     assert after["workflow"]["current_step"] == 3
     assert after["workflow"]["pending_steps"] == ["review", "publish"]
+
+
+TOOL_CALLS: list[dict[str, Any]] = [
+    {"toolCallId": "call_1", "name": "search", "arguments": '{"q":"ü"}', "result": "3 found"},
+    {"toolCallId": "call_2", "name": "book", "arguments": "{}", "result": None, "cut": True},
+]
+
+
+async def test_reconnection_preserves_tool_history_on_another_replica(
+    replicas: Replicas, dial: Dialler, redis_server: RedisNode
+) -> None:
+    """What an agent has called comes back equal, in order, beside memory and workflow.
+
+    No request writes tool calls: they are an agent's. They are put there as an agent's run would.
+    """
+    phone = await dial(replicas[0])
+    await phone.connect()
+    conversation = await phone.create()
+    document = {"memory": MEMORY, "workflow": WORKFLOW}
+    change = ContextChange(0, document, setting(**document), tool_calls=TOOL_CALLS)
+    async with opened(redis_server.url) as store:
+        await store.contexts.set(Caller(dial.tenant, "alice"), conversation, change)
+    before = await context_of(phone, conversation)
+    await phone.vanish()
+
+    again = await dial(replicas[1])
+    await again.restore(phone)
+    after = await context_of(again, conversation)
+    assert after == before
+    assert after["tool_calls"] == TOOL_CALLS
+    assert (after["memory"], after["workflow"]) == (MEMORY, WORKFLOW)
 
 
 async def test_context_reads_the_same_in_both_codecs(replicas: Replicas, dial: Dialler) -> None:

@@ -128,7 +128,7 @@ async def test_duplicates_are_known_after_a_restart_of_redis(
     in_process: InProcess, own_redis: OwnRedis, dial: Dialler, how: str
 ) -> None:
     """Same and other content, with and without a conversation, are judged as before."""
-    redis = await own_redis()
+    redis = await own_redis(appendfsync="always")  # see test_kills.py
     gateway = await in_process(redis_url=redis.url)
     alice = await dial(gateway)
     fields = {"client_message_id": "m0", "content": "starts one", "agent": None}

@@ -49,7 +49,8 @@ async def test_refused_credential_is_told_on_an_accepted_socket(
     client = await dial.open(ws_url(replicas[0], token=token), codec=codec)
     assert await client.closed() == UNAUTHORIZED
     assert client.disconnect["code"] == UNAUTHORIZED
-    assert client.disconnect["reason"]
+    assert client.disconnect["reason"] == "unauthorized"
+    assert client.disconnect["message"]
     assert client.disconnect["reconnect"] is False
     assert not client.hello
     assert [push["type"] for push in client.pushes] == ["disconnect"]
@@ -68,7 +69,7 @@ async def test_expired_token_is_refused_with_4201(replicas: Replicas, dial: Dial
     client = await dial(replicas[0], token=tokens.mint("alice", tenant=dial.tenant, ttl_s=-120))
     assert await client.closed() == TOKEN_EXPIRED
     assert client.disconnect["code"] == TOKEN_EXPIRED
-    assert client.disconnect["reason"]
+    assert client.disconnect["reason"] == "token_expired"
     assert client.close_reason == "token_expired"
 
 

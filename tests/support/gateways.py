@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -45,11 +47,19 @@ class Endpoint(Protocol):
     port: int
 
 
+SERVER_PORTS = range(10_240, 20_480)
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nothing listens on now."""
-    with socket.create_server((host, 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    """Return a port that nothing listens on now, and that no client is given either.
+
+    Ports for outgoing connections begin at 32768 (Linux, ip_local_port_range): one of those may be
+    taken by any client of any test between this call and the server's start.
+    """
+    while True:
+        port = secrets.choice(SERVER_PORTS)
+        with contextlib.suppress(OSError), socket.create_server((host, port)):
+            return port
 
 
 class GatewayProcess:

@@ -200,6 +200,7 @@ class Disconnect(Struct, frozen=True, kw_only=True):
 
     code: int
     reason: str = ""
+    message: str = ""
     reconnect: bool = True
     retry_after_ms: int = 0
     window_ms: int = 0

@@ -93,7 +93,9 @@ def plan_after_close(
     """
     if hint is not None and code in _NO_CODE:
         code = hint.code  # the push came through, the close frame did not
-    reason = (hint.reason if hint else "") or reason or _REASONS.get(code, "closed")
+    reason = (
+        ((hint.message or hint.reason) if hint else "") or reason or _REASONS.get(code, "closed")
+    )
     if code == REPLACED:
         return Plan(Next.STOP, 0.0, SessionReplaced(reason, code=code))
     if code in FINAL:
