@@ -77,6 +77,11 @@ class Execution:
         self.is_ending = False
         self._is_over = False
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether another worker could not go on with it, but only begin anew or fail it."""
+        return self._agent is not None and takeover_of(self._agent) != "resume"
+
     async def run(self) -> None:
         """Attempt the run, and end it unless somebody else has or it was given back."""
         log = _log.bind(run_id=self._attempt.name.run_id, attempt=self._attempt.number)

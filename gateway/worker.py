@@ -80,8 +80,17 @@ class Worker:
                     await self._claim_for_ever(group)
                 finally:
                     self.is_stopping = True
+                    await self._let_finish()
         finally:
             self._keeper.stop()
+
+    async def _let_finish(self) -> None:
+        """Wait for runs that another worker could not go on with, half the drain's time at most."""
+        cannot_move = [task for execution, task in self._attempts.values() if execution.is_bound]
+        if cannot_move:
+            limit_s = self._settings.drain_timeout_s / 2
+            _log.info("worker_waits", runs=len(cannot_move), limit_s=limit_s)
+            await asyncio.wait(cannot_move, timeout=limit_s)
 
     async def _subscribe(self) -> None:
         while True:

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+import structlog
 
 from tests.support.dialling import Dialler
 from tests.support.gateways import GatewayProcess, InProcessGateway
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.redis_node import RedisNode
+
+# Without this structlog takes rich, if that is installed, which prints every local variable of a
+# traceback: seconds in the event loop that is being tested.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 Replicas = tuple[GatewayProcess, GatewayProcess]
 Store = StoreView

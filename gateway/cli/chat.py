@@ -34,6 +34,7 @@ LEAVE_TIMEOUT_S = 10.0
 EXIT_CLOSED = 1
 EXIT_NO_TOKEN = 2
 HELP = """\
+/answer TEXT  answer what the agent asked last
 /history [N]  the last N messages
 /who          who takes part
 /quit         leave; so does Ctrl-D
@@ -201,6 +202,8 @@ class Chat:
                 await self._who()
             case "/history":
                 await self._history(argument)
+            case "/answer":
+                await self._answer(argument)
             case _:
                 await self._conversation.send(text)
 
@@ -215,6 +218,17 @@ class Chat:
         info = await self._conversation.info()
         for one in info.participants:
             self._screen.line(printable(f"{'●' if one.online else '○'} {one.subject} ({one.role})"))
+
+    async def _answer(self, text: str) -> None:
+        if not self._room.asked:
+            self._screen.line("! nothing was asked")
+            return
+        asked = self._room.asked.pop()
+        counts = await self._conversation.respond_to_interrupt(
+            asked.run_id, asked.interrupt_id, payload=text
+        )
+        if not counts:
+            self._screen.line("! somebody else has answered")
 
     async def _history(self, argument: str) -> None:
         limit = int(argument) if argument.isdecimal() else HISTORY_MESSAGES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,13 @@ def printable(text: str) -> str:
     return text.translate(_PRINTABLE)
 
 
+class Asked(NamedTuple):
+    """What a run asked, to answer it by."""
+
+    run_id: str
+    interrupt_id: str
+
+
 class Room:
     """Shows one conversation.
 
@@ -36,6 +43,7 @@ class Room:
 
     def __init__(self, conversation_id: str, screen: Screen) -> None:
         self.me = ""
+        self.asked: list[Asked] = []  # not answered from here, the newest last
         self._id = conversation_id
         self._screen = screen
         self._last_seq = 0
@@ -131,9 +139,12 @@ class Room:
 
     def _run_finished(self, data: dict[str, Any]) -> None:
         outcome = data.get("outcome")
-        kind = outcome.get("type") if isinstance(outcome, dict) else outcome
-        if kind == "interrupt":
-            self._note(f"the agent asks: {outcome}")
+        if not isinstance(outcome, dict) or outcome.get("type") != "interrupt":
+            return
+        for interrupt in outcome.get("interrupts", []):
+            self.asked.append(Asked(str(data["runId"]), str(interrupt["id"])))
+            question = interrupt.get("message") or interrupt.get("reason")
+            self._note(f"the agent asks: {question}   (/answer TEXT)")
 
     def _restored(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot: what is shown already stays, what is missing comes after it."""

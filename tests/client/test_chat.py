@@ -121,6 +121,35 @@ async def test_commands_and_end(replicas: Replicas, terminal, tenant: str):
     assert await late.ended() == 0
 
 
+async def test_count_in_a_terminal_goes_on_through_a_killed_gateway(
+    own_gateway: OwnGateway, terminal, tenant: str
+):
+    """Kill -9 in the middle of a reply, and a start: no number is missing, none is there twice."""
+    gateway = await own_gateway(default_agent="demo", run_lease_s=1)
+    alice = terminal(gateway, mint("alice", tenant=tenant))
+    alice.type("/count 60 30")
+    await alice.sees("19 20 21")
+    await gateway.kill()
+    await gateway.start()
+    await alice.sees(" 59 60")
+    numbers = [word for word in alice.screen.split() if word.isdecimal()]
+    assert [word for word in numbers if int(word) <= 60][-60:] == [str(n + 1) for n in range(60)]
+
+
+async def test_question_of_the_agent_is_answered_from_the_terminal(
+    own_gateway: OwnGateway, terminal, tenant: str
+):
+    """/answer sends the rest of the line; the agent goes on with it."""
+    gateway = await own_gateway(default_agent="demo")
+    alice = terminal(gateway, mint("alice", tenant=tenant))
+    alice.type("/answer too early")
+    await alice.sees("nothing was asked")
+    alice.type("/approve Shall I?")
+    await alice.sees("the agent asks: Shall I?")
+    alice.type("/answer by all means")
+    await alice.sees('The answer is "by all means", so I go on.')
+
+
 async def test_refused_token_ends_the_chat(replicas: Replicas, terminal):
     """With the reason, and exit code 1."""
     alice = terminal(replicas[0], forged("alice"))

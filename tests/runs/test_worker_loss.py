@@ -285,6 +285,22 @@ async def test_sigterm_hands_over_at_once(
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.parametrize("agent", ["failing", "restarting"])
+async def test_worker_told_to_stop_lets_finish_what_cannot_move(
+    bare: Gateways, own_worker: OwnWorker, arrive: Arrive, agent: str
+) -> None:
+    """A rolling upgrade fails no short run, and begins none anew."""
+    leaving = await own_worker()
+    alice = await arrive(bare[0])
+    run_id = await alice.ask("40 20", agent=agent)
+    await alice.reads(run_id, " 5")
+    await own_worker()
+    assert await leaving.terminate() == 0
+    run = await alice.sees_end(run_id)
+    assert (run.outcome, run.text, len(run.texts)) == ("success", numbers(40), 1)
+    assert not alice.log.of_type("CUSTOM")
+
+
 async def test_agent_that_blocks_the_loop_keeps_its_lease(
     bare: Gateways, own_worker: OwnWorker, arrive: Arrive
 ) -> None:
