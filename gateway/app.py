@@ -77,6 +77,7 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
             app.settings, opened.store, app.registry, app.verifier, app.agents, clock=app.clock
         )
         app.state.replica = replica
+        await opened.store.check_durability()
         duties = {
             "hub": replica.hub.run(),
             "keys": app.verifier.run(),
@@ -84,6 +85,5 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
         }
         if app.has_worker:
             duties["worker"] = make_worker(app.settings, opened, app.agents, app.clock).run()
-        await opened.store.check_durability()
         async with doing(duties):
             yield

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from tests.support.accepted import Accepted
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
@@ -132,7 +134,8 @@ async def serving(
     """Serve these keys on a free port of 127.0.0.1."""
     state = KeyServer(key_set(*jwks), scheme="https" if tls else "http")
     state.may_answer.set()
-    server = await asyncio.start_server(state.answer, "127.0.0.1", 0, ssl=tls)
+    accepted = Accepted(state.answer)
+    server = await asyncio.start_server(accepted, "127.0.0.1", 0, ssl=tls)
     state.port = server.sockets[0].getsockname()[1]
     try:
         yield state
@@ -140,3 +143,4 @@ async def serving(
         state.may_answer.set()
         server.close()
         await server.wait_closed()
+        await accepted.end()

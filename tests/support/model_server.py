@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.support.accepted import Accepted
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -102,7 +104,8 @@ class ModelServer:
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._accepted = Accepted(self._serve)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
         return self
 
     async def __aexit__(
@@ -113,6 +116,7 @@ class ModelServer:
     ) -> None:
         """Stop."""
         self._server.close()
+        await self._accepted.end()
 
     @property
     def url(self) -> str:
@@ -134,8 +138,6 @@ class ModelServer:
                 await self._answer(self.answers.pop(0), reader, writer)
         except ConnectionError:
             self.hang_ups += 1
-        finally:
-            writer.close()
 
     async def _head(self, reader: asyncio.StreamReader) -> dict[str, str]:
         try:
