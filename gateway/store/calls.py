@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.store.keys import Keys
     from gateway.store.link import Argument, Reply
+    from gateway.store.redis import Redis
     from gateway.store.scripts import Script
-    from gateway.store.topology import Redis
 
 NOTHING_HEARD = Position("", 0)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.store.link import Argument, Reply
-    from gateway.store.topology import Redis
+    from gateway.store.redis import Redis
 
 _LUA = files("gateway.store") / "lua"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.store.calls import Caller
     from gateway.store.keys import Keys
     from gateway.store.link import Argument, Reply
-    from gateway.store.topology import Redis
+    from gateway.store.redis import Redis
 
 ResumeFailure = Literal["unknown", "expired", "token_reused"]
 

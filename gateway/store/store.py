@@ -14,11 +14,11 @@ from gateway.store.conversations import Conversations
 from gateway.store.keys import Keys
 from gateway.store.log import Log
 from gateway.store.messages import Messages
+from gateway.store.redis import Redis
 from gateway.store.runs import Runs
 from gateway.store.sessions import Sessions
 from gateway.store.subjects import Subjects
 from gateway.store.tickets import Tickets
-from gateway.store.topology import Redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from gateway.store.calls import Caller, text
 if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.store.keys import Keys
-    from gateway.store.topology import Redis
+    from gateway.store.redis import Redis
 
 
 class Subjects:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.store.link import Link, Reply
-    from gateway.store.topology import Redis
+    from gateway.store.redis import Redis
 
 BEAT_S = 1.0  # how often the heartbeat is published
 DEAF_S = 4.0  # readiness promises to notice within 5 s (docs/protocol.md, HTTP)

@@ -14,7 +14,7 @@ from gateway.tokens import Identity
 if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.store.keys import Keys
-    from gateway.store.topology import Redis
+    from gateway.store.redis import Redis
 
 
 class Tickets:

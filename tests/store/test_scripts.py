@@ -15,8 +15,8 @@ from fakeredis import FakeAsyncRedis
 from gateway.store.address import parse_redis_url
 from gateway.store.keys import Keys
 from gateway.store.link import ReplyError
+from gateway.store.redis import Redis
 from gateway.store.scripts import Script
-from gateway.store.topology import Redis
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.errors import StoreUnavailable
 from gateway.store.address import parse_redis_url
+from gateway.store.redis import Redis
 from gateway.store.subscriber import Subscriber
-from gateway.store.topology import Redis
 from tests.support.eventually import eventually
 
 if TYPE_CHECKING:

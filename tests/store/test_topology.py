@@ -14,7 +14,7 @@ from gateway.errors import StoreError, StoreUnavailable
 from gateway.store.address import RedisUrl, parse_redis_url
 from gateway.store.keys import Keys
 from gateway.store.link import ReplyError
-from gateway.store.topology import Redis
+from gateway.store.redis import Redis
 from tests.support.eventually import eventually
 from tests.support.redis_servers import cluster, sentinels
 from tests.support.scripted_server import ScriptedServer
