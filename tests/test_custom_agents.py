@@ -14,6 +14,7 @@ import pytest
 
 from gateway.agents import AgentRegistry
 from gateway.agents.agent import takeover_of
+from gateway.agents.demo import demo
 from gateway.errors import SettingError
 from gateway.settings import load_settings
 from tests.runs.person import Person
@@ -110,3 +111,22 @@ def test_missing_package_of_a_model_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "gateway.agents.openai", None)
     with pytest.raises(SettingError, match=r"session-gateway\[openai\]"):
         AgentRegistry.load(load_settings({}, openai_model="m"))
+
+
+def test_installed_package_offers_agents_by_its_entry_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`session_gateway.agents`: the name is the agent's; a setting of the same name wins."""
+    (tmp_path / "an_installed_agent.py").write_text("async def reply(context):\n    yield 'hi'\n")
+    package = tmp_path / "an_installed_agent-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: an-installed-agent\n")
+    (package / "entry_points.txt").write_text(
+        "[session_gateway.agents]\npolite = an_installed_agent:reply\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = AgentRegistry.load(load_settings({})).get("polite")
+    assert found is not None
+    assert (found.__module__, found.__name__) == ("an_installed_agent", "reply")
+    mine = {"GATEWAY_AGENTS": "polite=gateway.agents.demo:demo"}
+    assert AgentRegistry.load(load_settings(mine)).get("polite") is demo
