@@ -48,6 +48,7 @@ class Emitter:
         self._attempt = attempt
         self.message_id = attempt.message_id
         self._text: list[str] = []
+        self._text_chars = 0
         self._waiting: list[Change] = []
         self.last_batch = 0
         self._unsettled: Batch | None = None
@@ -59,9 +60,10 @@ class Emitter:
         """Say a piece of the reply."""
         for start in range(0, len(delta), MAX_DELTA_CHARS):
             piece = delta[start : start + MAX_DELTA_CHARS]
-            if sum(map(len, self._text)) + len(piece) > MAX_DELTA_CHARS:
+            if self._text_chars + len(piece) > MAX_DELTA_CHARS:
                 self._close_text()
             self._text.append(piece)
+            self._text_chars += len(piece)
             await self._added()
 
     async def change(self, change: Change) -> None:
@@ -128,7 +130,7 @@ class Emitter:
 
     def _close_text(self) -> None:
         if self._text:
-            text, self._text = "".join(self._text), []
+            text, self._text, self._text_chars = "".join(self._text), [], 0
             self._waiting.append(_text_change(self.message_id, text))
 
     async def _write(self, changes: list[Change], *, version: int | None) -> None:

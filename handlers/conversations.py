@@ -100,7 +100,8 @@ async def leave_conversation(context: Context, message: LeaveConversation) -> Le
         # A repeat whose first reply was lost: the member is gone, the line may still be there.
         if not await context.store.subjects.remove(caller, conversation_id):
             raise
-    await context.store.subjects.remove(caller, conversation_id)
+    else:
+        await context.store.subjects.remove(caller, conversation_id)
     await context.connection.leave(conversation_id)
     return Left(conversation_id=conversation_id)
 

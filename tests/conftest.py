@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 
     from tests.support.redis_node import RedisNode
 
-# Without this structlog takes rich, if that is installed, which prints every local variable of a
-# traceback: seconds in the event loop that is being tested.
-structlog.configure(
-    processors=[
-        structlog.processors.add_log_level,
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-    ]
-)
-
 Replicas = tuple[GatewayProcess, GatewayProcess]
 Store = StoreView
 
@@ -60,6 +51,21 @@ class OwnRedis(Protocol):
     async def __call__(self, **options: str) -> RedisNode:
         """Start one, stopped when the test ends."""
         ...
+
+
+@pytest.fixture(autouse=True)
+def plain_tracebacks() -> None:
+    """Log tracebacks as text, before each test anew: some configure logging and then reset it.
+
+    By default structlog takes rich, if that is installed, which prints every local variable:
+    seconds in the event loop that is being tested.
+    """
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
+    )
 
 
 @pytest.fixture(scope="session")

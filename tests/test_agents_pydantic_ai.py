@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog
 from pydantic import BaseModel
 from pydantic_ai import Agent, DeferredToolRequests, FunctionToolset
 from pydantic_ai import RunContext as ModelRunContext
@@ -31,7 +30,7 @@ from tests.support import own_agents
 from tests.support.gateways import InProcessGateway
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from pydantic_ai.messages import ModelMessage
@@ -87,16 +86,6 @@ def _brief(part: Any) -> tuple[str, Any]:
 def call(name: str, arguments: str, call_id: str = "c1", index: int = 0) -> Any:
     """Return a piece of a model's answer that calls a tool."""
     return {index: DeltaToolCall(name=name, json_args=arguments, tool_call_id=call_id)}
-
-
-@pytest.fixture
-def plain_tracebacks() -> Iterator[None]:
-    """Log as a gateway process does: structlog's own default renders variables, for seconds."""
-    structlog.configure(
-        processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -253,7 +242,7 @@ async def test_dependencies_are_made_for_the_run(meet):
     ],
     ids=["429", "401", "own", "bug"],
 )
-async def test_failure_keeps_the_partial_text(meet, plain_tracebacks, failure, code):
+async def test_failure_keeps_the_partial_text(meet, failure, code):
     """A failing model ends the run with a code; what was said stays; nothing inside is told."""
     person = await meet(Model(["Half", failure]).agent())
     run = await person.sees_end(await person.ask("?"))
