@@ -1,19 +1,29 @@
 """Where bytes come in: uvicorn's HTTP and WebSocket protocols with limits, and a server that stops.
 
 `GatewayServer(uvicorn_config(app, settings), drain=…).run()` serves an application; in it,
-`control_of(scope)` is what it may do to the connection below a WebSocket.
+`control_of(scope)` is what it may do to the connection below a WebSocket, and
+`direct_control_of(scope)` how it hands one over to a `Receiver`.
 """
 
 from gateway.transport.config import TransportConfig, uvicorn_config
-from gateway.transport.control import TransportControl, control_of
+from gateway.transport.control import (
+    DirectControl,
+    Receiver,
+    TransportControl,
+    control_of,
+    direct_control_of,
+)
 from gateway.transport.server import GatewayServer
 from gateway.transport.sockets import listening_sockets
 
 __all__ = [
+    "DirectControl",
     "GatewayServer",
+    "Receiver",
     "TransportConfig",
     "TransportControl",
     "control_of",
+    "direct_control_of",
     "listening_sockets",
     "uvicorn_config",
 ]

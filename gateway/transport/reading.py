@@ -50,7 +50,7 @@ class BoundedReadingProtocol(WebSocketsSansIOProtocol):
         self._unparsed = bytearray()
         self._message = bytearray()
         self._queued_bytes = 0
-        self._heard_at_s = self.loop.time()
+        self.heard_at_s = self.loop.time()
         self._is_over = False  # not by the application's close: its `send` is told
 
     # --- what the ending half does ---
@@ -67,7 +67,7 @@ class BoundedReadingProtocol(WebSocketsSansIOProtocol):
         """Parse as much as the application keeps up with, and pause reading before the rest."""
         if self._is_over:
             return
-        self._heard_at_s = self.loop.time()
+        self.heard_at_s = self.loop.time()
         if not self._unparsed and len(data) <= SLICE_BYTES and self._may_parse():
             self._parse(data)
         else:

@@ -116,8 +116,7 @@ class GatewayWebSocketProtocol(BoundedReadingProtocol):
         if self.close_sent:
             self._handshake_timer.disarm()
             return
-        control = TransportControl(self.transport, lambda: self._heard_at_s)
-        cast("dict[str, object]", self.scope["extensions"])[EXTENSION] = control
+        cast("dict[str, object]", self.scope["extensions"])[EXTENSION] = GuardedControl(self)
 
     def _handshake_expired(self) -> None:
         if not self._is_over and not self.transport.is_closing():
@@ -236,6 +235,27 @@ class GatewayWebSocketProtocol(BoundedReadingProtocol):
             self._fail(CloseCode.SERVER_FAULT, CloseCode.SERVER_FAULT.reason)
         else:
             super().send_500_response()
+
+
+class GuardedControl(TransportControl):
+    """Sees and cuts a connection of this class."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: GatewayWebSocketProtocol) -> None:
+        self._protocol = protocol
+
+    def abort(self) -> None:
+        """Drop the TCP connection now."""
+        self._protocol.transport.abort()
+
+    def write_buffer_bytes(self) -> int:
+        """Return how many bytes wait here."""
+        return self._protocol.transport.get_write_buffer_size()
+
+    def heard_at_s(self) -> float:
+        """Return when the peer's last bytes came, in seconds of `loop.time()`."""
+        return self._protocol.heard_at_s
 
 
 def server_protocol(limits: Limits) -> ServerProtocol:
