@@ -81,9 +81,11 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
         duties = {
             "hub": replica.hub.run(),
             "keys": app.verifier.run(),
+            "presence": replica.presence.run(),
             "ticker": tick_for_ever(replica),
         }
         if app.has_worker:
             duties["worker"] = make_worker(app.settings, opened, app.agents, app.clock).run()
         async with doing(duties):
             yield
+            await replica.wait_until_gone()

@@ -9,30 +9,30 @@ reader is behind.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from gateway.errors import NotFound, StoreError, TooLarge
-from gateway.messages import Live, Position
+from gateway.messages import Live
+from gateway.published import Batch, batches
 from gateway.reader import ConversationReader, Replay
 from gateway.recovery import Verdict, judge
 from gateway.snapshots import snapshot_push
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 
     from gateway.codecs import FrameEncoder
     from gateway.hub import Hub, Topic
-    from gateway.messages import Mode
+    from gateway.messages import Mode, Position
     from gateway.outbox import Outbox
     from gateway.published import Published
     from gateway.store.calls import Caller
     from gateway.store.log import Cut, Log
 
-_NOWHERE = Position("", -1)  # of a reader whose client is still owed a snapshot
+CHUNK_BYTES = 16_384  # of a replay, put in at once
 _RETRY_S = 0.5  # between reads of the log while Redis is away
 _log = structlog.get_logger(__name__)
 
@@ -70,8 +70,25 @@ class Attachments:
     """The readers of one connection.
 
     Args:
-        spawn: starts a named task in the connection's group.
+        spawn: starts the connection's catch-up.
+        fail: ends the connection, which could not take what it was given.
     """
+
+    __slots__ = (
+        "_behind",
+        "_hub",
+        "_is_catching_up",
+        "_log",
+        "_max_conversations",
+        "_readers",
+        "_spawn",
+        "_topics",
+        "caller",
+        "connection_id",
+        "encoder",
+        "fail",
+        "outbox",
+    )
 
     def __init__(  # a connection's parts
         self,
@@ -83,7 +100,8 @@ class Attachments:
         caller: Caller,
         connection_id: str,
         max_conversations: int,
-        spawn: Callable[[str, Coroutine[None, None, None]], None],
+        spawn: Callable[[Coroutine[None, None, None]], None],
+        fail: Callable[[], None],
     ) -> None:
         self.caller = caller
         self.connection_id = connection_id
@@ -93,11 +111,11 @@ class Attachments:
         self._log = log
         self._max_conversations = max_conversations
         self._spawn = spawn
+        self.fail = fail
         self._topics: dict[str, Topic] = {}
         self._readers: dict[str, ConversationReader] = {}
-        self._behind: deque[ConversationReader] = deque()
+        self._behind: list[ConversationReader] = []
         self._is_catching_up = False
-        self._opening = 0  # holds under way
 
     def __contains__(self, conversation_id: str) -> bool:
         return conversation_id in self._readers
@@ -106,44 +124,58 @@ class Attachments:
         return iter(self._readers)
 
     async def hold(self, conversation_id: str) -> Topic:
-        """Hear a conversation from now on, before anything is read or written.
+        """Hear a conversation from now on, before anything is written.
 
         Raises:
             TooLarge: the session is attached to as many as it may.
             StoreUnavailable: the subscription was not confirmed.
         """
-        topic = self._topics.get(conversation_id)
-        if topic is not None:
-            return topic
-        if len(self._topics) + self._opening >= self._max_conversations:
-            raise TooLarge(f"a session attaches to at most {self._max_conversations} conversations")
-        self._opening += 1
-        try:
-            topic = await self._hub.open(self.caller.tenant, conversation_id)
-        finally:
-            self._opening -= 1
-        if conversation_id in self._topics:  # two at once: one hold is enough
-            self._hub.release(topic)
-        self._topics[conversation_id] = topic
+        topic = self._hold(conversation_id)
+        if not topic.is_heard:
+            try:
+                await self._hub.wait_until_heard(topic)
+            except BaseException:
+                if conversation_id not in self._readers:
+                    self.drop(conversation_id)
+                raise
         return topic
 
     async def prepare(self, conversation_id: str, cursor: Position | None) -> Prepared:
         """Hear a conversation and read where it stands; `begin` does the rest.
 
+        One round trip: the subscription and the read go out together. What is written between the
+        two is found by a check of the topic, which needs no waiting for.
+
         Raises:
             NotFound: there is none, or the caller takes no part.
+            TooLarge: the session is attached to as many as it may.
+            StoreUnavailable: it cannot be read or heard.
         """
         old = self._readers.pop(conversation_id, None)
         if old is not None:
-            old.topic.readers.discard(old)  # joined anew: only the new reading counts
-            old.abandon_replay()
+            old.end()  # joined anew: only the new reading counts
+        topic = self._hold(conversation_id)
+        was_heard = topic.is_heard
         try:
-            topic = await self.hold(conversation_id)
             cut = await self._log.read(self.caller, conversation_id, cursor)
+            if not was_heard:
+                await self._hub.wait_until_heard(topic)
+                self._hub.check_soon(topic)
         except BaseException:
             self.drop(conversation_id)
             raise
         return Prepared(topic, cut, cursor)
+
+    def _hold(self, conversation_id: str) -> Topic:
+        topic = self._topics.get(conversation_id)
+        if topic is None:
+            if len(self._topics) >= self._max_conversations:
+                limit = self._max_conversations
+                raise TooLarge(f"a session attaches to at most {limit} conversations")
+            topic = self._topics[conversation_id] = self._hub.hold(
+                self.caller.tenant, conversation_id
+            )
+        return topic
 
     def begin(self, prepared: Iterable[Prepared], *, announce: bool) -> None:
         """Replay and go on live; with `announce`, `live` follows the last replayed event."""
@@ -167,20 +199,14 @@ class Attachments:
         reader = self._readers.pop(conversation_id, None)
         topic = self._topics.pop(conversation_id, None)
         if reader is not None:
-            reader.topic.readers.discard(reader)
-            reader.abandon_replay()
+            reader.end()
         if topic is not None:
             self._hub.release(topic)
 
     def close(self) -> None:
         """Stop reading everything."""
         for conversation_id in list(self._topics):
-            self._readers.pop(conversation_id, None)
-            topic = self._topics.pop(conversation_id)
-            topic.readers = {
-                reader for reader in topic.readers if reader.connection_id != self.connection_id
-            }
-            self._hub.release(topic)
+            self.drop(conversation_id)
 
     def send_live(self, cuts: dict[str, int]) -> None:
         """Tell the client that a replay is over."""
@@ -193,7 +219,7 @@ class Attachments:
         self._behind.append(reader)
         if not self._is_catching_up:
             self._is_catching_up = True
-            self._spawn("catch-up", self._catch_up_all())
+            self._spawn(self._catch_up_all())
 
     def _add(self, topic: Topic, position: Position, replay: Replay | None) -> ConversationReader:
         reader = ConversationReader(self, topic, position, replay)
@@ -203,15 +229,21 @@ class Attachments:
 
     def _deliver_at_once(self, reader: ConversationReader, cut: Cut) -> None:
         """Deliver what was read with the cut, if it fits; the rest is caught up."""
-        if reader.topic.tail is None:
-            reader.topic.stand_at(cut.position)
+        topic = reader.topic
+        if topic.tail is None:
+            topic.stand_at(cut.position)
+        if topic.tail is not None:
+            topic.tail.recall(cut.events)  # for those who come back from the same absence
         if cut.snapshot is not None:
             self._deliver_snapshot(reader, cut, only_if_it_fits=True)
-        elif self._fits(cut.events):
-            for event in cut.events:
-                reader.deliver(event)
         reader.check_replay()
-        self.catch_up(reader)
+        if not self.outbox.has_room or not self._serve_from_memory(reader):
+            self._deliver_page(reader, cut.events)
+            self.catch_up(reader)
+
+    def _deliver_page(self, reader: ConversationReader, events: list[Published]) -> None:
+        if events and sum([event.size for event in events]) <= self.outbox.room_bytes:
+            reader.deliver(Batch(events))
 
     def _deliver_snapshot(
         self, reader: ConversationReader, cut: Cut, *, only_if_it_fits: bool = False
@@ -219,34 +251,34 @@ class Attachments:
         push = snapshot_push(reader.conversation_id, cut, max_bytes=self.outbox.max_bytes // 4)
         frame = self.encoder.encode(push)
         if only_if_it_fits and len(frame) > self.outbox.room_bytes:
-            reader.position = _NOWHERE  # it is read again when there is room
+            reader.stand_nowhere()  # it is read again when there is room
             return
         self.outbox.put(frame)
         reader.stand_at(cut.position)
 
-    def _fits(self, events: list[Published]) -> bool:
-        return sum(event.size for event in events) <= self.outbox.room_bytes
-
     def _serve_from_memory(self, reader: ConversationReader) -> bool:
-        """Deliver what memory has and go live; False if the log must be read."""
-        tail = reader.topic.tail
-        events = tail.after(reader.position) if tail is not None else None
-        if events is None or not self._fits(events):
-            return False
-        if reader.position.offset + len(events) < reader.owed:
-            return False  # memory is behind what was read
-        if any(event.leaver == self.caller.subject for event in events):
-            return False  # the log is read by participants only; memory cannot tell
-        for event in events:
-            reader.deliver(event)
-        reader.is_live = True
-        reader.check_replay()
+        """Deliver what memory has and go live, or wait for it; False if the log must be read."""
+        tail, position = reader.topic.tail, reader.position
+        missing = None if tail is None else tail.missing(position)
+        if tail is None or missing is None or position.offset + missing < reader.owed:
+            return False  # memory is of another epoch, or behind what was read
+        if missing:
+            batch = tail.after(position)
+            if batch is None or batch.size > self.outbox.room_bytes:
+                return False
+            if batch.is_left_by(self.caller.subject):
+                return False  # the log is read by participants only; memory cannot tell
+            reader.deliver(batch)
+        if position.offset > tail.position.offset:
+            reader.go_ahead()
+        else:
+            reader.go_live()
         return True
 
     async def _catch_up_all(self) -> None:
         try:
             while self._behind and not self.outbox.is_finished:
-                reader = self._behind.popleft()
+                reader = self._behind.pop(0)
                 await self.outbox.room()
                 if not self._is_current(reader):
                     continue
@@ -271,16 +303,26 @@ class Attachments:
             return True
         if cut.snapshot is not None:
             self._deliver_snapshot(reader, cut)
-        for event in cut.events:
-            await self.outbox.room()
-            if not self._is_current(reader):
-                return True
-            if judge(reader.position, event.epoch, event.offset) is Verdict.NEXT:
-                reader.deliver(event)  # else memory was quicker
+        if not await self._deliver_slowly(reader, cut.events):
+            return True
         reader.owe_at_most(cut.position.offset)
         if reader.topic.epoch == heard_epoch != cut.position.epoch:
             reader.topic.stand_at(cut.position)  # the log is ahead of what was heard
         return self._serve_from_memory(reader)
+
+    async def _deliver_slowly(
+        self, reader: ConversationReader, events: Sequence[Published]
+    ) -> bool:
+        """Deliver events at the client's pace; False if the reader is not the current one."""
+        chunk_bytes = min(CHUNK_BYTES, self.outbox.max_bytes // 4)
+        for batch in batches(events, max_bytes=chunk_bytes):
+            await self.outbox.room()
+            if not self._is_current(reader):
+                return False
+            first = batch.events[0]
+            if judge(reader.position, first.epoch, first.offset) is Verdict.NEXT:
+                reader.deliver(batch)
+        return True
 
     def _is_current(self, reader: ConversationReader) -> bool:
         """Whether the conversation was not left or joined anew meanwhile."""

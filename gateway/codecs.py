@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_type_hin
 import msgspec
 
 from gateway.errors import BadRequest, RequestError, TooLarge, UnknownType
+from gateway.frames import binary_frame, text_frame
 from gateway.json_text import JsonText
 from gateway.json_values import check_json
 from gateway.messages import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from gateway.published import Published
 
 CodecName = Literal["json", "msgpack"]
 SUBPROTOCOLS: dict[str, CodecName] = {"gateway.v1.json": "json", "gateway.v1.msgpack": "msgpack"}
@@ -86,7 +89,7 @@ class FrameDecoder:
 
     def _is_batch(self, data: bytes) -> bool:
         if self.codec == "json":
-            return data.lstrip(b" \t\r\n")[:1] == b"["
+            return data[0] in _BATCH_BEGINNINGS and data.lstrip(b" \t\r\n")[:1] == b"["
         return data[0] in _MSGPACK_ARRAY_HEADS
 
     def _decode_one(self, data: bytes) -> Decoded:
@@ -129,94 +132,92 @@ class FrameEncoder(Protocol):
     """Writes what the server sends, in one codec."""
 
     codec: CodecName
+    is_text: bool
 
-    def encode(self, message: msgspec.Struct) -> Frame:
-        """Write one message as one frame."""
+    def encode(self, message: msgspec.Struct) -> bytes:
+        """Write one message as the payload of one frame."""
 
-    def event(
-        self,
-        conversation_id: str,
-        epoch: str,
-        offset: int,
-        event: JsonText,
-        from_offset: int | None = None,
-    ) -> Frame:
-        """Write an `event` push around a finished event, without parsing it if it can."""
+    def events(self, events: Sequence[Published]) -> list[bytes]:
+        """Write `event` pushes of one conversation and epoch, without parsing if it can."""
 
-    def passed_on(self, push: JsonText) -> Frame:
+    def passed_on(self, push: JsonText) -> bytes:
         """Write a push that another replica has finished."""
+
+    def frame(self, payload: bytes) -> bytes:
+        """Make a payload a finished WebSocket frame."""
 
 
 class JsonEncoder:
     """Text frames. Finished JSON is spliced in as it is."""
 
     codec: CodecName = "json"
+    is_text = True
+    frame = staticmethod(text_frame)
 
     def __init__(self) -> None:
         self._encoder = msgspec.json.Encoder(enc_hook=_splice)
 
-    def encode(self, message: msgspec.Struct) -> Frame:
-        """Write one message as one text frame."""
-        return self._encoder.encode(message).decode()
+    def encode(self, message: msgspec.Struct) -> bytes:
+        """Write one message."""
+        return self._encoder.encode(message)
 
-    def event(
-        self,
-        conversation_id: str,
-        epoch: str,
-        offset: int,
-        event: JsonText,
-        from_offset: int | None = None,
-    ) -> Frame:
-        """Write an `event` push; ids need no escaping (docs/protocol.md, Identifiers)."""
-        merged = "" if from_offset is None else f'"from_offset":{from_offset},'
-        return (
-            f'{{"type":"event","conversation_id":"{conversation_id}","epoch":"{epoch}",'
-            f'"offset":{offset},{merged}"event":{event.data.decode()}}}'
-        )
+    def events(self, events: Sequence[Published]) -> list[bytes]:
+        """Write `event` pushes; ids need no escaping (docs/protocol.md, Identifiers)."""
+        first = events[0]
+        head = (
+            f'{{"type":"event","conversation_id":"{first.conversation_id}",'
+            f'"epoch":"{first.epoch}","offset":'
+        ).encode()
+        return [
+            b'%b%d,"event":%b}' % (head, event.offset, event.event.data)
+            if event.from_offset is None
+            else b'%b%d,"from_offset":%d,"event":%b}'
+            % (head, event.offset, event.from_offset, event.event.data)
+            for event in events
+        ]
 
-    def passed_on(self, push: JsonText) -> Frame:
+    def passed_on(self, push: JsonText) -> bytes:
         """Write a finished push."""
-        return push.data.decode()
+        return push.data
 
 
 class MsgpackEncoder:
     """Binary frames. Finished JSON is decoded and written as MessagePack."""
 
     codec: CodecName = "msgpack"
+    is_text = False
+    frame = staticmethod(binary_frame)
 
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder(enc_hook=_parse)
 
-    def encode(self, message: msgspec.Struct) -> Frame:
-        """Write one message as one binary frame."""
+    def encode(self, message: msgspec.Struct) -> bytes:
+        """Write one message."""
         return self._encoder.encode(message)
 
-    def event(
-        self,
-        conversation_id: str,
-        epoch: str,
-        offset: int,
-        event: JsonText,
-        from_offset: int | None = None,
-    ) -> Frame:
-        """Write an `event` push."""
-        return self._encoder.encode(
-            {
-                "type": "event",
-                "conversation_id": conversation_id,
-                "epoch": epoch,
-                "offset": offset,
-                "event": event,
-                **({} if from_offset is None else {"from_offset": from_offset}),
-            }
-        )
+    def events(self, events: Sequence[Published]) -> list[bytes]:
+        """Write `event` pushes."""
+        return [
+            self._encoder.encode(
+                {
+                    "type": "event",
+                    "conversation_id": event.conversation_id,
+                    "epoch": event.epoch,
+                    "offset": event.offset,
+                    "event": event.event,
+                    **({} if event.from_offset is None else {"from_offset": event.from_offset}),
+                }
+            )
+            for event in events
+        ]
 
-    def passed_on(self, push: JsonText) -> Frame:
+    def passed_on(self, push: JsonText) -> bytes:
         """Write a finished push."""
         return self._encoder.encode(push.value())
 
 
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_BATCH_BEGINNINGS = frozenset(b" \t\r\n[")
 _MSGPACK_ARRAY_HEADS = frozenset({*range(0x90, 0xA0), 0xDC, 0xDD})
 
 

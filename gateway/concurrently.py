@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 async def together(coroutines: Iterable[Coroutine[object, object, T]]) -> list[T]:
@@ -18,6 +19,8 @@ async def together(coroutines: Iterable[Coroutine[object, object, T]]) -> list[T
         The first failure itself, not a group; the others are cancelled and awaited.
     """
     todo = list(coroutines)
+    if not todo:
+        return []
     if len(todo) == 1:
         return [await todo[0]]
     try:
@@ -27,3 +30,20 @@ async def together(coroutines: Iterable[Coroutine[object, object, T]]) -> list[T
         first = several.exceptions[0]
         raise first from first.__cause__
     return [task.result() for task in tasks]
+
+
+async def both(
+    one: Coroutine[object, object, T], other: Coroutine[object, object, U]
+) -> tuple[T, U]:
+    """Run two, as `together` does.
+
+    Raises:
+        The first failure itself, not a group; the other is cancelled and awaited.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = group.create_task(one, name="both"), group.create_task(other, name="both")
+    except BaseExceptionGroup as several:
+        first = several.exceptions[0]
+        raise first from first.__cause__
+    return tasks[0].result(), tasks[1].result()

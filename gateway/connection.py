@@ -1,9 +1,9 @@
-"""One socket: its reader, its worker, its writer.
+"""One socket: what comes in is worked off in order, what goes out leaves once a tick.
 
-The reader puts frames into a bounded inbox and waits for nothing else, so that a client is known
-to live while a handler runs. The worker performs one request after the other, so that replies are
-in order and a slow handler slows its own client only. The writer sends what the outbox holds.
-Nothing here outlives `run`.
+An idle connection has no task and no timer. Frames that come start a worker, which performs one
+request after the other, so that replies are in order and a slow handler slows its own client only,
+and ends when nothing waits. What is to be sent is collected in the outbox and written in one piece
+at the end of the loop's tick (gateway/flusher.py). Nothing here outlives `ended`.
 """
 
 from __future__ import annotations
@@ -11,100 +11,122 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import structlog
+
 from gateway.attachments import Attachments
 from gateway.codes import CloseCode
+from gateway.errors import StoreError
 from gateway.ids import random_id
-from gateway.messages import Disconnect, Heartbeat, Hello, Limits
+from gateway.messages import Disconnect
 from gateway.outbox import Outbox
 from gateway.performer import Performer
 from gateway.protocol import Close, ConnectImplied, ConnectionProtocol, Perform, Refuse, Warn
 from gateway.store.calls import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
 
     import msgspec
 
     from gateway.codecs import Frame, FrameEncoder
-    from gateway.outbox import Outgoing
+    from gateway.messages import Request
     from gateway.protocol import Effect
     from gateway.replica import Replica
     from gateway.socket import Socket
     from gateway.tokens import Identity
 
 INBOX_FRAMES = 64  # frames read ahead of the worker; when full, reading stops
-GOODBYE_S = 2.0  # what is queued, and `disconnect`, must leave within this time
+MAX_TOGETHER = 64  # requests performed in one
+WRITE_BYTES = 65_536  # written at once, so that a slow socket is noticed before it holds more
+GOODBYE_S = 4.0  # what is queued, and `disconnect`, must leave within this time
+_log = structlog.get_logger(__name__)
 
 
 class Connection:
-    """A connection whose credential was accepted. `run` serves it to its end."""
+    """A connection whose credential was accepted: the `Receiver` of its socket.
+
+    `open` begins it; `ended` ends it, and it is gone when the replica has forgotten it.
+    """
+
+    __slots__ = (
+        "_catching_up",
+        "_effects",
+        "_encoder",
+        "_goodbye",
+        "_inbox",
+        "_is_paused",
+        "_protocol",
+        "_replica",
+        "_socket",
+        "_worker",
+        "attachments",
+        "caller",
+        "closed_with",
+        "connection_id",
+        "frames_in",
+        "identity",
+        "is_over",
+        "opened_at",
+        "outbox",
+        "performer",
+    )
 
     def __init__(
         self, replica: Replica, socket: Socket, identity: Identity, encoder: FrameEncoder
     ) -> None:
-        settings, clock = replica.settings, replica.clock
         self.connection_id = random_id("k")
         self.identity = identity
         self.caller = Caller(identity.tenant, identity.subject)
-        self.opened_at = clock.monotonic_s()
+        self.opened_at = replica.clock.monotonic_s()
         self.frames_in = 0
         self.closed_with: CloseCode | None = None
+        self.is_over = False  # the socket is gone
         self._replica = replica
         self._socket = socket
         self._encoder = encoder
-        self._protocol = ConnectionProtocol(
-            replica.decoders[encoder.codec],
-            settings,
-            replica.subject_bucket(self.caller),
-            expires_at=identity.expires_at,
-            now=self.opened_at,
+        self._protocol = _protocol_of(replica, encoder, identity, self.caller)
+        self._inbox: list[Frame] = []
+        self._effects: list[Effect] = []  # of the frames that were read, still to be applied
+        self._is_paused = False
+        self._worker: asyncio.Task[None] | None = None
+        self._catching_up: asyncio.Task[None] | None = None
+        self._goodbye: asyncio.TimerHandle | None = None
+        self.outbox = Outbox(
+            replica.settings.outbox_bytes, on_full=self._be_slow, on_filled=self._flush_soon
         )
-        self._inbox: asyncio.Queue[Frame | None] = asyncio.Queue(INBOX_FRAMES)
-        self._outbox = Outbox(
-            settings.outbox_bytes, on_full=lambda: self.close(Close(CloseCode.SLOW_CONSUMER))
-        )
-        self._group = asyncio.TaskGroup()
         self.attachments = Attachments(
             replica.hub,
             replica.store.log,
-            self._outbox,
+            self.outbox,
             encoder,
             caller=self.caller,
             connection_id=self.connection_id,
-            max_conversations=settings.max_conversations_per_session,
-            spawn=self._spawn,
+            max_conversations=replica.settings.max_conversations_per_session,
+            spawn=self._catch_up,
+            fail=self.fail,
         )
         self.performer = Performer(replica, self)
 
-    async def run(self) -> None:
-        """Serve until the client has gone or was sent away."""
-        self.push(self._hello())
-        try:
-            async with self._group:
-                writer = self._group.create_task(self._write(), name="writer")
-                worker = self._group.create_task(self._work(), name="worker")
-                await self._read()
-                await worker
-                self.attachments.close()  # before the group ends: the hub may not spawn into it
-                self._outbox.finish(drop=True)
-                writer.cancel()
-        finally:
-            self._protocol.close()
-            self.attachments.close()
+    def open(self) -> None:
+        """Be known to the replica, and greet."""
+        self._replica.add(self)
+        self._bound_log().info("connection_opened")
+        self.push(self._replica.hello(self.caller))
 
     def push(self, message: msgspec.Struct) -> None:
-        """Send a message unasked."""
-        self._outbox.put(self._encoder.encode(message))
+        """Send a message, unasked or as a reply."""
+        self.outbox.put(self._encoder.encode(message))
 
     def tick(self, now: float, unix_now: float) -> None:
         """Let time pass; a backlog of frames counts as life."""
-        if not self._inbox.empty():
+        if self._inbox:
             self._protocol.heard(now)
         for effect in self._protocol.tick(now, unix_now):
             if isinstance(effect, Warn):
                 self.push(effect.warning)
             elif isinstance(effect, Close):
                 self.close(effect)
+        self.performer.time_limit.check()
 
     def renewed(self, identity: Identity) -> None:
         """The credential was replaced by another of the same subject."""
@@ -120,9 +142,11 @@ class Connection:
         silent_s = now - self._protocol.heard_at
         return silent_s if silent_s > self._replica.settings.heartbeat_s * 1.2 else 0.0
 
+    # the end
+
     def close(self, close: Close) -> None:
         """Say why, and close. What a slow consumer did not take is dropped: it resumes."""
-        if self.closed_with is not None:
+        if self.closed_with is not None or self.is_over:
             return
         self.closed_with = close.code
         self._protocol.close()
@@ -134,76 +158,99 @@ class Connection:
             window_ms=close.window_ms,
         )
         drop = close.code is CloseCode.SLOW_CONSUMER
-        self._outbox.finish(self._encoder.encode(push), drop=drop)
-        asyncio.get_running_loop().call_later(GOODBYE_S * 2, self._socket.abort)
+        self.outbox.finish(self._encoder.encode(push), drop=drop)
+        self._goodbye = asyncio.get_running_loop().call_later(GOODBYE_S, self._socket.abort)
 
-    def _hello(self) -> Hello:
-        settings = self._replica.settings
-        return Hello(
-            server_time=round(self._replica.clock.unix_s(), 3),
-            subject=self.caller.subject,
-            tenant=self.caller.tenant,
-            heartbeat=Heartbeat(
-                interval_s=settings.heartbeat_s, timeout_s=settings.heartbeat_timeout_s
-            ),
-            limits=Limits(
-                max_frame_bytes=settings.max_frame_bytes,
-                max_content_bytes=settings.max_content_bytes,
-                history_page_max=settings.history_page_max,
-            ),
-        )
+    def fail(self) -> None:
+        """End because of a fault of ours."""
+        self.close(Close(CloseCode.SERVER_FAULT))
 
-    # tasks
+    def abandon(self) -> None:
+        """Stop whatever still goes on: the process ends."""
+        for task in (self._worker, self._catching_up):
+            if task is not None:
+                task.cancel()
 
-    async def _read(self) -> None:
-        while True:
-            frame = await self._socket.receive()
-            if frame is None:
-                break
-            self.frames_in += 1
-            self._protocol.heard(self._replica.clock.monotonic_s())
-            await self._inbox.put(frame)
-        await self._inbox.put(None)
+    # the socket's Receiver
+
+    def message(self, data: Frame) -> None:
+        """Take a frame, and let it be worked off."""
+        self.frames_in += 1
+        self._protocol.heard(self._replica.clock.monotonic_s())
+        self._inbox.append(data)
+        if len(self._inbox) >= INBOX_FRAMES and not self._is_paused:
+            self._is_paused = True
+            self._socket.pause_reading()
+        if self._worker is None:
+            self._work_on()
+
+    def writing_resumed(self) -> None:
+        """Write what waits."""
+        if self.outbox:
+            self._flush_soon()
+
+    def ended(self) -> None:
+        """Work off what came before the end, then let go of everything."""
+        if self.is_over:
+            return
+        self.is_over = True
+        if self._goodbye is not None:
+            self._goodbye.cancel()
+        if self._worker is None:
+            self._work_on()
+
+    # what goes out
+
+    def flush(self) -> None:
+        """Write what waits, as far as the socket takes it."""
+        outbox, socket = self.outbox, self._socket
+        while outbox and socket.is_writable:
+            socket.write(outbox.take(WRITE_BYTES))
+        if self.closed_with is not None and not outbox:
+            socket.close(self.closed_with, self.closed_with.reason)
+
+    def _flush_soon(self) -> None:
+        self._replica.flusher.add(self)
+
+    def _be_slow(self) -> None:
+        self.close(Close(CloseCode.SLOW_CONSUMER))
+
+    # what comes in
+
+    def _work_on(self) -> None:
+        self._worker = asyncio.get_running_loop().create_task(self._work(), name="worker")
 
     async def _work(self) -> None:
-        while (frame := await self._inbox.get()) is not None:
-            await self.performer.confirm()
-            for effect in self._protocol.receive(frame, self._replica.clock.monotonic_s()):
+        try:
+            while (effect := self._next()) is not None:
+                del self._effects[0]
                 await self._apply(effect)
+            if self.is_over:
+                await self._let_go()
+        except Exception:  # noqa: BLE001  # the edge: a bug costs its own connection only
+            self._bound_log().exception("connection_failed")
+            self.fail()
+        finally:
+            self._worker = None
+            if self.is_over:
+                self._replica.remove(self)
 
-    async def _write(self) -> None:
-        while frames := await self._outbox.take():
-            for frame in frames:
-                if not await self._send(self._encoded(frame)):
-                    return
-                self._outbox.sent(frame)
-        if self.closed_with is not None:
-            await self._socket.close(self.closed_with, self.closed_with.reason)
-
-    def _encoded(self, item: Outgoing) -> Frame:
-        return item if isinstance(item, str | bytes) else item.frame(self._encoder.codec)
-
-    async def _send(self, frame: Frame) -> bool:
-        limit_s = GOODBYE_S if self.closed_with else self._replica.settings.write_timeout_s
-        try:
-            async with asyncio.timeout(limit_s):
-                return await self._socket.send(frame)
-        except TimeoutError:
-            self._socket.abort()
-            return False
-
-    def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
-        try:
-            self._group.create_task(work, name=name)
-        except RuntimeError:  # the group is ending with its connection: nobody is to catch up
-            work.close()
-
-    # effects
+    def _next(self) -> Effect | None:
+        """What is to be done next, read from the inbox if nothing is left of earlier frames."""
+        while self._inbox and not self._effects:
+            frame = self._inbox.pop(0)
+            if self._is_paused and len(self._inbox) <= INBOX_FRAMES // 2 and not self.is_over:
+                self._is_paused = False
+                self._socket.resume_reading()
+            now = self._replica.clock.monotonic_s()
+            self._effects.extend(self._protocol.receive(frame, now))
+        return self._effects[0] if self._effects else None
 
     async def _apply(self, effect: Effect) -> None:
+        await self.performer.confirm()
         match effect:
             case Perform(request):
-                await self.performer.perform(request)
+                await self.performer.perform([request, *self._joining(request)])
             case ConnectImplied():
                 await self.performer.imply_connect()
             case Refuse(error, request_id):
@@ -212,3 +259,68 @@ class Connection:
                 self.close(effect)
             case Warn(warning):
                 self.push(warning)
+
+    def _joining(self, first: Request) -> Iterator[Request]:
+        """The requests that follow and can be performed together with the first."""
+        for _ in range(MAX_TOGETHER - 1):
+            effect = self._next()
+            if not isinstance(effect, Perform):
+                return
+            if not self.performer.may_join(first, effect.request):
+                return
+            del self._effects[0]
+            yield effect.request
+
+    def _catch_up(self, work: Coroutine[None, None, None]) -> None:
+        if self.is_over:  # nobody is to catch up
+            work.close()
+            return
+        loop = asyncio.get_running_loop()
+        self._catching_up = loop.create_task(self._caught_up(work), name="catch-up")
+
+    async def _caught_up(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception:  # noqa: BLE001  # the edge: a bug costs its own connection only
+            self._bound_log().exception("catch_up_failed")
+            self.fail()
+
+    async def _let_go(self) -> None:
+        self._protocol.close()
+        self.outbox.finish(drop=True)
+        self.attachments.close()
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+        log, session = self._bound_log(), self.performer.session
+        log.info(
+            "connection_closed",
+            code=self.closed_with and int(self.closed_with),
+            session_id=session and session.session_id,
+            generation=session and session.generation,
+            frames_in=self.frames_in,
+            lasted_s=round(self._replica.clock.monotonic_s() - self.opened_at, 3),
+        )
+        try:
+            await self.performer.disconnect()
+        except StoreError as exc:
+            log.warning("disconnect_unrecorded", problem=str(exc))
+
+    def _bound_log(self) -> structlog.typing.FilteringBoundLogger:
+        bound: structlog.typing.FilteringBoundLogger = _log.bind(
+            connection_id=self.connection_id,
+            tenant=self.caller.tenant,
+            subject=self.caller.subject,
+        )
+        return bound
+
+
+def _protocol_of(
+    replica: Replica, encoder: FrameEncoder, identity: Identity, caller: Caller
+) -> ConnectionProtocol:
+    return ConnectionProtocol(
+        replica.decoders[encoder.codec],
+        replica.settings,
+        replica.subject_bucket(caller),
+        expires_at=identity.expires_at,
+        now=replica.clock.monotonic_s(),
+    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.store.calls import Caller
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import msgspec
 
     from gateway.agents import AgentRegistry
@@ -61,10 +61,9 @@ class Conversing(Protocol):
 
 
 class Context:
-    """One request's surroundings.
+    """The surroundings of a session's requests.
 
     Attributes:
-        identity: whose token opened the connection.
         caller: tenant and subject, as the store takes them.
         session: the session that is attached to this connection.
         connection: the connection's doings, see `Conversing`.
@@ -76,10 +75,23 @@ class Context:
         clock: the time.
     """
 
+    __slots__ = (
+        "_identity",
+        "agents",
+        "caller",
+        "clock",
+        "connection",
+        "connection_id",
+        "ids",
+        "session",
+        "settings",
+        "store",
+    )
+
     def __init__(  # it carries what it carries
         self,
         *,
-        identity: Identity,
+        identity: Callable[[], Identity],
         session: Session,
         connection: Conversing,
         connection_id: str,
@@ -89,8 +101,8 @@ class Context:
         agents: AgentRegistry,
         clock: Clock,
     ) -> None:
-        self.identity = identity
-        self.caller = Caller(identity.tenant, identity.subject)
+        self._identity = identity
+        self.caller = session.caller
         self.session = session
         self.connection = connection
         self.connection_id = connection_id
@@ -99,3 +111,8 @@ class Context:
         self.ids = ids
         self.agents = agents
         self.clock = clock
+
+    @property
+    def identity(self) -> Identity:
+        """Whose token the connection has now."""
+        return self._identity()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import Forbidden
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Iterable
 
     import msgspec
 
@@ -20,11 +20,22 @@ if TYPE_CHECKING:
 
 
 class ConnectionDoings:
-    """The `Conversing` of one request of one connection.
+    """The `Conversing` of one session of one connection.
 
     What follows the reply waits for `run_after_reply`, so that no replay overtakes the reply that
     announces it.
     """
+
+    __slots__ = (
+        "_after_reply",
+        "_attachments",
+        "_clock",
+        "_present",
+        "_push",
+        "_renewed",
+        "_session",
+        "_verifier",
+    )
 
     def __init__(
         self,
@@ -35,7 +46,7 @@ class ConnectionDoings:
         *,
         push: Callable[[msgspec.Struct], None],
         renewed: Callable[[Identity], None],
-        present: Callable[[str], Awaitable[None]],
+        present: Callable[[Iterable[str]], None],
     ) -> None:
         self._attachments = attachments
         self._session = session
@@ -57,7 +68,7 @@ class ConnectionDoings:
         await self._session.attach({conversation_id: cursor or prepared.cut.position})
         self._after_reply.append(lambda: self._attachments.begin([prepared], announce=True))
         if is_new:
-            await self._present(conversation_id)
+            self._present([conversation_id])
         return prepared
 
     async def follow(self, conversation_id: str, position: Position) -> None:
@@ -97,6 +108,7 @@ class ConnectionDoings:
 
     def run_after_reply(self) -> None:
         """Do what waits; called once the reply is in the outbox, or failed."""
-        after, self._after_reply = self._after_reply, []
-        for action in after:
-            action()
+        if self._after_reply:
+            after, self._after_reply = self._after_reply, []
+            for action in after:
+                action()

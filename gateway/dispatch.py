@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway.codecs import FrameDecoder
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
     from gateway.codecs import CodecName
     from gateway.context import Context
+    from gateway.errors import RequestError
     from gateway.settings import Settings
 
 R = TypeVar("R", bound=Request)
 Handler = Callable[["Context", R], Awaitable[Reply | None]]
-_MARK = "__gateway_handles__"
+Together = Callable[["Context", Sequence[R]], Awaitable[Sequence["Reply | RequestError"]]]
+MayJoin = Callable[["Context", R, R], bool]
+_MARK, _JOINS = "__gateway_handles__", "__gateway_joins__"
 
 
 def handler(kind: type[R]) -> Callable[[Handler[R]], Handler[R]]:
@@ -37,11 +40,27 @@ def handler(kind: type[R]) -> Callable[[Handler[R]], Handler[R]]:
     return mark
 
 
+def handler_of_many(kind: type[R], *, may_join: MayJoin[R]) -> Callable[[Together[R]], Together[R]]:
+    """Mark `async (Context, [Message, …]) -> [Reply | RequestError, …]`, besides a `handler`.
+
+    It is given the requests of one connection that wait one behind the other, as far as
+    `may_join(context, first, following)` says so of each; a single one too, if it may join itself.
+    It answers each, in order. What it raises is the answer to all of them.
+    """
+
+    def mark(function: Together[R]) -> Together[R]:
+        setattr(function, _JOINS, (kind, may_join))
+        return function
+
+    return mark
+
+
 class Registry:
     """The handlers of a gateway, by type of message."""
 
     def __init__(self) -> None:
         self._handlers: dict[type[Request], Handler[Request]] = {}
+        self._together: dict[type[Request], tuple[Together[Request], MayJoin[Request]]] = {}
         self._tags: dict[str, str] = {str(Connect.__struct_config__.tag): "the gateway itself"}
 
     @classmethod
@@ -66,6 +85,9 @@ class Registry:
             raise SettingError("GATEWAY_HANDLERS", f"{module.__name__} has no @handler function")
         for function in found:
             self.add(getattr(function, _MARK), function)
+        for function in [item for item in vars(module).values() if hasattr(item, _JOINS)]:
+            kind, may_join = getattr(function, _JOINS)
+            self._together[kind] = (function, may_join)
 
     def add(self, kind: type[Request], function: Handler[Request]) -> None:
         """Add one handler."""
@@ -92,6 +114,20 @@ class Registry:
         if function is None:
             raise UnknownType(f"$.type: no handler for {type(request).__name__}")
         return await function(context, request)
+
+    def may_join(self, context: Context, first: Request, following: Request) -> bool:
+        """Whether a request can be performed together with the one before it, or by itself."""
+        if type(first) is not type(following):
+            return False
+        found = self._together.get(type(first))
+        return found is not None and found[1](context, first, following)
+
+    async def handle_together(
+        self, context: Context, requests: Sequence[Request]
+    ) -> Sequence[Reply | RequestError]:
+        """Let the requests' handler of many answer them."""
+        function, _ = self._together[type(requests[0])]
+        return await function(context, requests)
 
 
 def _submodules(package: ModuleType) -> Iterator[ModuleType]:

@@ -31,5 +31,6 @@ async def drain(replica: Replica) -> None:
         for connection in leaving[start : start + BATCH]:
             connection.close(Close(CloseCode.DRAINING, window_ms=window_ms))
         await asyncio.sleep(PAUSE_S)
-    if replica.connections:
-        await replica.all_gone.wait()
+    while replica.connections:
+        replica.one_gone.clear()
+        await replica.one_gone.wait()

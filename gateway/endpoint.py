@@ -1,17 +1,18 @@
-"""The WebSocket route: who comes in, in which codec, and the two lines a connection logs."""
+"""The WebSocket route: who comes in, and in which codec."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import structlog
+from starlette.websockets import WebSocketDisconnect
 
 from gateway.codecs import ENCODERS, SUBPROTOCOLS
 from gateway.codes import CloseCode
 from gateway.connection import Connection
 from gateway.errors import ExpiredToken, InvalidToken, StoreError
 from gateway.messages import Disconnect
-from gateway.socket import Socket
+from gateway.socket import socket_of
 from gateway.store.calls import Caller
 from gateway.token_keys import KeysUnavailable
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
     from starlette.websockets import WebSocket
 
+    from gateway.codecs import FrameEncoder
     from gateway.replica import Replica
     from gateway.tokens import Identity
 
@@ -38,26 +40,40 @@ class Refused(Exception):
 
 
 async def serve_websocket(replica: Replica, websocket: WebSocket) -> None:
-    """Serve one WebSocket from its handshake to its end."""
+    """Serve one WebSocket from its handshake on; to its end, unless the server takes it over."""
     offered = [name for name in websocket.scope["subprotocols"] if name in SUBPROTOCOLS]
     await websocket.accept(offered[0] if offered else None)
-    socket = Socket(websocket)
     encoder = ENCODERS[SUBPROTOCOLS[offered[0]] if offered else "json"]
     try:
         identity = await _admit(replica, websocket)
     except Refused as refused:
-        push = Disconnect(
-            code=refused.code,
-            reason=refused.code.reason,
-            message=refused.message,
-            reconnect=refused.code.may_reconnect,
-            retry_after_ms=refused.retry_after_ms,
-        )
-        _log.info("connection_refused", code=int(refused.code), reason=refused.message)
-        await socket.send(encoder.encode(push))
-        await socket.close(refused.code, refused.code.reason)
+        await _refuse(websocket, refused, encoder)
         return
-    await _serve(replica, Connection(replica, socket, identity, encoder))
+    limit_s = replica.settings.write_timeout_s
+    socket = socket_of(websocket, encoder, write_timeout_s=limit_s)
+    connection = Connection(replica, socket, identity, encoder)
+    connection.open()
+    await socket.serve(connection)
+
+
+async def _refuse(websocket: WebSocket, refused: Refused, encoder: FrameEncoder) -> None:
+    push = Disconnect(
+        code=refused.code,
+        reason=refused.code.reason,
+        message=refused.message,
+        reconnect=refused.code.may_reconnect,
+        retry_after_ms=refused.retry_after_ms,
+    )
+    _log.info("connection_refused", code=int(refused.code), reason=refused.message)
+    payload = encoder.encode(push)
+    try:
+        if encoder.is_text:
+            await websocket.send_text(payload.decode())
+        else:
+            await websocket.send_bytes(payload)
+        await websocket.close(refused.code, refused.code.reason)
+    except (WebSocketDisconnect, RuntimeError, OSError):
+        return  # it did not wait for the answer
 
 
 async def identify(replica: Replica, request: HTTPConnection) -> Identity:
@@ -107,30 +123,3 @@ async def _admit(replica: Replica, websocket: WebSocket) -> Identity:
 def retry_ms(exc: StoreError | KeysUnavailable) -> int:
     """When a credential that could not be checked may be shown again."""
     return round(exc.retry_after_s * 1000) if isinstance(exc, KeysUnavailable) else RETRY_MS
-
-
-async def _serve(replica: Replica, connection: Connection) -> None:
-    caller, clock = connection.caller, replica.clock
-    bound = _log.bind(
-        connection_id=connection.connection_id, tenant=caller.tenant, subject=caller.subject
-    )
-    bound.info("connection_opened")
-    replica.add(connection)
-    try:
-        await connection.run()
-    finally:
-        session = connection.performer.session
-        bound.info(
-            "connection_closed",
-            code=connection.closed_with and int(connection.closed_with),
-            session_id=session and session.session_id,
-            generation=session and session.generation,
-            frames_in=connection.frames_in,
-            lasted_s=round(clock.monotonic_s() - connection.opened_at, 3),
-        )
-        try:
-            await connection.performer.disconnect()
-        except StoreError as exc:
-            bound.warning("disconnect_unrecorded", problem=str(exc))
-        finally:
-            replica.remove(connection)

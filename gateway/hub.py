@@ -16,18 +16,23 @@ import structlog
 
 from gateway.concurrently import together
 from gateway.errors import NotFound, StoreError
+from gateway.json_text import JsonText
 from gateway.messages import Position
+from gateway.published import batches
 from gateway.recovery import Tail, Verdict, judge
 from gateway.store.calls import NOTHING_HEARD, Caller
 from gateway.store.log import parse_live
 from gateway.store.subscriber import Subscriber
 
 if TYPE_CHECKING:
-    from gateway.published import Published
+    from collections.abc import Sequence
+
+    from gateway.published import Batch, Published
     from gateway.settings import Settings
     from gateway.store.store import Store
 
 TAIL_BYTES = 65_536  # of events a topic keeps in memory for those who come back
+BATCH_BYTES = 65_536  # of events that go out in one piece
 REMEMBERED_TOPICS = 10_000  # positions kept of topics nobody listens to any more
 LINGER_S = 15.0  # how long a topic is heard after its last reader went: a brief absence
 LINGER_TOPICS = 10_000
@@ -40,63 +45,126 @@ _log = structlog.get_logger(__name__)
 class Reader(Protocol):
     """One connection's reading of one conversation."""
 
-    caller: Caller
-    connection_id: str
+    @property
+    def subject(self) -> str:
+        """Who reads."""
 
-    def hear(self, event: Published) -> None:
-        """Take an event if it is the next one."""
+    @property
+    def connection_id(self) -> str:
+        """Whose connection it is."""
 
-    def hear_whisper(self, push: bytes) -> None:
-        """Pass on something that is not in the log: a push as JSON."""
+    @property
+    def position(self) -> Position:
+        """The last event it has."""
 
-    def fall_behind(self) -> None:
-        """Read the log: something was missed."""
+    def take(self, batch: Batch) -> None:
+        """Send the next events; only called while live."""
+
+    def take_rest(self, batch: Batch) -> None:
+        """Send what is new of these events; only called while ahead."""
+
+    def hear_whisper(self, push: JsonText) -> None:
+        """Pass on something that is not in the log."""
+
+    def fall_behind(self, position: Position) -> None:
+        """Be live no more and read on from `position`: something was missed."""
 
     def expel(self, left: Published) -> None:
         """The subject takes no part any more, unless it came back before it reads on."""
 
+    def fail(self) -> None:
+        """End the connection."""
+
 
 class Topic:
-    """One conversation that is listened to here."""
+    """One conversation that is listened to here.
+
+    Readers that are `live` stand where the topic stands: what comes next is next for all of them.
+    Those that read the log may be `ahead` of what was heard, and live once that has caught up.
+    """
+
+    __slots__ = (
+        "ahead",
+        "conversation_id",
+        "fresh",
+        "holds",
+        "is_heard",
+        "live",
+        "readers",
+        "tail",
+        "tenant",
+    )
 
     def __init__(self, tenant: str, conversation_id: str) -> None:
         self.tenant = tenant
         self.conversation_id = conversation_id
         self.tail: Tail | None = None  # None until its position is known
         self.readers: set[Reader] = set()
+        self.live: set[Reader] = set()  # of the readers
+        self.ahead: set[Reader] = set()  # of the others
         self.holds = 0  # connections that use it, readers or about to be
+        self.is_heard = False  # since its subscription was confirmed
+        self.fresh: list[Published] = []  # heard in this tick, delivered at its end
 
     @property
     def epoch(self) -> str | None:
         """The epoch of what was heard; None if nothing is known yet."""
         return None if self.tail is None else self.tail.position.epoch
 
-    def hear(self, event: Published) -> None:
-        """Give an event to every reader, or tell them that something is missing."""
-        if self.tail is None:
-            self.tail = Tail(Position(event.epoch, event.offset - 1), max_bytes=TAIL_BYTES)
-        verdict = judge(self.tail.position, event.epoch, event.offset)
-        if verdict is Verdict.DUPLICATE:
-            return
-        if verdict is not Verdict.NEXT:
-            self.tail.restart(Position(event.epoch, event.offset - 1))
-        self.tail.append(event)
-        for reader in tuple(self.readers):
-            reader.hear(event)
-        leaver = event.leaver
-        if leaver is not None:
-            for reader in tuple(self.readers):
-                if reader.caller.subject == leaver:
-                    reader.expel(event)
+    def hear(self, events: Sequence[Published]) -> None:
+        """Give events to every live reader; where some are missing, readers fall behind."""
+        tail = self.tail
+        if tail is None:
+            tail = self.tail = Tail(before(events[0]), max_bytes=TAIL_BYTES)
+        run: list[Published] = []
+        epoch, offset = tail.position.epoch, tail.position.offset
+        for event in events:
+            if event.epoch == epoch and event.offset <= offset:
+                continue
+            if event.epoch != epoch or event.offset != offset + 1:
+                self._deliver(tail, run)
+                run = []
+                self._restart(tail, before(event))
+            run.append(event)
+            epoch, offset = event.epoch, event.offset
+        self._deliver(tail, run)
 
     def stand_at(self, position: Position) -> None:
         """Learn where the log stands; readers who lack something read it."""
         if self.tail is None:
             self.tail = Tail(position, max_bytes=TAIL_BYTES)
         elif judge(self.tail.position, position.epoch, position.offset) is not Verdict.DUPLICATE:
-            self.tail.restart(position)
-            for reader in tuple(self.readers):
-                reader.fall_behind()
+            self._restart(self.tail, position)
+
+    def _restart(self, tail: Tail, position: Position) -> None:
+        stood_at = tail.position
+        tail.restart(position)
+        for reader in tuple(self.live):
+            reader.fall_behind(stood_at)
+        for reader in tuple(self.ahead):
+            reader.fall_behind(reader.position)
+
+    def _deliver(self, tail: Tail, run: list[Published]) -> None:
+        for batch in batches(run, max_bytes=BATCH_BYTES):
+            tail.extend(batch.events)
+            ahead = tuple(self.ahead)
+            for reader in tuple(self.live):
+                try:
+                    reader.take(batch)
+                except Exception:  # noqa: BLE001  # the edge: it costs this reader only
+                    _log.exception("delivery_failed", conversation_id=self.conversation_id)
+                    reader.fail()
+            for reader in ahead:
+                reader.take_rest(batch)
+            last = batch.events[-1]
+            if last.leaver is not None:
+                for reader in [one for one in self.readers if one.subject == last.leaver]:
+                    reader.expel(last)
+
+
+def before(event: Published) -> Position:
+    """The position of a reader for whom an event is the next one."""
+    return Position(event.epoch, event.offset - 1)
 
 
 class Hub:
@@ -108,6 +176,9 @@ class Hub:
         self._topics: dict[str, Topic] = {}
         self._lingering: dict[str, float] = {}  # channel: until when, the oldest first
         self._remembered: OrderedDict[str, Position] = OrderedDict()
+        self._fresh: list[Topic] = []  # with something to deliver
+        self._unchecked: set[Topic] = set()  # read by somebody before they were heard
+        self._check_now = asyncio.Event()
         self._compare_now = asyncio.Event()
         self.on_replica_message = _ignore
         self.subscriber = Subscriber(
@@ -123,26 +194,49 @@ class Hub:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.subscriber.run(), name="hub-subscriber")
             group.create_task(self._compare_for_ever(), name="hub-compare")
+            group.create_task(self._check_for_ever(), name="hub-check")
             group.create_task(self._sweep_for_ever(), name="hub-sweep")
 
-    async def open(self, tenant: str, conversation_id: str) -> Topic:
-        """Hold a topic, heard from now on; `release` it as often as it was opened.
-
-        Raises:
-            StoreUnavailable: the subscription was not confirmed.
-        """
+    def hold(self, tenant: str, conversation_id: str) -> Topic:
+        """Hold a topic, which is about to be heard; `release` it as often as it was held."""
         channel = self._store.keys.conversation(tenant, conversation_id).channel
         topic = self._topics.get(channel)
         if topic is None:
             topic = self._topics[channel] = Topic(tenant, conversation_id)
         topic.holds += 1
         self._lingering.pop(channel, None)
-        try:
+        topic.is_heard = self.subscriber.begin(channel)
+        return topic
+
+    async def wait_until_heard(self, topic: Topic) -> None:
+        """Wait until a topic that is held is heard.
+
+        Raises:
+            StoreUnavailable: the subscription was not confirmed.
+        """
+        if not topic.is_heard:
+            channel = self._store.keys.conversation(topic.tenant, topic.conversation_id).channel
             await self.subscriber.subscribe(channel, timeout_s=self._timeout_s)
+            topic.is_heard = True
+
+    async def open(self, tenant: str, conversation_id: str) -> Topic:
+        """Hold a topic, heard from now on.
+
+        Raises:
+            StoreUnavailable: the subscription was not confirmed.
+        """
+        topic = self.hold(tenant, conversation_id)
+        try:
+            await self.wait_until_heard(topic)
         except BaseException:
             self.release(topic)
             raise
         return topic
+
+    def check_soon(self, topic: Topic) -> None:
+        """Compare a topic with its log, which was read before the topic was heard."""
+        self._unchecked.add(topic)
+        self._check_now.set()
 
     def release(self, topic: Topic) -> None:
         """Let go of a topic; nobody holding it, it is heard for a little longer.
@@ -196,14 +290,32 @@ class Hub:
             return
         kind = payload[:2]
         if kind == b"e:":
-            topic.hear(parse_live(topic.conversation_id, payload))
-        elif kind == b"r:":
+            if not topic.fresh:
+                self._fresh.append(topic)
+                if len(self._fresh) == 1:
+                    asyncio.get_running_loop().call_soon(self._deliver)
+            topic.fresh.append(parse_live(topic.conversation_id, payload))
+            return
+        self._deliver_one(topic)
+        if kind == b"r:":
             topic.stand_at(Position(payload[2:].decode(), 0))
         elif kind == b"w:":
             _, origin, push = payload.split(b":", 2)
-            for reader in tuple(topic.readers):
+            for reader in (*topic.live, *topic.ahead):
                 if reader.connection_id != origin.decode():
-                    reader.hear_whisper(push)
+                    reader.hear_whisper(JsonText(push))
+
+    def _deliver(self) -> None:
+        """Give each topic what was heard in this tick."""
+        topics, self._fresh = self._fresh, []
+        for topic in topics:
+            self._deliver_one(topic)
+
+    @staticmethod
+    def _deliver_one(topic: Topic) -> None:
+        events, topic.fresh = topic.fresh, []
+        if events:
+            topic.hear(events)
 
     async def _compare_for_ever(self) -> None:
         while True:
@@ -214,14 +326,24 @@ class Hub:
                 pass
             self._compare_now.clear()
             try:
-                await self._compare()
+                await self._compare(list(self._topics.values()))
             except StoreError as exc:
                 _log.warning("fanout_compare_failed", problem=str(exc))
                 self._compare_now.set()
                 await asyncio.sleep(1.0)
 
-    async def _compare(self) -> None:
-        topics = list(self._topics.values())
+    async def _check_for_ever(self) -> None:
+        while True:
+            await self._check_now.wait()
+            self._check_now.clear()
+            topics, self._unchecked = list(self._unchecked), set()
+            try:
+                await self._compare(topics)
+            except StoreError as exc:
+                _log.warning("fanout_compare_failed", problem=str(exc))
+                self._compare_now.set()
+
+    async def _compare(self, topics: list[Topic]) -> None:
         for start in range(0, len(topics), COMPARE_AT_ONCE):
             some = topics[start : start + COMPARE_AT_ONCE]
             await together(self._compare_one(topic) for topic in some)

@@ -3,42 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
+
+from gateway.published import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.codecs import Frame
     from gateway.published import Published
 
-
-Outgoing: TypeAlias = "Frame | Published"
+Outgoing = bytes | Batch  # one message's payload, or the events of a batch
 
 
 class Outbox:
-    """A bounded queue of frames.
+    """A bounded queue of messages.
 
     When full, nothing more is taken, `on_full` is called once, and the connection ends as a slow
-    consumer: nothing is lost, since the client resumes from the log. The size of a text frame is
-    counted in characters. A frame counts for half of the whole at most: one that is larger than
-    all (a reply of megabytes) passes whenever there is room, and leaves some to what follows it.
+    consumer: nothing is lost, since the client resumes from the log. An item counts for half of
+    the whole at most: one that is larger than all (a reply of megabytes) passes whenever there is
+    room, and leaves some to what follows it.
+
+    Args:
+        max_bytes: the bound.
+        on_full: called once, when it is reached.
+        on_filled: called when something waits and nothing did before.
     """
 
-    def __init__(self, max_bytes: int, *, on_full: Callable[[], None]) -> None:
-        self._frames: deque[Outgoing] = deque()
+    __slots__ = (
+        "_bytes",
+        "_for_room",
+        "_is_full",
+        "_items",
+        "_on_filled",
+        "_on_full",
+        "is_finished",
+        "max_bytes",
+    )
+
+    def __init__(
+        self, max_bytes: int, *, on_full: Callable[[], None], on_filled: Callable[[], None]
+    ) -> None:
         self.max_bytes = max_bytes
+        self.is_finished = False
         self._on_full = on_full
+        self._on_filled = on_filled
+        self._items: list[Outgoing] = []
         self._bytes = 0
-        self._is_finished = False
         self._is_full = False
-        self._filled = asyncio.Event()
-        self._drained = asyncio.Event()
-        self._drained.set()
+        self._for_room: list[asyncio.Future[None]] | None = None  # who waits for room
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes put in and not yet sent."""
+        """Bytes put in and not taken."""
         return self._bytes
 
     @property
@@ -49,71 +68,86 @@ class Outbox:
     @property
     def has_room(self) -> bool:
         """Whether a replay may put more in."""
-        return self._drained.is_set()
+        return self._bytes * 2 <= self.max_bytes or self.is_finished
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether nothing more will be put in."""
-        return self._is_finished
-
-    def put(self, frame: Outgoing) -> None:
-        """Add a frame, or an event to be made into one; dropped if finished or full."""
-        if self._is_finished or self._is_full:
+    def put(self, item: Outgoing) -> None:
+        """Add something; dropped if finished or full."""
+        if self.is_finished or self._is_full:
             return
-        size = self._cost(frame)
+        size = min(len(item) if isinstance(item, bytes) else item.size, self.max_bytes // 2)
         if self._bytes + size > self.max_bytes:
             self._is_full = True
             self._on_full()
             return
-        self._frames.append(frame)
         self._bytes += size
-        self._filled.set()
-        if self._bytes * 2 > self.max_bytes:
-            self._drained.clear()
+        self._items.append(item)
+        if len(self._items) == 1:
+            self._on_filled()
 
-    def put_live(self, event: Published) -> None:
-        """Add an event just heard. More than half full, adjacent text of one message is merged."""
-        last = self._frames[-1] if self._frames and not self.has_room else None
-        merged = None if last is None or isinstance(last, str | bytes) else last.merged_with(event)
-        if merged is None or last is None or self._is_finished or self._is_full:
-            self.put(event)
+    def put_live(self, batch: Batch) -> None:
+        """Add events just heard. More than half full, adjacent text of one message is merged."""
+        if self._bytes * 2 <= self.max_bytes:
+            self.put(batch)
             return
-        self._frames[-1] = merged
-        self._bytes += self._cost(merged) - self._cost(last)
+        for event in batch.events:
+            self._put_merged(event)
 
-    def finish(self, last: Frame | None = None, *, drop: bool = False) -> None:
+    def finish(self, last: bytes | None = None, *, drop: bool = False) -> None:
         """Let nothing more in after `last`. With `drop`, what waits is thrown away first."""
-        if self._is_finished:
+        if self.is_finished:
             return
         if drop:
-            self._frames.clear()
+            self._items = []
             self._bytes = 0
         if last is not None:
-            self._frames.append(last)
+            self._items.append(last)
             self._bytes += self._cost(last)
-        self._is_finished = True
-        self._filled.set()
-        self._drained.set()
+        self.is_finished = True
+        self._on_filled()
+        self._tell_room()
 
-    async def take(self) -> list[Outgoing]:
-        """Wait for frames and take them all; empty only when finished."""
-        if not self._frames and not self._is_finished:
-            self._filled.clear()
-            await self._filled.wait()
-        frames = list(self._frames)
-        self._frames.clear()
-        return frames
-
-    def sent(self, frame: Outgoing) -> None:
-        """A frame has left: its room is free again."""
-        self._bytes = max(0, self._bytes - self._cost(frame))
-        if self._bytes * 2 <= self.max_bytes:
-            self._drained.set()
+    def take(self, max_bytes: int) -> list[Outgoing]:
+        """Take what waits: all of it, or as much as reaches `max_bytes`."""
+        items = self._items
+        if self._bytes <= max_bytes:
+            self._items, self._bytes = [], 0
+        else:
+            count = size = 0
+            while count < len(items) and size < max_bytes:
+                size += self._cost(items[count])
+                count += 1
+            self._items, items = items[count:], items[:count]
+            self._bytes -= size
+        if self._for_room is not None and self.has_room:
+            self._tell_room()
+        return items
 
     async def room(self) -> None:
         """Wait until at most half is taken, or all is over: a replay keeps to the client's pace."""
-        await self._drained.wait()
+        while not self.has_room:
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            if self._for_room is None:
+                self._for_room = []
+            self._for_room.append(waiting)
+            await waiting
+
+    def _tell_room(self) -> None:
+        waiting, self._for_room = self._for_room, None
+        for one in waiting or ():
+            if not one.done():
+                one.set_result(None)
+
+    def _put_merged(self, event: Published) -> None:
+        last = self._items[-1] if self._items else None
+        merged = last.events[-1].merged_with(event) if isinstance(last, Batch) else None
+        if merged is None or self.is_finished or self._is_full:
+            self.put(Batch((event,)))
+            return
+        before = last.events[:-1] if isinstance(last, Batch) else ()
+        joined = Batch((*before, merged))
+        self._bytes += self._cost(joined) - self._cost(self._items[-1])
+        self._items[-1] = joined
 
     def _cost(self, item: Outgoing) -> int:
-        size = len(item) if isinstance(item, str | bytes) else item.size
+        size = len(item) if isinstance(item, bytes) else item.size
         return min(size, self.max_bytes // 2)

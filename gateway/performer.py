@@ -1,8 +1,7 @@
-"""Performs the requests of one connection, one after the other, and answers each."""
+"""Performs the requests of one connection, in order, and answers each."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,9 +15,12 @@ from gateway.messages import Connect, ErrorReply, Ping, Pong
 from gateway.protocol import Close
 from gateway.resume import attach_session, gap_warning, read_conversations, session_ready
 from gateway.session import Session
+from gateway.time_limit import TimeLimit
 from gateway.token_keys import KeysUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from gateway.connection import Connection
     from gateway.messages import Reply, Request
     from gateway.replica import Replica
@@ -44,36 +46,45 @@ _log = structlog.get_logger(__name__)
 class Performer:
     """The worker's hands: opens the session, calls handlers, turns failures into replies."""
 
+    __slots__ = ("_connection", "_context", "_doings", "_replica", "session", "time_limit")
+
     def __init__(self, replica: Replica, connection: Connection) -> None:
         self.session: Session | None = None
+        self.time_limit = TimeLimit(replica.settings.request_timeout_s)
         self._replica = replica
         self._connection = connection
+        self._context: Context | None = None
+        self._doings: ConnectionDoings | None = None
 
-    async def perform(self, request: Request) -> None:
-        """Do what a request asks and answer it, whatever happens."""
-        kind = type(request).__name__
+    def may_join(self, first: Request, following: Request) -> bool:
+        """Whether two requests can be performed together."""
+        context = self._context
+        return context is not None and self._replica.registry.may_join(context, first, following)
+
+    async def perform(self, requests: Sequence[Request]) -> None:
+        """Do what requests ask, all in one if they are several, and answer each."""
+        kind = type(requests[0]).__name__
         try:
-            async with asyncio.timeout(self._replica.settings.request_timeout_s):
-                await self._answer(request)
+            with self.time_limit:
+                await self._answer(requests)
         except RequestError as error:
-            self.refuse(error, request.id)
+            for request in requests:
+                self.refuse(error, request.id)
         except TimeoutError:
             _log.warning("request_timed_out", type=kind)
-            if isinstance(request, Connect):
-                self._connection.connect_failed()
-            self.refuse(TimedOut("it took too long; it may have been done"), request.id)
+            self._fail(requests, TIMED_OUT)
         except (StoreUnavailable, KeysUnavailable) as exc:
             _log.warning("request_unavailable", type=kind, problem=str(exc))
             is_in_doubt = isinstance(exc, StoreUnavailable) and exc.may_have_run
-            self._fail(request, IN_DOUBT if is_in_doubt else UNAVAILABLE)
+            self._fail(requests, IN_DOUBT if is_in_doubt else UNAVAILABLE)
         except Exception:  # noqa: BLE001  # the edge: a handler's bug costs its own request only
             _log.exception("request_failed", type=kind)
-            self._fail(request, INTERNAL)
+            self._fail(requests, INTERNAL)
 
     async def imply_connect(self) -> None:
         """Open a new session, as the client began with another request; that fails if it does."""
         try:
-            async with asyncio.timeout(self._replica.settings.request_timeout_s):
+            with self.time_limit:
                 await self._connect(Connect(), is_implied=True)
         except (StoreUnavailable, TimeoutError) as exc:
             self._connection.connect_failed()
@@ -84,80 +95,67 @@ class Performer:
 
         If Redis is away, the next frame tells it.
         """
-        if self.session is not None:
+        session = self.session
+        if session is not None and not session.is_confirmed:
             try:
-                await self.session.confirm()
+                await session.confirm()
             except StoreUnavailable as exc:
                 _log.warning("confirm_unavailable", problem=str(exc))
 
     def refuse(self, error: RequestError, request_id: str | int | None) -> None:
         """Answer with an error."""
-        reply = ErrorReply(
-            code=error.code,
-            message=error.message,
-            retryable=error.code.is_retryable,
-            retry_after_ms=UNSET if error.retry_after_ms is None else error.retry_after_ms,
-            details=error.details or UNSET,
-        )
-        self._reply(reply, request_id)
+        self._reply(error_reply(error), request_id)
 
     async def disconnect(self) -> None:
         """The socket is closed: the session's client is away from now on."""
         session, self.session = self.session, None
+        self._context = self._doings = None
         if session is not None:
             is_gone = await session.disconnect()
             if is_gone:
-                await self._replica.tell_presence(
-                    self._connection, session.cursors, is_online=False
+                self._replica.presence.tell(
+                    session.caller,
+                    self._connection.connection_id,
+                    session.cursors,
+                    is_online=False,
                 )
 
-    def _fail(self, request: Request, reply: ErrorReply) -> None:
-        if isinstance(request, Connect):
-            self._connection.connect_failed()
-        self._reply(reply, request.id)
+    def _fail(self, requests: Sequence[Request], reply: ErrorReply) -> None:
+        for request in requests:
+            if isinstance(request, Connect):
+                self._connection.connect_failed()
+            self._reply(reply, request.id)
 
     def _reply(self, reply: Reply, request_id: str | int | None) -> None:
         if request_id is not None:
             reply = structs.replace(reply, reply_to=request_id)
         self._connection.push(reply)
 
-    async def _answer(self, request: Request) -> None:
-        session = self.session
+    async def _answer(self, requests: Sequence[Request]) -> None:
+        request, context = requests[0], self._context
         if isinstance(request, Connect):
             await self._connect(request)
-        elif session is not None:
-            await self._handle(session, request)
+        elif context is not None and self._doings is not None:
+            await self._handle(context, requests)
+            self._doings.run_after_reply()
         elif isinstance(request, Ping):
             self._reply(Pong(), request.id)  # alive is what it asks; that can be told
         else:
             raise StoreUnavailable("no session could be opened")
 
-    async def _handle(self, session: Session, request: Request) -> None:
-        connection, replica = self._connection, self._replica
-        doings = ConnectionDoings(
-            connection.attachments,
-            session,
-            replica.verifier,
-            replica.clock,
-            push=connection.push,
-            renewed=connection.renewed,
-            present=self._tell_present,
-        )
-        context = Context(
-            identity=connection.identity,
-            session=session,
-            connection=doings,
-            connection_id=connection.connection_id,
-            store=replica.store,
-            settings=replica.settings,
-            ids=await replica.store.ids(),
-            agents=replica.agents,
-            clock=replica.clock,
-        )
-        reply = await replica.registry.handle(context, request)
-        if reply is not None:
-            self._reply(reply, request.id)
-        doings.run_after_reply()
+    async def _handle(self, context: Context, requests: Sequence[Request]) -> None:
+        registry = self._replica.registry
+        if not registry.may_join(context, requests[0], requests[0]):
+            reply = await registry.handle(context, requests[0])
+            if reply is not None:
+                self._reply(reply, requests[0].id)
+            return
+        answers = await registry.handle_together(context, requests)
+        for request, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, RequestError):
+                self.refuse(answer, request.id)
+            else:
+                self._reply(answer, request.id)
 
     async def _connect(self, request: Connect, *, is_implied: bool = False) -> None:
         connection, replica = self._connection, self._replica
@@ -174,19 +172,59 @@ class Performer:
         session = Session(
             replica.store.sessions, connection.caller, attached, on_lost=self._lose_session
         )
-        resumed = await read_conversations(connection.attachments, attached, request.cursors)
-        await session.attach(resumed.positions())
-        self.session = session
-        self._reply(session_ready(resumed, replica.settings), request.id)
+        resumed = await read_conversations(connection.attachments, session, request.cursors)
+        await self._begin_session(session)
+        self._reply(session_ready(attached, resumed, replica.settings), request.id)
         warning = gap_warning(attached, replica.settings)
         if warning is not None:
             connection.push(warning)
-        connection.attachments.begin(resumed.prepared, announce=not is_implied)
+        connection.attachments.begin(resumed, announce=not is_implied)
         if not attached.was_online:
-            await replica.tell_presence(connection, session.cursors, is_online=True)
+            self._tell_online(session.cursors)
 
-    async def _tell_present(self, conversation_id: str) -> None:
-        await self._replica.tell_presence(self._connection, [conversation_id], is_online=True)
+    async def _begin_session(self, session: Session) -> None:
+        connection, replica = self._connection, self._replica
+        self.session = session
+        self._doings = ConnectionDoings(
+            connection.attachments,
+            session,
+            replica.verifier,
+            replica.clock,
+            push=connection.push,
+            renewed=connection.renewed,
+            present=self._tell_online,
+        )
+        self._context = Context(
+            identity=lambda: connection.identity,
+            session=session,
+            connection=self._doings,
+            connection_id=connection.connection_id,
+            store=replica.store,
+            settings=replica.settings,
+            ids=await replica.store.ids(),
+            agents=replica.agents,
+            clock=replica.clock,
+        )
+
+    def _tell_online(self, conversations: Iterable[str]) -> None:
+        connection = self._connection
+        self._replica.presence.tell(
+            connection.caller, connection.connection_id, conversations, is_online=True
+        )
 
     def _lose_session(self, code: CloseCode) -> None:
         self._connection.close(Close(code))
+
+
+def error_reply(error: RequestError) -> ErrorReply:
+    """The error as a client is told it."""
+    return ErrorReply(
+        code=error.code,
+        message=error.message,
+        retryable=error.code.is_retryable,
+        retry_after_ms=UNSET if error.retry_after_ms is None else error.retry_after_ms,
+        details=error.details or UNSET,
+    )
+
+
+TIMED_OUT = error_reply(TimedOut("it took too long; it may have been done"))

@@ -1,10 +1,9 @@
-"""An event as it goes out: encoded once a codec, for all its receivers."""
+"""Events as they go out: encoded once a codec and joined once, for all their receivers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.codecs import ENCODERS
 from gateway.json_text import JsonText
 
 FRAME_OVERHEAD = 128  # bytes around an event: the `event` push with ids of usual length
@@ -13,24 +12,19 @@ _TEXT, _DELTA = b'{"type":"TEXT_MESSAGE_CONTENT",', b',"delta":"'
 _LEFT = b'{"type":"PARTICIPANT_LEFT"'
 
 if TYPE_CHECKING:
-    from gateway.codecs import CodecName, Frame
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from gateway.codecs import FrameEncoder
 
 
 class Published:
-    """One entry of a conversation's log, with its frames.
+    """One entry of a conversation's log.
 
     `size` is what a frame of it costs, in bytes: the event and what is put around it.
+    `from_offset` is the first of several entries that were merged into this one.
     """
 
-    __slots__ = (
-        "_frames",
-        "conversation_id",
-        "epoch",
-        "event",
-        "from_offset",
-        "offset",
-        "size",
-    )
+    __slots__ = ("conversation_id", "epoch", "event", "from_offset", "offset", "size")
 
     def __init__(
         self,
@@ -47,7 +41,6 @@ class Published:
         self.offset = offset
         self.event = event
         self.size = len(event.data) + FRAME_OVERHEAD
-        self._frames: dict[CodecName, Frame] = {}
 
     @property
     def leaver(self) -> str | None:
@@ -56,16 +49,6 @@ class Published:
             return None
         subject: str = self.event.value()["subject"]
         return subject
-
-    def frame(self, codec: CodecName) -> Frame:
-        """The `event` push as a frame, built at the first call and shared from then on."""
-        frame = self._frames.get(codec)
-        if frame is None:
-            frame = ENCODERS[codec].event(
-                self.conversation_id, self.epoch, self.offset, self.event, self.from_offset
-            )
-            self._frames[codec] = frame
-        return frame
 
     def merged_with(self, following: Published) -> Published | None:
         """One entry for this one and the next, if both are text of the same message; else None.
@@ -92,3 +75,59 @@ class Published:
             event,
             from_offset=self.from_offset or self.offset,
         )
+
+
+class Batch:
+    """Adjacent events of one conversation, which their receivers get in one write.
+
+    Never empty. What a codec makes of it is kept: a thousand receivers cost one encoding.
+    """
+
+    __slots__ = ("_payloads", "_wires", "events", "size")
+
+    def __init__(self, events: Sequence[Published]) -> None:
+        self.events = events
+        self.size = sum([event.size for event in events])
+        self._payloads: dict[str, list[bytes]] | None = None
+        self._wires: dict[str, bytes] = {}
+
+    def is_left_by(self, subject: str) -> bool:
+        """Whether a subject takes no part any more after one of these events."""
+        return any(event.leaver == subject for event in self.events)
+
+    def payloads(self, encoder: FrameEncoder) -> list[bytes]:
+        """The `event` pushes, one payload each."""
+        if self._payloads is None:
+            self._payloads = {}
+        payloads = self._payloads.get(encoder.codec)
+        if payloads is None:
+            payloads = self._payloads[encoder.codec] = encoder.events(self.events)
+        return payloads
+
+    def wire(self, encoder: FrameEncoder) -> bytes:
+        """The `event` pushes as finished WebSocket frames, joined."""
+        wire = self._wires.get(encoder.codec)
+        if wire is None:
+            frames = [encoder.frame(payload) for payload in encoder.events(self.events)]
+            wire = self._wires[encoder.codec] = b"".join(frames)
+        return wire
+
+
+def batches(events: Iterable[Published], *, max_bytes: int) -> Iterator[Batch]:
+    """Cut events into batches of at most `max_bytes`, and after each leaving.
+
+    An event larger than that has a batch of its own; who left must hear nothing that follows.
+    """
+    some: list[Published] = []
+    size = 0
+    for event in events:
+        if some and size + event.size > max_bytes:
+            yield Batch(some)
+            some, size = [], 0
+        some.append(event)
+        size += event.size
+        if event.event.data.startswith(_LEFT):
+            yield Batch(some)
+            some, size = [], 0
+    if some:
+        yield Batch(some)

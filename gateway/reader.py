@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.json_text import JsonText
 from gateway.messages import Position
-from gateway.recovery import Verdict, judge
+from gateway.published import Batch
 
 if TYPE_CHECKING:
     from gateway.attachments import Attachments
     from gateway.hub import Topic
+    from gateway.json_text import JsonText
     from gateway.published import Published
+
+_NOWHERE = Position("", -1)
 
 
 @dataclass(slots=True)
@@ -26,17 +28,16 @@ class Replay:
 class ConversationReader:
     """The hub's `Reader` for one connection.
 
-    `position` is the last event put into the connection's outbox. While `is_live` the hub's events
-    are taken as they come; otherwise they are ignored, and caught up from memory or the log.
+    While `is_live` it stands where its topic stands, and takes the hub's events as they come;
+    otherwise it stands at the last event put into the connection's outbox, and is caught up from
+    memory or the log.
     """
 
     __slots__ = (
         "_attachments",
-        "caller",
-        "connection_id",
+        "_position",
         "conversation_id",
         "is_live",
-        "position",
         "replay",
         "topic",
     )
@@ -44,38 +45,76 @@ class ConversationReader:
     def __init__(
         self, attachments: Attachments, topic: Topic, position: Position, replay: Replay | None
     ) -> None:
-        self.caller = attachments.caller
-        self.connection_id = attachments.connection_id
         self.conversation_id = topic.conversation_id
         self.topic = topic
-        self.position = position
         self.is_live = False
         self.replay = replay
         self._attachments = attachments
+        self._position = position
 
-    def hear(self, event: Published) -> None:
-        """Take an event if it is the next one; fall behind if one is missing, or this one is large.
+    @property
+    def subject(self) -> str:
+        """Who reads."""
+        return self._attachments.caller.subject
 
-        A large one waits for its room, as a replay does.
-        """
-        if not self.is_live:
-            return
-        verdict = judge(self.position, event.epoch, event.offset)
-        if verdict is Verdict.NEXT and event.size <= self._attachments.outbox.max_bytes // 2:
-            self.deliver(event)
-        elif verdict is not Verdict.DUPLICATE:
-            self.fall_behind()
+    @property
+    def connection_id(self) -> str:
+        """Whose connection it is."""
+        return self._attachments.connection_id
 
-    def deliver(self, event: Published) -> None:
-        """Send an event and stand behind it."""
+    @property
+    def position(self) -> Position:
+        """The last event put into the connection's outbox."""
+        tail = self.topic.tail
+        return tail.position if self.is_live and tail is not None else self._position
+
+    def take(self, batch: Batch) -> None:
+        """Send the next events. Large ones wait for their room, as a replay does."""
         outbox = self._attachments.outbox
-        if self.is_live:
-            outbox.put_live(event)
+        if batch.size > outbox.max_bytes // 2:
+            first = batch.events[0]
+            self.fall_behind(Position(first.epoch, first.offset - 1))
         else:
-            outbox.put(event)
-        self.position = Position(event.epoch, event.offset)
+            outbox.put_live(batch)
+
+    def take_rest(self, batch: Batch) -> None:
+        """Send what is beyond this reader's position, and go live if the topic has come so far."""
+        at, last = self._position, batch.events[-1]
+        if last.epoch != at.epoch:
+            self.fall_behind(at)
+        elif last.offset >= at.offset:
+            rest = [event for event in batch.events if event.offset > at.offset]
+            self.topic.ahead.discard(self)
+            self.go_live()
+            if rest:
+                self.take(Batch(rest))
+
+    def deliver(self, batch: Batch) -> None:
+        """Send events of a replay and stand behind them."""
+        last = batch.events[-1]
+        self._attachments.outbox.put(batch)
+        self._position = Position(last.epoch, last.offset)
         if self.replay is not None:
             self.check_replay()
+
+    def go_live(self) -> None:
+        """Stand where the topic stands, which is where this reader stands."""
+        self.is_live = True
+        self.topic.live.add(self)
+        self.check_replay()
+
+    def go_ahead(self) -> None:
+        """Wait until the topic has come as far as this reader."""
+        self.topic.ahead.add(self)
+        self.check_replay()
+
+    def end(self) -> None:
+        """Read no more."""
+        self._position, self.is_live = self.position, False
+        self.topic.live.discard(self)
+        self.topic.ahead.discard(self)
+        self.topic.readers.discard(self)
+        self.abandon_replay()
 
     @property
     def owed(self) -> int:
@@ -89,9 +128,13 @@ class ConversationReader:
 
     def stand_at(self, position: Position) -> None:
         """Stand where a snapshot put the client."""
-        self.position = position
+        self._position = position
         if self.replay is not None:
             self.replay.cuts[self.conversation_id] = position.offset
+
+    def stand_nowhere(self) -> None:
+        """The client is still owed a snapshot."""
+        self._position = _NOWHERE
 
     def check_replay(self) -> None:
         """Send `live` if this was the last reader to reach its cut."""
@@ -104,16 +147,21 @@ class ConversationReader:
             self.replay.cuts.pop(self.conversation_id, None)
             self._leave_replay()
 
-    def hear_whisper(self, push: bytes) -> None:
+    def hear_whisper(self, push: JsonText) -> None:
         """Pass on a push that is not in the log."""
-        if self.is_live:
-            attachments = self._attachments
-            attachments.outbox.put(attachments.encoder.passed_on(JsonText(push)))
+        attachments = self._attachments
+        attachments.outbox.put(attachments.encoder.passed_on(push))
 
-    def fall_behind(self) -> None:
-        """Take what is missing from memory or the log."""
-        self.is_live = False
+    def fall_behind(self, position: Position) -> None:
+        """Take what is missing after `position` from memory or the log."""
+        self._position, self.is_live = position, False
+        self.topic.live.discard(self)
+        self.topic.ahead.discard(self)
         self._attachments.catch_up(self)
+
+    def fail(self) -> None:
+        """End the connection: it could not take what was given to it."""
+        self._attachments.fail()
 
     def expel(self, left: Published) -> None:
         """Stop reading; a reader beyond that event has joined again since."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gateway.messages import Position
+from gateway.published import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.published import Published
 
 
@@ -42,41 +46,75 @@ class Tail:
     further behind reads the log.
     """
 
+    __slots__ = ("_bytes", "_events", "_last", "_max_bytes", "position")
+
     def __init__(self, position: Position, *, max_bytes: int) -> None:
         self.position = position
         self._events: deque[Published] = deque()
         self._bytes = 0
         self._max_bytes = max_bytes
+        self._last: tuple[int, int, Batch] | None = None  # what was given last: many come alike
 
-    def append(self, event: Published) -> None:
-        """Add the next event.
+    @property
+    def since(self) -> Position:
+        """From where on all is here: a reader at this position or after it needs no log."""
+        return Position(self.position.epoch, self.position.offset - len(self._events))
+
+    def extend(self, events: Sequence[Published]) -> None:
+        """Add the next events.
 
         Raises:
-            ValueError: it is not the next one; the caller judges first.
+            ValueError: they are not the next ones; the caller judges first.
         """
-        if judge(self.position, event.epoch, event.offset) is not Verdict.NEXT:
-            raise ValueError(event.offset, self.position)
-        self._events.append(event)
-        self._bytes += event.size
-        self.position = Position(event.epoch, event.offset)
+        first, last = events[0], events[-1]
+        if judge(self.position, first.epoch, first.offset) is not Verdict.NEXT:
+            raise ValueError(first.offset, self.position)
+        self._events.extend(events)
+        self._bytes += sum([event.size for event in events])
+        self.position = Position(last.epoch, last.offset)
         while self._bytes > self._max_bytes and len(self._events) > 1:
             self._bytes -= self._events.popleft().size
+
+    def recall(self, events: Sequence[Published]) -> None:
+        """Take in what came before, read from the log, as far as there is room for it.
+
+        Ignored unless the last of them is the one before all that is here.
+        """
+        for event in reversed(events):
+            if (event.epoch, event.offset) != (self.position.epoch, self.since.offset):
+                return
+            if self._bytes + event.size > self._max_bytes:
+                return
+            self._events.appendleft(event)
+            self._bytes += event.size
 
     def restart(self, position: Position) -> None:
         """Forget all and stand at `position`: after a gap that was not filled, or a new epoch."""
         self._events.clear()
         self._bytes = 0
         self.position = position
+        self._last = None
 
-    def after(self, position: Position) -> list[Published] | None:
-        """The events a reader at `position` lacks; None if memory does not reach back so far."""
+    def after(self, position: Position) -> Batch | None:
+        """The events a reader at `position` lacks; None if memory does not hold them all.
+
+        Raises:
+            ValueError: the reader lacks nothing.
+        """
+        missing = self.missing(position)
+        if missing == 0:
+            raise ValueError(position, self.position)
+        if missing is None or missing > len(self._events):
+            return None
+        last, key = self._last, (position.offset, self.position.offset)
+        if last is not None and last[:2] == key:
+            return last[2]
+        batch = Batch(list(islice(self._events, len(self._events) - missing, None)))
+        self._last = (*key, batch)
+        return batch
+
+    def missing(self, position: Position) -> int | None:
+        """How many events a reader at `position` lacks; None in another epoch."""
         if position.epoch != self.position.epoch:
             return None
-        missing = self.position.offset - position.offset
-        if missing <= 0:
-            return []
-        if missing > len(self._events):
-            return None
-        return [
-            self._events[index] for index in range(len(self._events) - missing, len(self._events))
-        ]
+        return max(0, self.position.offset - position.offset)

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
 from gateway.codecs import ENCODERS
 from gateway.codes import CloseCode
-from gateway.concurrently import together
-from gateway.errors import NotFound, StoreError
-from gateway.hub import Hub, whisper
-from gateway.messages import Presence
+from gateway.errors import StoreError
+from gateway.flusher import Flusher
+from gateway.hub import Hub
+from gateway.messages import Heartbeat, Hello, Limits
+from gateway.presence import PresenceTeller
 from gateway.protocol import Close
 from gateway.rate_limit import TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gateway.agents import AgentRegistry
     from gateway.authentication import TokenVerifier
     from gateway.clock import Clock
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.store.sessions import Attached
     from gateway.store.store import Store
 
+LET_GO_S = 3.0  # for the sessions of closed sockets to be marked as away, when the process ends
 _log = structlog.get_logger(__name__)
 
 
@@ -59,8 +60,18 @@ class Replica:
         self.hub.on_replica_message = self._hear
         self.decoders = {codec: registry.decoder(codec, settings) for codec in ENCODERS}
         self.connections: dict[str, Connection] = {}
+        self.flusher = Flusher()
+        self.presence = PresenceTeller(store)
         self.is_draining = False
-        self.all_gone = asyncio.Event()  # set while draining, when no connection is left
+        self.one_gone = asyncio.Event()
+        self._heartbeat = Heartbeat(
+            interval_s=settings.heartbeat_s, timeout_s=settings.heartbeat_timeout_s
+        )
+        self._limits = Limits(
+            max_frame_bytes=settings.max_frame_bytes,
+            max_content_bytes=settings.max_content_bytes,
+            history_page_max=settings.history_page_max,
+        )
         self._buckets: dict[Caller, TokenBucket] = {}
         self._sockets: Counter[Caller] = Counter()
 
@@ -94,8 +105,7 @@ class Replica:
         self._sockets[connection.caller] -= 1
         if not self._sockets[connection.caller]:
             del self._sockets[connection.caller]
-        if self.is_draining and not self.connections:
-            self.all_gone.set()
+        self.one_gone.set()
 
     def connections_of(self, caller: Caller) -> int:
         """How many sockets a subject has here."""
@@ -117,27 +127,26 @@ class Replica:
         except StoreError as exc:
             _log.warning("takeover_untold", problem=str(exc))
 
-    async def tell_presence(
-        self, connection: Connection, conversations: Iterable[str], *, is_online: bool
-    ) -> None:
-        """Tell conversations that the connection's subject came or went. Best effort."""
-        await together(
-            self._tell_one(connection, conversation_id, is_online=is_online)
-            for conversation_id in list(conversations)
+    def hello(self, caller: Caller) -> Hello:
+        """The greeting of a connection."""
+        return Hello(
+            server_time=round(self.clock.unix_s(), 3),
+            subject=caller.subject,
+            tenant=caller.tenant,
+            heartbeat=self._heartbeat,
+            limits=self._limits,
         )
 
-    async def _tell_one(
-        self, connection: Connection, conversation_id: str, *, is_online: bool
-    ) -> None:
-        caller = connection.caller
-        push = Presence(conversation_id=conversation_id, subject=caller.subject, online=is_online)
-        payload = whisper(connection.connection_id, push)
-        try:
-            await self.store.conversations.whisper(caller, conversation_id, payload)
-        except NotFound:
-            return
-        except StoreError as exc:
-            _log.warning("presence_untold", problem=str(exc))
+    async def wait_until_gone(self) -> None:
+        """Wait until the connections, whose sockets were closed, have let go; not for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LET_GO_S):
+                while self.connections:
+                    self.one_gone.clear()
+                    await self.one_gone.wait()
+                await self.presence.tell_now()
+        for connection in list(self.connections.values()):
+            connection.abandon()
 
     def _hear(self, payload: bytes) -> None:
         code, _, connection_id = payload.decode().partition(":")

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from gateway.concurrently import together
+from gateway.concurrently import both, together
 from gateway.errors import NotFound, TooLarge
 from gateway.ids import random_id
 from gateway.messages import ConversationState, SessionReady, SessionWarning
 from gateway.store.sessions import Attached, Attempt, Holder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gateway.attachments import Attachments, Prepared
     from gateway.ids import IdMaker
     from gateway.messages import Connect, Freshness, Position
+    from gateway.session import Session
     from gateway.settings import Settings
     from gateway.store.calls import Caller
     from gateway.store.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """A session and what stood in its conversations."""
-
-    attached: Attached
-    prepared: list[Prepared]
-
-    def positions(self) -> dict[str, Position]:
-        """Where the client stands in each conversation."""
-        return {
-            item.topic.conversation_id: item.cursor or item.cut.position for item in self.prepared
-        }
 
 
 async def attach_session(
@@ -69,12 +57,24 @@ async def attach_session(
 
 
 async def read_conversations(
-    attachments: Attachments, attached: Attached, cursors: dict[str, Position]
-) -> Resumed:
-    """Read all conversations of the session from the client's cursors, or else its own."""
-    wanted: dict[str, Position] = {**attached.cursors, **cursors}
-    results = await together(_prepare(attachments, name, cursor) for name, cursor in wanted.items())
-    return Resumed(attached, [item for item in results if item is not None])
+    attachments: Attachments, session: Session, cursors: dict[str, Position]
+) -> list[Prepared]:
+    """Read all conversations of the session from the client's cursors, or else its own.
+
+    One round trip: what the client says of its positions is remembered while the logs are read.
+    What is not read, as the subject takes no part any more, is forgotten.
+    """
+    wanted: dict[str, Position] = {**session.cursors, **cursors}
+    reading = together(_prepare(attachments, name, cursor) for name, cursor in wanted.items())
+    if wanted == session.cursors:
+        prepared = await reading
+    else:
+        prepared, _ = await both(reading, session.attach(wanted))
+    found = [item for item in prepared if item is not None]
+    gone = wanted.keys() - {item.topic.conversation_id for item in found}
+    for conversation_id in gone:
+        await session.detach(conversation_id)
+    return found
 
 
 async def _prepare(
@@ -87,9 +87,10 @@ async def _prepare(
         return None
 
 
-def session_ready(resumed: Resumed, settings: Settings) -> SessionReady:
+def session_ready(
+    attached: Attached, prepared: Iterable[Prepared], settings: Settings
+) -> SessionReady:
     """The reply to `connect`."""
-    attached = resumed.attached
     return SessionReady(
         session_id=attached.session_id,
         resume_token=attached.token,
@@ -105,7 +106,7 @@ def session_ready(resumed: Resumed, settings: Settings) -> SessionReady:
                 offset=item.cut.position.offset,
                 replayed=item.replayed,
             )
-            for item in resumed.prepared
+            for item in prepared
         },
     )
 

@@ -20,6 +20,16 @@ class Session:
     `on_lost` is called once when it is not: the socket is to close as replaced.
     """
 
+    __slots__ = (
+        "_is_confirmed",
+        "_on_lost",
+        "_sessions",
+        "caller",
+        "cursors",
+        "generation",
+        "session_id",
+    )
+
     def __init__(
         self,
         sessions: Sessions,
@@ -35,6 +45,11 @@ class Session:
         self._sessions = sessions
         self._on_lost = on_lost
         self._is_confirmed = not attached.is_resumed
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the resume token before this session's own is dead."""
+        return self._is_confirmed
 
     async def confirm(self) -> None:
         """The client uses the session: the resume token before this one is dead."""

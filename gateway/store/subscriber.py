@@ -59,6 +59,17 @@ class Subscriber:
         """Whether the heartbeat was heard lately."""
         return asyncio.get_running_loop().time() - self._heard_at < DEAF_S
 
+    def begin(self, channel: str) -> bool:
+        """Ask to hear a channel; True if Redis has confirmed it already."""
+        self._wanted.add(channel)
+        confirmed = self._confirming.get(channel)
+        if confirmed is None:
+            self._confirming[channel] = asyncio.get_running_loop().create_future()
+            if self._link is not None:
+                self._link.send("SUBSCRIBE", channel)
+            return False
+        return confirmed.done()
+
     async def subscribe(self, channel: str, *, timeout_s: float) -> None:
         """Hear a channel; returns once Redis has confirmed it.
 
@@ -66,15 +77,11 @@ class Subscriber:
             StoreUnavailable: not confirmed in time. The channel stays wanted: a rebuilt link
                 hears it.
         """
-        self._wanted.add(channel)
-        confirmed = self._confirming.get(channel)
-        if confirmed is None:
-            confirmed = self._confirming[channel] = asyncio.get_running_loop().create_future()
-            if self._link is not None:
-                self._link.send("SUBSCRIBE", channel)
+        if self.begin(channel):
+            return
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.shield(confirmed)
+                await asyncio.shield(self._confirming[channel])
         except TimeoutError as exc:
             raise StoreUnavailable("the subscription was not confirmed in time") from exc
 

@@ -1,0 +1,87 @@
+"""Who is there: told to their conversations a moment later, and only if it is still news.
+
+A device that changes networks goes and comes back at once; a replica that dies sends a thousand of
+them elsewhere. What happens to one subject within the moment is told once, or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.concurrently import together
+from gateway.errors import NotFound, StoreError
+from gateway.hub import whisper
+from gateway.messages import Presence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.store.calls import Caller
+    from gateway.store.store import Store
+
+MOMENT_S = 0.2
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _News:
+    was_online: bool
+    is_online: bool
+    connection_id: str  # which need not hear it
+
+
+class PresenceTeller:
+    """Collects who came and went here, and tells it. Best effort: nothing of it is kept."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._news: dict[Caller, dict[str, _News]] = defaultdict(dict)
+        self._filled = asyncio.Event()
+
+    def tell(
+        self, caller: Caller, connection_id: str, conversations: Iterable[str], *, is_online: bool
+    ) -> None:
+        """A subject came or went."""
+        of_caller = self._news[caller]
+        for conversation_id in conversations:
+            news = of_caller.get(conversation_id)
+            if news is None:
+                of_caller[conversation_id] = _News(not is_online, is_online, connection_id)
+            else:
+                news.is_online, news.connection_id = is_online, connection_id
+        self._filled.set()
+
+    async def run(self) -> None:
+        """Tell what is collected, until cancelled."""
+        while True:
+            await self._filled.wait()
+            await asyncio.sleep(MOMENT_S)
+            await self.tell_now()
+
+    async def tell_now(self) -> None:
+        """Tell all that is collected."""
+        self._filled.clear()
+        collected, self._news = self._news, defaultdict(dict)
+        await together(
+            self._tell_one(caller, conversation_id, news)
+            for caller, of_caller in collected.items()
+            for conversation_id, news in of_caller.items()
+            if news.is_online != news.was_online
+        )
+
+    async def _tell_one(self, caller: Caller, conversation_id: str, news: _News) -> None:
+        push = Presence(
+            conversation_id=conversation_id, subject=caller.subject, online=news.is_online
+        )
+        payload = whisper(news.connection_id, push)
+        try:
+            await self._store.conversations.whisper(caller, conversation_id, payload)
+        except NotFound:
+            return
+        except StoreError as exc:
+            _log.warning("presence_untold", problem=str(exc))
