@@ -291,11 +291,9 @@ async def test_connect_does_not_exceed_the_number_of_conversations() -> None:
     async with asyncio.TaskGroup() as group:
         reading = Reading(group, outbox_bytes=BIG)
         reading.attachments._max_conversations = 1
-        reading.attachments._opening = 1
-        with pytest.raises(TooLarge):
-            await reading.attachments.hold(NAME)
-        reading.attachments._opening = 0
         await reading.attachments.hold(NAME)
+        with pytest.raises(TooLarge):
+            await reading.attachments.hold("c_2")
         assert reading.hub.topic.holds == 1
         await reading.attachments.hold(NAME)
         assert reading.hub.topic.holds == 1

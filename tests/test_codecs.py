@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -16,6 +17,7 @@ from gateway.codecs import ENCODERS, CodecName, FrameDecoder, Rejected
 from gateway.codes import ErrorCode
 from gateway.json_text import JsonText
 from gateway.messages import Request, SendMessage
+from gateway.published import Published
 from tests.test_json_values import JSON
 
 REQUESTS = [
@@ -36,13 +38,9 @@ def packed(codec: CodecName, value: object) -> str | bytes:
     return msgspec.json.encode(value).decode()
 
 
-def unpacked(codec: CodecName, frame: str | bytes) -> Any:
-    """Read a frame with code that is not ours."""
-    if codec == "msgpack":
-        assert isinstance(frame, bytes)
-        return msgpack.unpackb(frame)
-    assert isinstance(frame, str)
-    return msgspec.json.decode(frame)
+def unpacked(codec: CodecName, payload: bytes) -> Any:
+    """Read a payload with code that is not ours."""
+    return msgpack.unpackb(payload) if codec == "msgpack" else json.loads(payload)
 
 
 def only(codec: CodecName, frame: str | bytes) -> Any:
@@ -109,7 +107,8 @@ def test_the_users_json_comes_back_equal(codec: CodecName, value: object) -> Non
     )
     stored = JsonText(msgspec.json.encode(sent.content[0]["v"]))
     for out in CODECS:
-        event = unpacked(out, ENCODERS[out].event("c_1", "x", 3, stored))
+        (payload,) = ENCODERS[out].events([Published("c_1", "x", 3, stored)])
+        event = unpacked(out, payload)
         assert event["event"] == value
         history = messages.MessageUpdated(message=stored)
         assert unpacked(out, ENCODERS[out].encode(history))["message"] == value
@@ -122,7 +121,7 @@ def test_a_spliced_event_is_what_the_struct_would_be(codec: CodecName) -> None:
     event = JsonText.of({"type": "MESSAGE_CREATED", "message": {"content": 'ä "quoted"'}})
     encoder = ENCODERS[codec]
     plain = encoder.encode(messages.Event(conversation_id="c_1", epoch="x1", offset=7, event=event))
-    quick = encoder.event("c_1", "x1", 7, event)
+    (quick,) = encoder.events([Published("c_1", "x1", 7, event)])
     assert unpacked(codec, quick) == unpacked(codec, plain)
 
 

@@ -14,7 +14,7 @@ from gateway.hub import Hub, whisper
 from gateway.json_text import JsonText
 from gateway.messages import Position, Presence
 from gateway.outbox import Outbox
-from gateway.published import Published
+from gateway.published import Batch, Published
 from gateway.settings import Settings
 from gateway.store.calls import NOTHING_HEARD, Caller
 from tests.support.eventually import eventually
@@ -43,7 +43,7 @@ class Replica:
 
     def attach(self, caller: Caller, *, outbox_bytes: int = 1_000_000) -> Attachments:
         """Return the readers of a connection without a socket."""
-        outbox = Outbox(outbox_bytes, on_full=lambda: outbox.finish())  # noqa: PLW0108
+        outbox = Outbox(outbox_bytes, on_full=lambda: outbox.finish(), on_filled=lambda: None)  # noqa: PLW0108
         return Attachments(
             self.hub,
             self.store.log,
@@ -53,10 +53,11 @@ class Replica:
             connection_id="k_1",
             max_conversations=1000,
             spawn=self._spawn,
+            fail=outbox.finish,
         )
 
-    def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
-        self.group.create_task(work, name=name)
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        self.group.create_task(work, name="catch-up")
 
 
 @asynccontextmanager
@@ -76,24 +77,34 @@ class Recorder:
     """A reader that writes down what it is told."""
 
     def __init__(self, caller: Caller, connection_id: str = "k_1") -> None:
-        self.caller = caller
+        self.subject = caller.subject
         self.connection_id = connection_id
+        self.position = Position("", 0)
         self.offsets: list[int] = []
         self.whispers: list[bytes] = []
         self.fell_behind = 0
         self.expelled_at: int | None = None
 
-    def hear(self, event: Published) -> None:
-        """Take an event."""
-        self.offsets.append(event.offset)
+    def take(self, batch: Batch) -> None:
+        """Take events."""
+        self.offsets += [event.offset for event in batch.events]
 
-    def hear_whisper(self, push: bytes) -> None:
+    def take_rest(self, batch: Batch) -> None:
+        """Take events."""
+        self.take(batch)
+
+    def hear_whisper(self, push: JsonText) -> None:
         """Take a whisper."""
-        self.whispers.append(push)
+        self.whispers.append(push.data)
 
-    def fall_behind(self) -> None:
-        """Count."""
+    def fall_behind(self, position: Position) -> None:
+        """Count, and remember from where."""
+        self.position = position
         self.fell_behind += 1
+
+    def fail(self) -> None:
+        """Never."""
+        raise AssertionError
 
     def expel(self, left: Published) -> None:
         """Remember."""
@@ -111,6 +122,7 @@ async def listen(made: Replica, caller: Caller) -> tuple[Topic, Recorder]:
     topic = await made.hub.open(caller.tenant, "c_1")
     reader = Recorder(caller)
     topic.readers.add(reader)
+    topic.live.add(reader)
     return topic, reader
 
 
@@ -133,12 +145,13 @@ async def test_a_topic_that_has_a_gap_begins_anew(redis_server: RedisNode, alice
     async with replica(redis_server.url) as made:
         topic, reader = await listen(made, alice)
         for offset in (5, 6, 9, 6):
-            topic.hear(Published("c_1", "x", offset, JsonText(b"{}")))
+            topic.hear([Published("c_1", "x", offset, JsonText(b"{}"))])
         assert reader.offsets == [5, 6, 9]
+        assert (reader.fell_behind, reader.position) == (1, Position("x", 6))
         assert topic.tail is not None
         assert topic.tail.position == Position("x", 9)
         assert topic.tail.after(Position("x", 6)) is None
-        topic.hear(Published("c_1", "y", 1, JsonText(b"{}")))
+        topic.hear([Published("c_1", "y", 1, JsonText(b"{}"))])
         assert topic.epoch == "y"
 
 
@@ -179,6 +192,7 @@ async def test_a_whisper_reaches_all_but_the_connection_it_comes_from(
         topic, mine = await listen(made, alice)
         other = Recorder(alice, "k_2")
         topic.readers.add(other)
+        topic.live.add(other)
         push = Presence(conversation_id="c_1", subject="a:b", online=True)
         await made.store.conversations.whisper(alice, "c_1", whisper("k_1", push))
         await eventually(lambda: other.whispers, what="the other hears it")
@@ -212,9 +226,9 @@ async def test_a_late_live_copy_does_not_hide_what_was_heard_before(
         channel = made.store.keys.conversation(alice.tenant, "c_1").channel
         made.hub._remember(channel, Position("x", 100))
         topic, _ = await listen(made, alice)
-        topic.hear(Published("c_1", "x", 96, JsonText(b"{}")))
+        topic.hear([Published("c_1", "x", 96, JsonText(b"{}"))])
         assert made.hub.heard(alice.tenant, "c_1") == Position("x", 100)
-        topic.hear(Published("c_1", "y", 1, JsonText(b"{}")))
+        topic.hear([Published("c_1", "y", 1, JsonText(b"{}"))])
         assert made.hub.heard(alice.tenant, "c_1") == Position("y", 1)
 
 
@@ -261,11 +275,9 @@ async def test_what_was_missed_while_deaf_is_found_by_comparing(
 
 
 def _gather(attachments: Attachments, frames: list[str]) -> int:
-    outbox = attachments.outbox
-    while outbox._frames:
-        frame = outbox._frames.popleft()
-        outbox.sent(frame)
-        frames.append(str(frame if isinstance(frame, str) else frame.frame("json")))
+    for item in attachments.outbox.take(1_000_000_000):
+        payloads = item.payloads(ENCODERS["json"]) if isinstance(item, Batch) else [item]
+        frames.extend(payload.decode() for payload in payloads)
     return len(frames)
 
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.codecs import ENCODERS
 from gateway.json_text import JsonText
 from gateway.outbox import Outbox
-from gateway.published import Published
+from gateway.published import Batch, Published
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.outbox import Outgoing
 
 
-class Full:
-    """Counts how often an outbox said that it is full."""
+ALL = 1_000_000_000
+
+
+class Calls:
+    """Counts how often an outbox called."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -25,71 +35,70 @@ class Full:
         self.count += 1
 
 
-def outbox(max_bytes: int = 100) -> tuple[Outbox, Full]:
+def outbox(max_bytes: int = 100) -> tuple[Outbox, Calls]:
     """Return an outbox and what it calls when full."""
-    full = Full()
-    return Outbox(max_bytes, on_full=full), full
+    full = Calls()
+    return Outbox(max_bytes, on_full=full, on_filled=Calls()), full
 
 
-async def test_frames_are_taken_in_the_order_they_were_put() -> None:
+def test_messages_are_taken_in_the_order_they_were_put() -> None:
     """All at once."""
     box, _ = outbox()
-    for frame in ("a", b"b", "c"):
-        box.put(frame)
-    assert await box.take() == ["a", b"b", "c"]
+    for item in (b"a", b"b", b"c"):
+        box.put(item)
+    assert box.take(ALL) == [b"a", b"b", b"c"]
+    assert box.take(ALL) == []
+    assert not box
 
 
-async def test_take_waits_for_a_frame() -> None:
-    """It is never empty but at the end."""
-    box, _ = outbox()
-    taking = asyncio.create_task(box.take())
-    await asyncio.sleep(0)
-    assert not taking.done()
-    box.put("a")
-    assert await taking == ["a"]
+def test_it_says_once_that_something_waits() -> None:
+    """Whoever flushes it need not be told again before it has."""
+    filled = Calls()
+    box = Outbox(100, on_full=Calls(), on_filled=filled)
+    box.put(b"a")
+    box.put(b"b")
+    assert filled.count == 1
+    box.take(ALL)
+    box.put(b"c")
+    assert filled.count == 2
+    box.finish()
+    assert filled.count == 3
 
 
-async def test_a_full_outbox_says_so_once_and_takes_nothing_more() -> None:
+def test_as_much_is_taken_as_reaches_a_size() -> None:
+    """In order; the rest waits and is counted."""
+    box, _ = outbox(1000)
+    for item in (b"a" * 40, b"b" * 40, b"c" * 40):
+        box.put(item)
+    assert box.take(50) == [b"a" * 40, b"b" * 40]
+    assert box.waiting_bytes == 40
+    assert box.take(50) == [b"c" * 40]
+    assert box.waiting_bytes == 0
+
+
+def test_a_full_outbox_says_so_once_and_takes_nothing_more() -> None:
     """Not even what would fit: the order would have a hole."""
     box, full = outbox(100)
-    box.put("x" * 50)
-    box.put("y" * 40)
-    box.put("too long, this")
-    box.put("z")
+    box.put(b"x" * 50)
+    box.put(b"y" * 40)
+    box.put(b"too long, this")
+    box.put(b"z")
     assert full.count == 1
-    assert await box.take() == ["x" * 50, "y" * 40]
-    box.sent("x" * 50)
-    box.sent("y" * 40)
-    box.put("z")
+    assert box.take(ALL) == [b"x" * 50, b"y" * 40]
+    box.put(b"z")
     assert box.waiting_bytes == 0
 
 
-async def test_a_frame_larger_than_the_outbox_passes_and_leaves_room() -> None:
+def test_a_message_larger_than_the_outbox_passes_and_leaves_room() -> None:
     """Else it, and what follows it, could never be sent; two of them fill it."""
     box, full = outbox(100)
-    box.put("before")
-    box.put("x" * 500)
-    box.put("y" * 40)
+    box.put(b"before")
+    box.put(b"x" * 500)
+    box.put(b"y" * 40)
     assert full.count == 0
-    box.put("x" * 500)
+    box.put(b"x" * 500)
     assert full.count == 1
-    box.sent("before")
-    box.sent("x" * 500)
-    box.sent("y" * 40)
-    assert box.waiting_bytes == 0
-
-
-async def test_frames_taken_count_until_they_were_sent() -> None:
-    """What the socket holds is memory too."""
-    box, full = outbox(100)
-    box.put("x" * 40)
-    (frame,) = await box.take()
-    assert box.waiting_bytes == 40
-    box.put("y" * 45)
-    box.put("z" * 45)
-    assert full.count == 1
-    box.sent("y" * 45)
-    box.sent(frame)
+    assert box.take(ALL) == [b"before", b"x" * 500, b"y" * 40]
     assert box.waiting_bytes == 0
 
 
@@ -97,100 +106,79 @@ async def test_a_replay_has_room_while_at_most_half_is_taken() -> None:
     """So that live events still fit while it waits."""
     box, _ = outbox(100)
     assert box.room_bytes == 50
-    box.put("x" * 50)
+    box.put(b"x" * 50)
     assert (box.has_room, box.room_bytes) == (True, 0)
-    box.put("y")
+    box.put(b"y")
     assert not box.has_room
     waiting = asyncio.create_task(box.room())
     await asyncio.sleep(0)
     assert not waiting.done()
-    await box.take()
-    box.sent("y")
+    box.take(1)
     await waiting
+    assert box.has_room
 
 
-async def test_finish_lets_what_waits_and_a_last_frame_out() -> None:
+def test_finish_lets_what_waits_and_a_last_message_out() -> None:
     """And nothing after."""
     box, _ = outbox()
-    box.put("a")
-    box.finish("bye")
-    box.put("b")
-    box.finish("again")
-    assert await box.take() == ["a", "bye"]
-    assert await box.take() == []
+    box.put(b"a")
+    box.finish(b"bye")
+    box.put(b"b")
+    box.finish(b"again")
+    assert box.take(ALL) == [b"a", b"bye"]
     assert box.is_finished
 
 
-async def test_finish_with_drop_lets_only_the_last_frame_out() -> None:
+def test_finish_with_drop_lets_only_the_last_message_out() -> None:
     """What a slow consumer did not take is not kept for it."""
     box, _ = outbox()
-    box.put("a")
-    box.finish("bye", drop=True)
-    assert await box.take() == ["bye"]
+    box.put(b"a")
+    box.finish(b"bye", drop=True)
+    assert box.take(ALL) == [b"bye"]
 
 
-async def test_the_last_frame_goes_out_of_a_full_outbox() -> None:
+def test_the_last_message_goes_out_of_a_full_outbox() -> None:
     """A slow consumer is told why."""
     box, _ = outbox(10)
-    for frame in ("x" * 5, "x" * 5, "y"):
-        box.put(frame)
-    box.finish("bye", drop=True)
-    assert await box.take() == ["bye"]
+    for item in (b"x" * 5, b"x" * 5, b"y"):
+        box.put(item)
+    box.finish(b"bye", drop=True)
+    assert box.take(ALL) == [b"bye"]
 
 
-async def test_what_was_taken_before_a_drop_may_still_be_reported_sent() -> None:
-    """The count does not fall below nothing."""
-    box, _ = outbox()
-    box.put("a" * 50)
-    await box.take()
-    box.finish("bye", drop=True)
-    box.sent("a" * 50)
-    assert box.waiting_bytes == 0
-
-
-async def test_finish_wakes_whoever_waits() -> None:
-    """A writer for frames, a replay for room."""
-    box, _ = outbox(10)
-    taking = asyncio.create_task(box.take())
-    await asyncio.sleep(0)
-    box.finish()
-    assert await taking == []
+async def test_finish_wakes_a_replay_that_waits_for_room() -> None:
+    """It is over."""
     full, _ = outbox(10)
-    full.put("x" * 5)
-    full.put("y")
+    full.put(b"x" * 5)
+    full.put(b"y")
     waiting = asyncio.create_task(full.room())
     await asyncio.sleep(0)
     full.finish()
     await waiting
 
 
-SIZES = st.integers(1, 50)
-STEPS = st.lists(st.tuples(st.just("put"), SIZES) | st.tuples(st.just("send"), st.just(0)))
+STEPS = st.lists(
+    st.tuples(st.just("put"), st.integers(1, 50)) | st.tuples(st.just("take"), st.integers(1, 90))
+)
 
 
 @given(STEPS)
-def test_waiting_bytes_are_those_put_and_not_sent(steps: list[tuple[str, int]]) -> None:
-    """Whatever the order of putting and sending; never more than the bound."""
-
-    async def run() -> None:
-        box, full = outbox(100)
-        expected: list[str] = []
-        in_hand: list[str] = []
-        for step, size in steps:
-            if step == "put":
-                was_full = full.count
-                box.put("x" * size)
-                if full.count == was_full == 0:
-                    expected.append("x" * size)
-            elif expected:
-                if not in_hand:
-                    in_hand = [str(frame) for frame in await box.take()]
-                box.sent(in_hand.pop(0))
-                expected.pop(0)
-            assert box.waiting_bytes == sum(map(len, expected)) <= 100
-            assert box.has_room == (box.waiting_bytes * 2 <= 100)
-
-    asyncio.run(run())
+def test_waiting_bytes_are_those_put_and_not_taken(steps: list[tuple[str, int]]) -> None:
+    """Whatever the order of putting and taking; never more than the bound, nothing lost."""
+    box, full = outbox(100)
+    put: list[bytes] = []
+    taken: list[bytes] = []
+    for number, (step, size) in enumerate(steps):
+        if step == "put":
+            item = bytes((number % 256,)) * size
+            box.put(item)
+            if not full.count:
+                put.append(item)
+        else:
+            taken += [item for item in box.take(size) if isinstance(item, bytes)]
+        assert taken == put[: len(taken)]
+        assert box.waiting_bytes == sum(map(len, put[len(taken) :])) <= 100
+        assert box.has_room == (box.waiting_bytes * 2 <= 100)
 
 
 def delta(offset: int, text: str, message_id: str = "m_1") -> Published:
@@ -199,33 +187,53 @@ def delta(offset: int, text: str, message_id: str = "m_1") -> Published:
     return Published("c_1", "x", offset, JsonText.of(event))
 
 
-def received(items: list[Published]) -> list[tuple[int, int, str]]:
+def received(items: Iterable[Outgoing]) -> list[tuple[int, int, str]]:
     """Return from which to which offset each frame goes, and its text."""
-    frames = [msgspec.json.decode(item.frame("json")) for item in items]
+    payloads = [
+        payload
+        for item in items
+        if isinstance(item, Batch)
+        for payload in item.payloads(ENCODERS["json"])
+    ]
+    frames = [msgspec.json.decode(payload) for payload in payloads]
     return [
         (frame.get("from_offset", frame["offset"]), frame["offset"], frame["event"]["delta"])
         for frame in frames
     ]
 
 
-async def test_text_of_one_message_is_merged_when_more_than_half_is_taken() -> None:
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_text_of_one_message_is_merged_when_more_than_half_is_taken(at_once: int) -> None:
     """A slow client gets fewer, larger pieces; the text is the same."""
     box, full = outbox(1_000)
-    for offset in range(1, 41):
-        box.put_live(delta(offset, f"{offset} é\\"))
+    for offset in range(1, 40, at_once):
+        pieces = range(offset, min(offset + at_once, 40))
+        box.put_live(Batch([delta(piece, f"{piece} é\\") for piece in pieces]))
     assert full.count == 0
-    got = received(await box.take())
+    got = received(box.take(ALL))
     assert len(got) < 10
-    assert "".join(text for _, _, text in got) == "".join(f"{n} é\\" for n in range(1, 41))
+    assert "".join(text for _, _, text in got) == "".join(f"{n} é\\" for n in range(1, 40))
     assert [first for first, _, _ in got][1:] == [last + 1 for _, last, _ in got][:-1]
 
 
-async def test_text_is_not_merged_while_there_is_room() -> None:
+def test_merging_for_one_client_changes_nothing_for_the_others() -> None:
+    """They share the batch it began with."""
+    slow, _ = outbox(600)
+    quick, _ = outbox(100_000)
+    for offset in (1, 2, 3, 4):
+        batch = Batch([delta(offset, "x" * 10)])
+        slow.put_live(batch)
+        quick.put_live(batch)
+    assert len(received(slow.take(ALL))) < 4
+    assert received(quick.take(ALL)) == [(n, n, "x" * 10) for n in (1, 2, 3, 4)]
+
+
+def test_text_is_not_merged_while_there_is_room() -> None:
     """A client that keeps up sees the pieces as they came."""
     box, _ = outbox(100_000)
-    box.put_live(delta(1, "a"))
-    box.put_live(delta(2, "b"))
-    assert received(await box.take()) == [(1, 1, "a"), (2, 2, "b")]
+    box.put_live(Batch([delta(1, "a")]))
+    box.put_live(Batch([delta(2, "b")]))
+    assert received(box.take(ALL)) == [(1, 1, "a"), (2, 2, "b")]
 
 
 @pytest.mark.parametrize(
@@ -246,4 +254,4 @@ def test_merged_text_is_the_text(pieces: list[str]) -> None:
         found = merged.merged_with(delta(number, piece))
         assert found is not None
         merged = found
-    assert received([merged]) == [(1, len(pieces), "".join(pieces))]
+    assert received([Batch([merged])]) == [(1, len(pieces), "".join(pieces))]
