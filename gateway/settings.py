@@ -84,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tcp_user_timeout_s: Seconds = 20.0
     send_buffer_bytes: Bytes = 131_072
     compression: bool = False
+    transport: Literal["fast", "uvicorn"] = "fast"  # with compression always uvicorn's
     trusted_proxies: tuple[str, ...] = ("127.0.0.1",)
     drain_window_s: Annotated[float, Meta(ge=0)] = 5.0
     drain_timeout_s: Seconds = 10.0

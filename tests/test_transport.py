@@ -15,7 +15,7 @@ from tests.support.eventually import eventually
 from tests.support.probe_app import ProbeApp
 from tests.support.raw_sockets import (
     connected,
-    on_both_loops,
+    on_both_classes,
     quick_settings,
     request,
     serving,
@@ -47,7 +47,7 @@ async def refused(server, data, status, code):
 # --- time ---
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_partial_head_is_cut_with_408():
     """Of a request and of a handshake, wherever it stops."""
     async with serving(handshake_timeout_s=0.2) as server:
@@ -56,7 +56,7 @@ async def test_a_partial_head_is_cut_with_408():
                 await refused(server, head[:size], 408, "timeout")
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_trickled_head_is_cut():
     """A byte now and then does not extend the limit."""
     async with serving(handshake_timeout_s=0.3) as server, connected(server) as client:
@@ -73,7 +73,7 @@ async def test_a_trickled_head_is_cut():
         assert response.startswith(b"HTTP/1.1 408 ")
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_connection_that_says_nothing_is_closed():
     """Without an answer: there was no question. Nor is an empty line one."""
     async with serving(handshake_timeout_s=0.2) as server:
@@ -83,7 +83,7 @@ async def test_a_connection_that_says_nothing_is_closed():
                 assert await client.rest() == b""
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_follow_up_request_has_the_same_limit():
     """Begun after an answer, or in the same packet as the request before."""
     async with serving(handshake_timeout_s=0.2, keep_alive_s=60) as server:
@@ -98,7 +98,7 @@ async def test_a_follow_up_request_has_the_same_limit():
             assert (await client.rest()).startswith(b"HTTP/1.1 408 ")
 
 
-@on_both_loops
+@on_both_classes
 async def test_an_idle_connection_is_closed_after_its_keep_alive():
     """And not before: it can be used again."""
     async with serving(keep_alive_s=0.3) as server, connected(server) as client:
@@ -108,7 +108,7 @@ async def test_an_idle_connection_is_closed_after_its_keep_alive():
             assert await client.rest() == b""
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_slow_body_is_cut_with_408():
     """The application is told that its client is gone."""
     app = ProbeApp()
@@ -118,7 +118,7 @@ async def test_a_slow_body_is_cut_with_408():
         await eventually(lambda: app.ended == ["http.disconnect"], what="the application is told")
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_slow_application_is_not_a_slow_client():
     """Neither the limit of heads nor that of bodies cuts a request that has arrived."""
     app = ProbeApp()
@@ -138,7 +138,7 @@ async def test_a_slow_application_is_not_a_slow_client():
 # --- bytes ---
 
 
-@on_both_loops
+@on_both_classes
 async def test_too_large_a_head_is_refused():
     """Uvicorn's sansio hangs on these and leaks the socket; its httptools takes them all."""
     many = [f"x-{n}: y" for n in range(140)]
@@ -153,7 +153,7 @@ async def test_too_large_a_head_is_refused():
         await refused(server, b"\r\n" * 500_000, 431, "too_large")
 
 
-@on_both_loops
+@on_both_classes
 async def test_the_largest_head_is_taken():
     """Just below each limit, both as a request and as a handshake."""
     many = [f"x-{n}: y" for n in range(120)]
@@ -164,7 +164,7 @@ async def test_the_largest_head_is_taken():
                 await client.open(path, *headers)
 
 
-@on_both_loops
+@on_both_classes
 async def test_too_large_a_body_is_refused():
     """Told ahead or found out, in chunks or in trailers without end."""
     chunked = request("/hang", "Transfer-Encoding: chunked", method="POST")
@@ -181,7 +181,7 @@ async def test_too_large_a_body_is_refused():
             assert b"content-length: 10000" in await client.head()
 
 
-@on_both_loops
+@on_both_classes
 async def test_what_is_no_http_is_refused():
     """Bad syntax, bytes that no URL has, an upgrade to something else, a pile of requests."""
     async with serving() as server:
@@ -199,7 +199,7 @@ async def test_what_is_no_http_is_refused():
 # --- connections ---
 
 
-@on_both_loops
+@on_both_classes
 async def test_connections_are_capped_and_health_is_still_answered():
     """WebSockets count, until they end."""
     async with serving(max_connections=2) as server, connected(server) as one:
@@ -218,7 +218,7 @@ async def test_connections_are_capped_and_health_is_still_answered():
             await next_one.open()
 
 
-@on_both_loops
+@on_both_classes
 async def test_far_above_the_cap_connections_are_cut_at_once():
     """Each open socket costs, even one that is only to be told 503."""
     limits = {"max_connections": 1, "max_spare_connections": 1}
@@ -233,7 +233,7 @@ async def test_far_above_the_cap_connections_are_cut_at_once():
         assert await three.rest() == b""
 
 
-@on_both_loops
+@on_both_classes
 async def test_origins_are_checked_against_the_list():
     """Only of handshakes, and only if the client tells one: then it is a browser."""
     allowed = ("https://app.example.com/", "null")
@@ -263,7 +263,7 @@ async def request_from(server, origin):
         return await client.request("/", f"Origin: {origin}")
 
 
-@on_both_loops
+@on_both_classes
 async def test_forwarded_addresses_are_believed_of_trusted_proxies_only():
     """Of a WebSocket too; the address of anybody else is that of its socket."""
     told = ("X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https")
@@ -289,7 +289,7 @@ def test_proxies_that_cannot_be_trusted_are_refused(proxy):
 # --- sockets ---
 
 
-@on_both_loops
+@on_both_classes
 async def test_accepted_sockets_have_our_options():
     """They inherit them from the listening socket, and the event loop leaves them."""
     settings = {"tcp_user_timeout_s": 7.5, "send_buffer_bytes": 65_536}

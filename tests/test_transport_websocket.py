@@ -22,7 +22,8 @@ from tests.support.raw_sockets import (
     TEXT,
     connected,
     frame,
-    on_both_loops,
+    held,
+    on_both_classes,
     request,
     serving,
     upgrade,
@@ -31,12 +32,6 @@ from tests.support.raw_sockets import (
 CUT_S = 5.0  # far more than the limits of these tests, far less than without them
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 FOREVER = {"write_timeout_s": 3_600.0, "close_timeout_s": 3_600.0}
-
-
-def only_connection(server):
-    """Return the server's side of the only connection."""
-    (connection,) = server.server_state.connections
-    return connection
 
 
 async def gone(server, app, *, code=1006):
@@ -54,7 +49,7 @@ def deflated(data):
 # --- frames ---
 
 
-@on_both_loops
+@on_both_classes
 async def test_messages_come_back_as_they_were_sent():
     """Text and binary, whole and in fragments with a ping between, of every size of length."""
     async with serving() as server, connected(server) as client:
@@ -76,7 +71,7 @@ async def test_messages_come_back_as_they_were_sent():
         assert await client.close_code() == 4000
 
 
-@on_both_loops
+@on_both_classes
 async def test_broken_frames_are_answered_as_the_rfc_says():
     """1002 for what breaks the protocol, 1007 for bad text, 1009 for too much."""
     broken = {
@@ -110,7 +105,7 @@ async def test_broken_frames_are_answered_as_the_rfc_says():
             assert app.received[0]["text"] == "before"
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_frame_sent_with_the_handshake_is_not_lost():
     """And is not answered before the handshake is."""
     async with serving() as server, connected(server) as client:
@@ -120,7 +115,7 @@ async def test_a_frame_sent_with_the_handshake_is_not_lost():
         assert await client.frame() == (TEXT, b"early")
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_handshake_that_cannot_be_is_refused():
     """A missing key, and a body, which uvicorn's sansio does not answer at all."""
     async with serving() as server:
@@ -132,7 +127,7 @@ async def test_a_handshake_that_cannot_be_is_refused():
         await eventually(lambda: not server.server_state.connections, what="no connection is left")
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_handshake_that_is_never_accepted_is_cut():
     """With 503; the application is told, and its late accept fails as for a client that left."""
     app = ProbeApp()
@@ -150,7 +145,7 @@ async def test_a_handshake_that_is_never_accepted_is_cut():
 # --- compression ---
 
 
-@on_both_loops
+@on_both_classes
 async def test_compression_is_off_unless_asked_for():
     """A compressed frame is a broken one then."""
     async with serving() as server, connected(server) as client:
@@ -160,7 +155,7 @@ async def test_compression_is_off_unless_asked_for():
         assert await client.close_code() == 1002
 
 
-@on_both_loops
+@on_both_classes
 async def test_compression_has_a_small_window():
     """In both directions; a client that cannot promise its own gets none."""
     async with serving(compression=True) as server:
@@ -178,7 +173,7 @@ async def test_compression_has_a_small_window():
             assert b"extensions" not in (await client.head()).lower()
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_bomb_is_not_inflated_beyond_the_limit():
     """100 MB in 100 KB, in one frame or in many, close with 1009."""
     bomb = deflated(bytes(100_000_000))
@@ -197,7 +192,7 @@ async def test_a_bomb_is_not_inflated_beyond_the_limit():
 # --- floods ---
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_flood_of_empty_fragments_is_held_in_nothing():
     """They have no bytes, so no limit of bytes stops them."""
     async with serving() as server, connected(server) as client:
@@ -207,13 +202,12 @@ async def test_a_flood_of_empty_fragments_is_held_in_nothing():
             await client.send(frame(CONTINUATION, fin=False) * 5_000)
         await client.send(frame(PING))
         assert await client.frame() == (PONG, b"")
-        held = only_connection(server)
-        assert (held.frames, held._message) == ([], b"a")
+        assert held(server).collected == b"a"
         await client.send(frame(CONTINUATION, b"z"))
         assert await client.frame() == (TEXT, b"az")
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_flood_of_pings_of_a_peer_that_does_not_read_is_bounded():
     """What waits to be written stays small, and the peer is cut after the write timeout."""
     app, largest = ProbeApp(), 0
@@ -232,7 +226,7 @@ async def test_a_flood_of_pings_of_a_peer_that_does_not_read_is_bounded():
         assert 0 < largest < 1_000_000
 
 
-@on_both_loops
+@on_both_classes
 async def test_of_pongs_that_had_to_wait_the_newest_is_sent():
     """RFC 6455 section 5.5.3 allows to leave out the others."""
     app = ProbeApp()
@@ -241,18 +235,15 @@ async def test_of_pongs_that_had_to_wait_the_newest_is_sent():
         connected(server, stalls=True) as client,
     ):
         await client.open("/flood")
-        await eventually(lambda: not only_connection(server).writable.is_set(), what="it waits")
+        await eventually(lambda: not held(server).is_writable, what="it waits")
         await client.send(b"".join(frame(PING, str(n).encode()) for n in range(1_000)))
-        await eventually(lambda: only_connection(server)._late_pong, what="the pings have come")
-        await eventually(
-            lambda: only_connection(server)._late_pong[2:] == b"999", what="all pings have come"
-        )
+        await eventually(lambda: held(server).late_pong == b"999", what="all pings have come")
         while (received := await client.frame())[0] != PONG:
             pass
         assert received == (PONG, b"999")
 
 
-@on_both_loops
+@on_both_classes
 async def test_reading_pauses_when_the_application_does_not_receive():
     """The sender is held back, little is kept here, and nothing is lost or reordered."""
     app, sent = ProbeApp(), itertools.count()
@@ -262,9 +253,8 @@ async def test_reading_pauses_when_the_application_does_not_receive():
             async with asyncio.timeout(0.5):
                 while True:
                     await client.send(frame(TEXT, b"%0200d" % next(sent)) * 1_000)
-        held = only_connection(server)
-        assert held.queue.qsize() < 1_000
-        assert len(held._unparsed) <= 2 * 262_144
+        assert held(server).queued < 1_000
+        assert held(server).unparsed_bytes <= 2 * 262_144
         app.go_on.set()
         await client.send(frame(TEXT, b"last"))
         await eventually(
@@ -275,16 +265,15 @@ async def test_reading_pauses_when_the_application_does_not_receive():
         assert len(numbers) >= 1_000 * (next(sent) - 1)
 
 
-@on_both_loops
+@on_both_classes
 async def test_large_messages_pause_reading_too():
     """One of the largest size, and one being collected, are what is kept."""
     app = ProbeApp()
     async with serving(app) as server, connected(server) as client:
         await client.open("/deaf")
         client.writer.write(frame(BINARY, bytes(262_144)) * 10)
-        held = only_connection(server)
-        await eventually(lambda: held.read_paused, what="reading pauses")
-        assert held.queue.qsize() <= 2
+        await eventually(lambda: not held(server).is_reading, what="reading pauses")
+        assert held(server).queued <= 2
         app.go_on.set()
         await eventually(lambda: len(app.received) == 10, what="all come")
 
@@ -292,7 +281,7 @@ async def test_large_messages_pause_reading_too():
 # --- peers that do not read ---
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_stalled_reader_is_cut_after_the_write_timeout():
     """The application's `send` raises OSError and its `receive` tells 1006."""
     app = ProbeApp()
@@ -305,7 +294,7 @@ async def test_a_stalled_reader_is_cut_after_the_write_timeout():
         assert app.ended == ["ClientDisconnected"]
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_slow_reader_is_not_cut():
     """Reading some within each limit is enough."""
     app = ProbeApp()
@@ -321,7 +310,7 @@ async def test_a_slow_reader_is_not_cut():
         assert not app.ended
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_close_does_not_wait_for_a_stalled_reader():
     """Whether the application closes, or leaves, or the peer ends its side only."""
     for path in ("/goodbye", "/leave", "/fill"):
@@ -343,7 +332,7 @@ async def test_a_close_does_not_wait_for_a_stalled_reader():
             )
 
 
-@on_both_loops
+@on_both_classes
 async def test_the_application_can_see_and_cut_a_stalled_reader():
     """Through the control in its scope, which stays usable afterwards."""
     app = ProbeApp()
@@ -360,7 +349,7 @@ async def test_the_application_can_see_and_cut_a_stalled_reader():
         assert control.write_buffer_bytes() == 0
 
 
-@on_both_loops
+@on_both_classes
 async def test_the_application_sees_when_the_peer_was_last_heard():
     """A ping, of which it is not told otherwise, counts."""
     app = ProbeApp()
@@ -377,7 +366,7 @@ async def test_the_application_sees_when_the_peer_was_last_heard():
 # --- ends ---
 
 
-@on_both_loops
+@on_both_classes
 async def test_the_application_closes_with_its_code():
     """A reason that does not fit a frame is cut at a character; a peer's echo ends it."""
     async with serving(limits=FOREVER) as server, connected(server) as client:
@@ -390,7 +379,7 @@ async def test_the_application_closes_with_its_code():
             assert await client.rest() == b""
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_peer_that_does_not_answer_a_close_is_cut():
     """After the close timeout, with nothing waiting."""
     async with (
@@ -403,7 +392,7 @@ async def test_a_peer_that_does_not_answer_a_close_is_cut():
             assert await client.rest() == b""
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_failed_application_closes_with_1011():
     """Not with a bare end, which tells a client nothing."""
     async with serving() as server, connected(server) as client:
@@ -411,7 +400,7 @@ async def test_a_failed_application_closes_with_1011():
         assert await client.close_code() == 1011
 
 
-@on_both_loops
+@on_both_classes
 async def test_sending_after_the_end_is_an_oserror():
     """Whoever ended it; uvicorn raises RuntimeError after some ends, as if for a bug."""
     for last in (frame(CLOSE, b"\x03\xe8"), frame(0x3), frame(TEXT, b"\xff")):
@@ -423,7 +412,7 @@ async def test_sending_after_the_end_is_an_oserror():
             await eventually(lambda app=app: app.ended == ["ClientDisconnected"], what="it raises")
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_lost_connection_is_told_as_1006():
     """Neither side closed."""
     for abort in (True, False):
@@ -437,7 +426,7 @@ async def test_a_lost_connection_is_told_as_1006():
             await gone(server, app)
 
 
-@on_both_loops
+@on_both_classes
 async def test_a_peer_that_has_just_reset_does_not_hinder_the_stop():
     """The loop has not told the transport yet when its end is asked for."""
     app = ProbeApp()
@@ -447,7 +436,7 @@ async def test_a_peer_that_has_just_reset_does_not_hinder_the_stop():
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(peer, upgrade("/echo"))
             assert (await loop.sock_recv(peer, 4_096)).startswith(b"HTTP/1.1 101 ")
-            held = only_connection(server)
+            last = held(server)
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        held.transport.finish()  # the reset is in the kernel; the loop has not gone round since
+        last.finish()  # the reset is in the kernel; the loop has not gone round since
         await eventually(lambda: not server.server_state.connections, what="it ends")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from gateway.errors import SettingError
+from gateway.transport.fast import FastWebSocketProtocol
 from gateway.transport.http import GatewayHttpProtocol
 from gateway.transport.lifespan import GatewayLifespan
 from gateway.transport.limits import KEEP_ALIVE_S, MAX_BODY_BYTES, Limits, limits_of
@@ -78,7 +79,7 @@ def uvicorn_config(
     keep_alive_s: float = KEEP_ALIVE_S,
     max_body_bytes: int = MAX_BODY_BYTES,
     http: type[asyncio.Protocol] = GatewayHttpProtocol,
-    ws: type[asyncio.Protocol] = GatewayWebSocketProtocol,
+    ws: type[asyncio.Protocol] | None = None,
 ) -> TransportConfig:
     """Return uvicorn's configuration with our limits and protocol classes.
 
@@ -87,17 +88,26 @@ def uvicorn_config(
         settings: all that is configured.
         keep_alive_s: how long an HTTP connection may idle between requests.
         max_body_bytes: the largest HTTP request body.
-        http: made for each connection; hands WebSockets to `ws` (`connection_made`, then
-            `data_received` with the request's head), having checked limits and Origin.
+        http: made for each connection; hands WebSockets to `ws`, having checked limits and Origin:
+            to `FastWebSocketProtocol` the transport and the head as parsed, to any other class as
+            uvicorn does (`connection_made`, then `data_received` with the request's head).
         ws: made for each WebSocket; finds its limits in `config.limits`, must be in
             `server_state.connections` while it lives, offer `shutdown()` and `transport`, and put
-            a `TransportControl` into its scope.
+            a `TransportControl` into its scope. None: what the settings say.
 
     Raises:
         SettingError: the trusted proxies cannot be used.
     """
     limits = limits_of(settings, keep_alive_s=keep_alive_s, max_body_bytes=max_body_bytes)
+    ws = ws or websocket_class(settings)
     return TransportConfig(app, settings=settings, limits=limits, http=http, ws=ws)
+
+
+def websocket_class(settings: Settings) -> type[asyncio.Protocol]:
+    """Return the class of WebSockets: the fast one, unless another is set or must compress."""
+    if settings.compression or settings.transport == "uvicorn":
+        return GatewayWebSocketProtocol
+    return FastWebSocketProtocol
 
 
 def checked_proxies(proxies: tuple[str, ...]) -> list[str]:

@@ -86,10 +86,15 @@ class GuardedTransport(asyncio.Transport):
         self._write_timer.disarm()
 
     def connection_lost(self) -> None:
-        """Disarm everything."""
+        """Disarm everything, for good."""
         self._is_lost = True
         self._close_timer.disarm()
         self._write_timer.disarm()
+
+    def release(self) -> asyncio.Transport:
+        """Return the inner transport, to somebody who guards it otherwise."""
+        self.connection_lost()
+        return self._inner
 
     def is_closing(self) -> bool:
         """Whether nothing may be written any more."""

@@ -12,7 +12,9 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.transport import refusal as answers
+from gateway.transport.fast import FastWebSocketProtocol
 from gateway.transport.guard import GuardedTransport, guarded
+from gateway.transport.handshake import RequestHead
 from gateway.transport.limits import MAX_HEADER_LINE_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from gateway.transport.refusal import Refusal, Refused
 from gateway.transport.timer import Timer
@@ -258,10 +260,39 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     def _upgrade(self, early: bytes) -> None:
         """Hand the connection to the WebSocket protocol, with what came too early for it."""
-        if not self._should_upgrade():
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        is_busy = cycle is not None and not cycle.response_complete
+        if is_busy or not self._should_upgrade():
             self._refuse(answers.INVALID)
             return
         self._disarm()
+        websocket_class = cast("type[asyncio.Protocol]", self.ws_protocol_class)
+        if issubclass(websocket_class, FastWebSocketProtocol):
+            self._become(websocket_class, early)
+            return
         self.handle_websocket_upgrade()
         if early and not self.transport.is_closing():
             cast("asyncio.Protocol", self.transport.get_protocol()).data_received(early)
+
+    def _become(self, websocket_class: type[FastWebSocketProtocol], early: bytes) -> None:
+        """Become a WebSocket; nothing of this object stays alive."""
+        self.connections.discard(self)
+        head = RequestHead(
+            method=self.parser.get_method(),
+            http_version=self.parser.get_http_version(),
+            url=self.url,
+            headers=self.headers,
+            scheme="wss" if self.scheme == "https" else "ws",
+            server=self.server,
+            client=self.client,
+        )
+        websocket = websocket_class(
+            self.config, self.server_state, self.loop, self.transport.release()
+        )
+        if self.flow.write_paused:  # by the answer to an earlier request
+            websocket.pause_writing()
+        websocket.open(head, self.app_state)
+        if early:
+            websocket.data_received(early)
+        # Each of them refers to this object, which would wait for the garbage collector.
+        del self.parser, self.cycle, self._head_timer, self._body_timer

@@ -19,6 +19,7 @@ class Refusal:
     status: HTTPStatus
     code: ErrorCode
     message: str
+    headers: str = ""  # more lines of the head
 
     def to_bytes(self) -> bytes:
         """Return it as an HTTP/1.1 response, with the error reply that routes answer with too."""
@@ -30,7 +31,7 @@ class Refusal:
             f"date: {formatdate(usegmt=True)}\r\n"
             "content-type: application/json\r\n"
             f"content-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n"
+            f"{self.headers}connection: close\r\n\r\n"
         )
         return head.encode("ascii") + body
 
@@ -55,6 +56,25 @@ HEADERS_TOO_LARGE = Refusal(
 FULL = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, ErrorCode.UNAVAILABLE, "too many connections")
 NOT_ACCEPTED = Refusal(
     HTTPStatus.SERVICE_UNAVAILABLE, ErrorCode.UNAVAILABLE, "the connection was not accepted in time"
+)
+FAILED = Refusal(
+    HTTPStatus.INTERNAL_SERVER_ERROR, ErrorCode.INTERNAL, "the connection could not be served"
+)
+# Of handshakes of WebSockets:
+WRONG_METHOD = Refusal(
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    ErrorCode.BAD_REQUEST,
+    "a WebSocket is asked for with GET",
+    "allow: GET\r\n",
+)
+WRONG_HTTP_VERSION = Refusal(
+    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, ErrorCode.BAD_REQUEST, "a WebSocket needs HTTP/1.1"
+)
+WRONG_WEBSOCKET_VERSION = Refusal(  # RFC 6455 section 4.4
+    HTTPStatus.UPGRADE_REQUIRED,
+    ErrorCode.BAD_REQUEST,
+    "only version 13 of WebSocket is known",
+    "upgrade: websocket\r\nsec-websocket-version: 13\r\n",
 )
 
 

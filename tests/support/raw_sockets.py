@@ -1,12 +1,14 @@
 """Clients that speak bytes, for what no well-behaved client does, and a server for them.
 
-Tests made `on_both_loops` run under asyncio's event loop and under uvloop.
+Tests made `on_both_loops` run under asyncio's event loop and under uvloop, and `on_both_classes`
+with each class of WebSockets too. What such a class holds is asked for here by one name.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import socket
 import struct
 from dataclasses import dataclass, replace
@@ -17,6 +19,7 @@ import uvloop
 
 from gateway.settings import Settings
 from gateway.transport import GatewayServer, uvicorn_config
+from gateway.transport.fast import FastWebSocketProtocol
 from tests.support.probe_app import ProbeApp
 
 if TYPE_CHECKING:
@@ -26,14 +29,16 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 LIMIT_S = 20.0
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 CONTINUATION = 0x0
+LOOPS = (asyncio.new_event_loop, uvloop.new_event_loop)
+TRANSPORTS = ("fast", "uvicorn")
+
+_transport = contextvars.ContextVar("transport", default="fast")
 
 
 def on_both_loops(test: Callable[[], Awaitable[None]]) -> Callable[..., None]:
     """Run an async test without fixtures under both event loops, LIMIT_S at the most."""
 
-    @pytest.mark.parametrize(
-        "loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
-    )
+    @pytest.mark.parametrize("loop_factory", LOOPS, ids=["asyncio", "uvloop"])
     def run(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
         async def limited() -> None:
             async with asyncio.timeout(LIMIT_S):
@@ -46,9 +51,29 @@ def on_both_loops(test: Callable[[], Awaitable[None]]) -> Callable[..., None]:
     return run
 
 
+def on_both_classes(test: Callable[[], Awaitable[None]]) -> Callable[..., None]:
+    """Run an async test without fixtures under both event loops with both WebSocket classes."""
+
+    async def chosen() -> None:
+        await test()
+
+    limited = on_both_loops(chosen)
+
+    @pytest.mark.parametrize("transport", TRANSPORTS)
+    @pytest.mark.parametrize("loop_factory", LOOPS, ids=["asyncio", "uvloop"])
+    def run(loop_factory: Callable[[], asyncio.AbstractEventLoop], transport: str) -> None:
+        context = contextvars.copy_context()
+        context.run(_transport.set, transport)
+        context.run(limited, loop_factory)
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
 def quick_settings(**settings: Any) -> Settings:
     """Return settings with short limits, on any free port."""
     chosen: dict[str, Any] = {"port": 0, "drain_window_s": 0.0, "drain_timeout_s": 1.0}
+    chosen["transport"] = _transport.get()
     return Settings(**(chosen | settings))
 
 
@@ -72,6 +97,68 @@ async def serving(
     config.limits = replace(config.limits, **(limits or {}))
     async with GatewayServer(config, drain=drain).running() as server:
         yield server
+
+
+def held(server: GatewayServer) -> Held:
+    """Return the server's side of the only connection."""
+    (connection,) = server.server_state.connections
+    return Held(connection)
+
+
+@dataclass
+class Held:
+    """What the server holds for a WebSocket, of either class."""
+
+    connection: Any
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether it is of our own class."""
+        return isinstance(self.connection, FastWebSocketProtocol)
+
+    @property
+    def queued(self) -> int:
+        """Messages that the application has not received."""
+        if self.is_fast:
+            return self.connection._application.queued
+        return self.connection.queue.qsize()
+
+    @property
+    def unparsed_bytes(self) -> int:
+        """Bytes that have come and are not parsed."""
+        return len(self.connection._unparsed or b"")
+
+    @property
+    def collected(self) -> bytes:
+        """The fragments of a message that is not whole."""
+        if self.is_fast:
+            return bytes(self.connection._collected or b"")
+        assert not self.connection.frames
+        return bytes(self.connection._message)
+
+    @property
+    def late_pong(self) -> bytes | None:
+        """The payload of the pong that waits to be written."""
+        late = self.connection._late_pong
+        return late if late is None or self.is_fast else late[2:]
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the peer has read enough."""
+        if self.is_fast:
+            return self.connection.is_writable
+        return self.connection.writable.is_set()
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether messages are given on."""
+        if self.is_fast:
+            return self.connection._is_reading
+        return not self.connection.read_paused
+
+    def finish(self) -> None:
+        """End our side, and read on until the peer ends its own."""
+        (self.connection._finish if self.is_fast else self.connection.transport.finish)()
 
 
 @dataclass

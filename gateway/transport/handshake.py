@@ -1,0 +1,136 @@
+"""The opening handshake of a WebSocket, from a request's head that is parsed already."""
+
+from __future__ import annotations
+
+import hashlib
+from binascii import Error, a2b_base64, b2a_base64
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote
+
+from gateway.transport import refusal as answers
+from gateway.transport.refusal import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from uvicorn._types import WebSocketScope
+
+Headers = list[tuple[bytes, bytes]]
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+KEY_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A request that asks for an upgrade, and where it came from. Header names are lower case."""
+
+    method: bytes
+    http_version: str
+    url: bytes  # as sent: path and query
+    headers: Headers
+    scheme: str  # "ws" or "wss"
+    server: tuple[str, int | None] | None
+    client: tuple[str, int] | None
+
+
+def accept_key_of(head: RequestHead) -> bytes:
+    """Return the value of Sec-WebSocket-Accept (RFC 6455 section 4.2.2).
+
+    `Upgrade` and `Connection` have been checked by whoever parsed the head.
+
+    Raises:
+        Refused: it is no handshake of section 4.2.1.
+    """
+    if head.method != b"GET":
+        raise Refused(answers.WRONG_METHOD)
+    if head.http_version != "1.1":
+        raise Refused(answers.WRONG_HTTP_VERSION)
+    key = version = None
+    for name, value in head.headers:
+        if name == b"sec-websocket-key":
+            key = value.strip() if key is None else b""  # b"": there must be one
+        elif name == b"sec-websocket-version":
+            version = value.strip() if version is None else b""
+        elif name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0"):
+            raise Refused(answers.INVALID)  # its body would be parsed as frames
+    if key is None or not _is_key(key):
+        raise Refused(answers.INVALID)
+    if version != b"13":
+        raise Refused(answers.WRONG_WEBSOCKET_VERSION)
+    return b2a_base64(hashlib.sha1(key + GUID, usedforsecurity=False).digest(), newline=False)
+
+
+def _is_key(key: bytes) -> bool:
+    try:
+        return len(a2b_base64(key, strict_mode=True)) == KEY_BYTES
+    except Error:
+        return False
+
+
+def scope_of(
+    head: RequestHead,
+    *,
+    root_path: str,
+    asgi_version: Literal["2.0", "3.0"],
+    state: dict[str, object],
+) -> WebSocketScope:
+    """Return the ASGI scope, as uvicorn makes it."""
+    raw_path, _, query = head.url.partition(b"?")
+    path = raw_path.decode("ascii")
+    return {
+        "type": "websocket",
+        "asgi": {"version": asgi_version, "spec_version": "2.4"},
+        "http_version": "1.1",
+        "scheme": head.scheme,
+        "server": head.server,
+        "client": head.client,
+        "root_path": root_path,
+        "path": root_path + (unquote(path) if "%" in path else path),
+        "raw_path": root_path.encode("ascii") + raw_path,
+        "query_string": query,
+        "headers": head.headers,
+        "subprotocols": [
+            token.strip()
+            for name, value in head.headers
+            if name == b"sec-websocket-protocol"
+            for token in value.decode("latin-1").split(",")
+        ],
+        "state": state.copy(),
+        "extensions": {"websocket.http.response": {}},
+    }
+
+
+def switching_protocols(accept_key: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the answer that opens the WebSocket."""
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept_key + b"\r\n" + header_lines(headers) + b"\r\n"
+    )
+
+
+def http_response(status: int, headers: Headers, body: bytes) -> bytes:
+    """Return a whole answer, after which the connection ends.
+
+    Raises:
+        ValueError: there is no such status, or a header would end its line.
+    """
+    phrase = HTTPStatus(status).phrase
+    named = {name.lower() for name, _ in headers}
+    own = [(b"connection", b"close"), (b"content-length", b"%d" % len(body))]
+    all_headers = [*headers, *(header for header in own if header[0] not in named)]
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase.encode(), header_lines(all_headers)) + body
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return headers as they are sent.
+
+    Raises:
+        ValueError: one would end its line.
+    """
+    lines = [b"%b: %b" % header for header in headers]
+    if any(b"\r" in line or b"\n" in line for line in lines):
+        raise ValueError("a header holds a line break")
+    return b"".join([line + b"\r\n" for line in lines])
