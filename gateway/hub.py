@@ -195,8 +195,9 @@ class Hub:
                 self.on_replica_message(payload)
             return
         kind = payload[:2]
-        if kind == b"e:":
-            topic.hear(parse_live(topic.conversation_id, payload))
+        if kind in {b"e:", b"b:"}:
+            for event in parse_live(topic.conversation_id, payload):
+                topic.hear(event)
         elif kind == b"r:":
             topic.stand_at(Position(payload[2:].decode(), 0))
         elif kind == b"w:":
