@@ -7,7 +7,7 @@ from gateway import errors, messages
 from gateway.answers import check_answer
 from gateway.concurrently import together
 from gateway.context import Context
-from gateway.dispatch import handler
+from gateway.dispatch import handler, handler_of_many
 from gateway.hub import whisper
 from gateway.ids import random_id
 from gateway.json_text import JsonText
@@ -17,10 +17,11 @@ from gateway.snapshots import agent_context, newest_that_fit, oldest_that_fit
 from gateway.store.calls import Caller
 from gateway.store.contexts import ContextChange
 from gateway.store.conversations import Description, Member, invite_conversation
-from gateway.store.messages import Draft
+from gateway.store.messages import Accepted, Draft
 from gateway.store.runs import RunInput, RunRequest
 
 __all__ = [
+    "Accepted",
     "Caller",
     "Context",
     "ContextChange",
@@ -38,6 +39,7 @@ __all__ = [
     "check_answer",
     "errors",
     "handler",
+    "handler_of_many",
     "invite_conversation",
     "messages",
     "newest_that_fit",

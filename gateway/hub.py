@@ -289,12 +289,12 @@ class Hub:
                 self.on_replica_message(payload)
             return
         kind = payload[:2]
-        if kind == b"e:":
+        if kind in {b"e:", b"b:"}:
             if not topic.fresh:
                 self._fresh.append(topic)
                 if len(self._fresh) == 1:
                     asyncio.get_running_loop().call_soon(self._deliver)
-            topic.fresh.append(parse_live(topic.conversation_id, payload))
+            topic.fresh.extend(parse_live(topic.conversation_id, payload))
             return
         self._deliver_one(topic)
         if kind == b"r:":

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from gateway import (
+    Accepted,
     Context,
     Draft,
     Position,
     RunRequest,
     errors,
     handler,
+    handler_of_many,
     newest_that_fit,
     oldest_that_fit,
     whisper,
@@ -29,6 +33,11 @@ from gateway.messages import (
     TypingPush,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_UTF8_BYTES = 4  # a character
+
 
 @handler(SendMessage)
 async def send_message(context: Context, message: SendMessage) -> MessageAccepted:
@@ -46,17 +55,57 @@ async def send_message(context: Context, message: SendMessage) -> MessageAccepte
         raise
     at = accepted.position
     await context.connection.follow(conversation_id, Position(at.epoch, at.offset - 1))
-    return MessageAccepted(
-        conversation_id=conversation_id,
-        message_id=draft.message_id,
-        client_message_id=message.client_message_id,
-        epoch=at.epoch,
-        offset=at.offset,
-        seq=accepted.seq,
-        duplicate=accepted.is_duplicate,
-        durability=context.settings.durability,
-        run_id=accepted.run_id or msgspec.UNSET,
+    return _accepted(context, draft, accepted)
+
+
+def _is_one_of_many(context: Context, first: SendMessage, following: SendMessage) -> bool:
+    return (
+        following.conversation_id is not None
+        and following.conversation_id == first.conversation_id
+        and _agent(context, following) is None
     )
+
+
+@handler_of_many(SendMessage, may_join=_is_one_of_many)
+async def send_messages(
+    context: Context, messages: Sequence[SendMessage]
+) -> list[MessageAccepted | errors.RequestError]:
+    """Accept messages to one conversation, none of which starts a run, in one step."""
+    answers: list[MessageAccepted | errors.RequestError | None] = []
+    drafts = []
+    for message in messages:
+        try:
+            _check_content(context, message.content)
+        except errors.TooLarge as error:
+            answers.append(error)
+        else:
+            answers.append(None)
+            drafts.append(_draft(context, message))
+    accepted = iter(await _send_all(context, drafts) if drafts else ())
+    return [next(accepted) if answer is None else answer for answer in answers]
+
+
+async def _send_all(
+    context: Context, drafts: Sequence[Draft]
+) -> list[MessageAccepted | errors.RequestError]:
+    conversation_id = drafts[0].conversation_id
+    await context.connection.hold(conversation_id)
+    try:
+        answers = await context.store.messages.send_many(context.caller, conversation_id, drafts)
+    except errors.GatewayError:
+        context.connection.release(conversation_id)
+        raise
+    places = [answer.position for answer in answers if isinstance(answer, Accepted)]
+    if places:
+        await context.connection.follow(
+            conversation_id, Position(places[0].epoch, places[0].offset - 1)
+        )
+    else:
+        context.connection.release(conversation_id)
+    return [
+        _accepted(context, draft, answer) if isinstance(answer, Accepted) else answer
+        for draft, answer in zip(drafts, answers, strict=True)
+    ]
 
 
 @handler(GetConversationHistory)
@@ -147,17 +196,36 @@ def _draft(context: Context, message: SendMessage) -> Draft:
     )
 
 
+def _accepted(context: Context, draft: Draft, accepted: Accepted) -> MessageAccepted:
+    return MessageAccepted(
+        conversation_id=draft.conversation_id,
+        message_id=draft.message_id,
+        client_message_id=draft.client_message_id,
+        epoch=accepted.position.epoch,
+        offset=accepted.position.offset,
+        seq=accepted.seq,
+        duplicate=accepted.is_duplicate,
+        durability=context.settings.durability,
+        run_id=accepted.run_id or msgspec.UNSET,
+    )
+
+
 def _check_content(context: Context, content: object) -> None:
     limit = context.settings.max_content_bytes
+    if isinstance(content, str) and len(content) * MAX_UTF8_BYTES <= limit:
+        return
     data = content.encode() if isinstance(content, str) else msgspec.json.encode(content)
     if len(data) > limit:
         raise errors.TooLarge(f"$.content: exceeds {limit} bytes")
 
 
-def _run(context: Context, message: SendMessage, message_id: str) -> RunRequest | None:
+def _agent(context: Context, message: SendMessage) -> str | None:
     agent = message.agent
-    if agent is msgspec.UNSET:
-        agent = context.agents.default
+    return context.agents.default if isinstance(agent, msgspec.UnsetType) else agent
+
+
+def _run(context: Context, message: SendMessage, message_id: str) -> RunRequest | None:
+    agent = _agent(context, message)
     if agent is None:
         return None
     if agent not in context.agents:

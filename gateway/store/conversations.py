@@ -49,10 +49,10 @@ class Conversations:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._create = Script("create")
-        self._describe = Script("describe")
-        self._join = Script("join")
-        self._set_member = Script("set_member")
+        self._create = Script("create", prelude=("prelude", "members"))
+        self._describe = Script("describe", prelude=("prelude", "state"))
+        self._join = Script("join", prelude=("prelude", "members"))
+        self._set_member = Script("set_member", prelude=("prelude", "members"))
         self._whisper = Script("whisper")
         self._invite = Script("invite", prelude=())
 

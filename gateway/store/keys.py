@@ -41,13 +41,13 @@ _KEPT = "kept until the conversation is erased"
 
 KINDS = (
     KeyKind("conversation", _CONVERSATION, "hash", "conversation scripts", lasting=_KEPT),
-    KeyKind("log", _CONVERSATION + ":log", "stream", "prelude.lua", expiry="log_ttl_s"),
-    KeyKind("history", _CONVERSATION + ":history", "list", "send.lua", lasting=_KEPT),
+    KeyKind("log", _CONVERSATION + ":log", "list", "prelude.lua", expiry="log_ttl_s"),
+    KeyKind("history", _CONVERSATION + ":history", "list", "accept.lua", lasting=_KEPT),
     KeyKind(
         "ids",
         _CONVERSATION + ":ids",
         "hash",
-        "send.lua",
+        "accept.lua",
         lasting="a client_message_id is unique for the conversation's life",
     ),
     KeyKind("members", _CONVERSATION + ":members", "hash", "member scripts", lasting=_KEPT),
@@ -187,7 +187,7 @@ class ConversationKeys:
 
     @property
     def log(self) -> str:
-        """The stream that clients resume from."""
+        """The list of events that clients resume from."""
         return f"{self.base}:log"
 
     @property

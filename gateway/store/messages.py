@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.errors import Conflict, Forbidden, NotFound
+from gateway.errors import Conflict, Forbidden, NotFound, RequestError
 from gateway.ids import content_hash
 from gateway.json_text import JsonText
+from gateway.messages import Position
 from gateway.store.calls import Caller, ConversationCalls, position_of, text
 from gateway.store.runs import RunInput
 from gateway.store.scripts import Script
 
 if TYPE_CHECKING:
-    from gateway.messages import Content, Position
+    from collections.abc import Sequence
+
+    from gateway.messages import Content
     from gateway.store.link import Argument, Reply
     from gateway.store.runs import RunRequest
 
 SEARCH_PAGE = 200  # messages read at once while searching
 SEARCH_MAX_PAGES = 50  # a search looks at the newest 10,000 messages
 EDIT_TRIES = 3  # an edit that meets another one is done again on the new text
+_NEW, _OBSERVER = 1, 0  # what the scripts say of a message besides what is known of it
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -82,7 +86,8 @@ class Messages:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._send = Script("send", prelude=("prelude", "runs"))
+        self._send = Script("send", prelude=("prelude", "members", "accept", "runs"))
+        self._send_many = Script("send_many", prelude=("prelude", "accept"))
         self._history = Script("history")
         self._message = Script("message")
         self._edit = Script("edit")
@@ -95,18 +100,17 @@ class Messages:
             Forbidden: the caller only observes.
             Conflict: the same client_message_id with other content.
         """
-        head, middle, rest = _template(caller, draft)
-        keys = self._calls.keys.conversation(caller.tenant, draft.conversation_id)
-        canonical = msgspec.json.encode(draft.content, order="sorted")
-        try:
+        if draft.run is None and not draft.may_create:
+            (answer,) = await self.send_many(caller, draft.conversation_id, (draft,))
+        else:
+            hashed, rest = _stored(caller, draft)
+            keys = self._calls.keys.conversation(caller.tenant, draft.conversation_id)
             reply = await self._calls.run(
                 self._send,
                 caller,
                 draft.conversation_id,
                 draft.message_id,
-                content_hash(canonical),
-                head,
-                middle,
+                hashed,
                 rest,
                 "1" if draft.may_create else "0",
                 msgspec.json.encode(caller.subject),
@@ -114,12 +118,35 @@ class Messages:
                 writes=True,
                 more_keys=keys.run_keys(),
             )
-        except Conflict as exc:
-            raise Conflict("$.client_message_id was used with other content") from exc
-        word, epoch, offset, seq, run_id = reply
-        return Accepted(
-            position_of(epoch, offset), int(seq), word == b"duplicate", text(run_id) or None
-        )
+            (answer,) = _answers(reply, (hashed,))
+            if draft.run is not None and isinstance(answer, Accepted) and not answer.is_duplicate:
+                answer = replace(answer, run_id=draft.run.run_id)
+        if isinstance(answer, Accepted):
+            return answer
+        raise answer
+
+    async def send_many(
+        self, caller: Caller, conversation_id: str, drafts: Sequence[Draft]
+    ) -> list[Accepted | RequestError]:
+        """Accept messages of one author in one conversation, in order: all by one script.
+
+        Each is accepted once, as by `send`, and has an answer of its own. None of them may create
+        the conversation or start a run. The whole may be repeated: what was accepted is then told
+        as a duplicate, at the position it has.
+        """
+        lines: list[Argument] = []
+        hashes: list[str] = []
+        for draft in drafts:
+            hashed, rest = _stored(caller, draft)
+            hashes.append(hashed)
+            lines += (draft.message_id, hashed, rest)
+        try:
+            reply = await self._calls.run(
+                self._send_many, caller, conversation_id, *lines, writes=True
+            )
+        except NotFound as exc:
+            return [NotFound(exc.message) for _ in drafts]
+        return _answers(reply, hashes)
 
     def _run_arguments(self, caller: Caller, draft: Draft) -> tuple[Argument, ...]:
         settings, run = self._calls.settings, draft.run
@@ -237,16 +264,38 @@ class Messages:
         return bool(reply[0] == b"ok")
 
 
-def _template(caller: Caller, draft: Draft) -> tuple[bytes, bytes, bytes]:
-    """The message as JSON, cut where the script puts in `seq` and `created_at`."""
-    encode = msgspec.json.encode
-    head = b'{"message_id":' + encode(draft.message_id) + b',"seq":'
-    middle = (
-        b',"role":"user","author":'
-        + encode(caller.subject)
-        + b',"content":'
-        + encode(draft.content)
-        + b',"created_at":'
+def _stored(caller: Caller, draft: Draft) -> tuple[str, bytes]:
+    """A hash of the content, and the message as JSON after `created_at`, as the scripts take it."""
+    encode, content = msgspec.json.encode, draft.content
+    encoded = encode(content)
+    canonical = encoded if isinstance(content, str) else encode(content, order="sorted")
+    rest = b',"role":"user","author":%b,"content":%b,"client_message_id":%b}' % (
+        encode(caller.subject),
+        encoded,
+        encode(draft.client_message_id),
     )
-    rest = b',"client_message_id":' + encode(draft.client_message_id) + b"}"
-    return head, middle, rest
+    return content_hash(canonical), rest
+
+
+def _answers(reply: Sequence[Reply], hashes: Sequence[str]) -> list[Accepted | RequestError]:
+    """What became of each message: new ones follow each other from the first position and seq."""
+    epoch, offset, seq = text(reply[0]), int(reply[1]), int(reply[2])
+    answers: list[Accepted | RequestError] = []
+    for outcome, hashed in zip(reply[3:], hashes, strict=True):
+        if outcome == _NEW:
+            answers.append(Accepted(Position(epoch, offset), seq, is_duplicate=False))
+            offset, seq = offset + 1, seq + 1
+        elif outcome == _OBSERVER:
+            answers.append(Forbidden("you may not do this in this conversation"))
+        else:
+            answers.append(_known(outcome, hashed))
+    return answers
+
+
+def _known(kept: Reply, hashed: str) -> Accepted | RequestError:
+    """What `ids` keeps of a message, told to whoever sends it again."""
+    number, offset, epoch, first_hash, run_id = f"{text(kept)}:".split(":")[:5]
+    if first_hash != hashed:
+        return Conflict("$.client_message_id was used with other content")
+    position = Position(epoch, int(offset))
+    return Accepted(position, int(number), is_duplicate=True, run_id=run_id or None)

@@ -167,7 +167,7 @@ LEAKS = [
     (("SET", "gw:{s00}:ticket:abc", "1"), "does not expire"),
     (("HSET", "gw:{s00}:t:u:alice:session:s_1", "a", "1"), "does not expire"),
     (("ZADD", "gw:{s00}:t:u:alice:online", "1", "s"), "does not expire"),
-    (("SET", "gw:{s00}:t:c:c_1:log", "1", "EX", "60"), "declared as stream"),
+    (("SET", "gw:{s00}:t:c:c_1:log", "1", "EX", "60"), "declared as list"),
 ]
 
 

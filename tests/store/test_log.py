@@ -82,7 +82,7 @@ async def test_a_trimmed_log_gives_a_snapshot_and_its_end_a_tail(
         at = await make(store, alice, "c_1")
         await together(say(store, alice, "c_1", str(n)) for n in range(400))
         kept = await store.redis.execute(
-            "k", "XLEN", store.keys.conversation(alice.tenant, "c_1").log
+            "k", "LLEN", store.keys.conversation(alice.tenant, "c_1").log
         )
         assert kept < 300
         end = 402
@@ -181,5 +181,12 @@ async def test_a_position_is_checked_without_being_a_participant(
 
 def test_a_live_copy_is_taken_apart_at_its_first_colons() -> None:
     """The event may hold any."""
-    event = parse_live("c_1", b'e:x_-1:42:{"a":"b:c"}')
+    (event,) = parse_live("c_1", b'e:x_-1:42:{"a":"b:c"}')
     assert (event.epoch, event.offset, event.event.value()) == ("x_-1", 42, {"a": "b:c"})
+
+
+def test_a_live_copy_of_several_events_is_cut_by_their_sizes() -> None:
+    """In bytes, not in characters; numbered from the first."""
+    several = parse_live("c_1", 'b:x:9:13,2,11:{"a":"ä:c,"}{}{"b":"€"}'.encode())
+    assert [(event.epoch, event.offset) for event in several] == [("x", 9), ("x", 10), ("x", 11)]
+    assert [event.event.value() for event in several] == [{"a": "ä:c,"}, {}, {"b": "€"}]

@@ -109,6 +109,61 @@ async def test_a_first_message_creates_its_conversation_once(
         await gateway_store.messages.send(alice, draft("c_none"))
 
 
+async def test_messages_sent_together_are_accepted_in_order(
+    gateway_store: Store, alice: Caller
+) -> None:
+    """One after the other in history and log, each with an answer of its own."""
+    await make(gateway_store, alice, "c_1")
+    drafts = [draft("c_1", str(n), f"text {n}") for n in range(40)]
+    found = await gateway_store.messages.send_many(alice, "c_1", drafts)
+    assert [item.seq for item in found] == list(range(1, 41))
+    assert [item.position.offset for item in found] == list(range(3, 43))
+    page = await gateway_store.messages.page(alice, "c_1", limit=50)
+    assert [item.value()["content"] for item in page.messages] == [f"text {n}" for n in range(40)]
+    cut = await gateway_store.log.read(alice, "c_1", Position(found[0].position.epoch, 2))
+    assert [event.event.value()["message"]["seq"] for event in cut.events] == list(range(1, 41))
+    assert cut.events[-1].offset == 42
+
+
+async def test_a_batch_that_is_repeated_is_accepted_once(
+    gateway_store: Store, alice: Caller
+) -> None:
+    """Also in part, with one twice in it, and with one whose content is another."""
+    await make(gateway_store, alice, "c_1")
+    first = [draft("c_1", str(n)) for n in range(3)]
+    told = await gateway_store.messages.send_many(alice, "c_1", first)
+    again = await gateway_store.messages.send_many(alice, "c_1", first)
+    assert [(item.position, item.seq) for item in again] == [
+        (item.position, item.seq) for item in told
+    ]
+    assert all(item.is_duplicate for item in again)
+    mixed = [first[2], draft("c_1", "1", "other"), draft("c_1", "9"), draft("c_1", "9")]
+    found = await gateway_store.messages.send_many(alice, "c_1", mixed)
+    assert isinstance(found[1], Conflict)
+    assert (found[0].seq, found[2].seq, found[3].seq) == (3, 4, 4)
+    assert [item.is_duplicate for item in (found[0], found[2], found[3])] == [True, False, True]
+    assert seqs(await gateway_store.messages.page(alice, "c_1", limit=9)) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_who_may_not_send_is_told_for_each_message(
+    gateway_store: Store, alice: Caller, bob: Caller, count: int
+) -> None:
+    """A stranger, and an observer who may be told what they sent before they were one."""
+    await make(gateway_store, alice, "c_1", participants=["bob"])
+    drafts = [draft("c_1", str(n)) for n in range(count)]
+    stranger = Caller(alice.tenant, "carol")
+    found = await gateway_store.messages.send_many(stranger, "c_1", drafts)
+    assert [type(item) for item in found] == [NotFound] * count
+    found = await gateway_store.messages.send_many(alice, "c_none", drafts)
+    assert [type(item) for item in found] == [NotFound] * count
+    await gateway_store.messages.send(bob, draft("c_1", "0"))
+    await gateway_store.conversations.set_member(alice, "c_1", "bob", "observer")
+    first, *others = await gateway_store.messages.send_many(bob, "c_1", drafts)
+    assert first.is_duplicate
+    assert [type(item) for item in others] == [Forbidden] * (count - 1)
+
+
 async def test_an_observer_only_reads(gateway_store: Store, alice: Caller, bob: Caller) -> None:
     """Neither messages nor the context may they write."""
     await make(gateway_store, alice, "c_1")

@@ -37,8 +37,8 @@ async def fake() -> AsyncIterator[FakeAsyncRedis]:
 async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
     """Run a conversation's script as alice, on `c_1`."""
     keys = Keys().conversation("t", "c_1")
-    common = (0, "alice", 1000, 60_000, "epoch1", "", 0, keys.channel, "c_1")
-    parts = ("prelude", "runs") if name == "send" else ("prelude",)
+    common = (0, 1000, 60_000, "c_1", "epoch1", "", 0, "alice")
+    parts = ("prelude", "members", "accept", "runs")
     names = (*keys.all(), *keys.run_keys())
     script = Script(name, prelude=parts)
     found = await redis.eval(script.text, len(names), *names, *common, *args)
@@ -47,7 +47,7 @@ async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
 
 
 CREATE = ("hash", '"t"', "private", "{}", '"alice"', "bob", '"bob"')
-SEND = ("m_1", "hash", '{"message_id":"m_1","seq":', ',"x":1,"created_at":', "}", "0", '"alice"')
+SEND = ("m_1", "hash", ',"x":1}', "0", '"alice"')
 NO_RUN = ("", "", "", "", "", 0, 50)
 RUN = ("r_1", "demo", "enqueue", "m_2", "{}", 60_000, 50)
 
@@ -65,23 +65,23 @@ async def test_a_conversation_created_twice_is_the_same(fake: FakeAsyncRedis) ->
     assert await run(fake, "create", *CREATE) == [b"created", b"epoch1", 3]
     assert await run(fake, "create", *CREATE) == [b"exists", b"epoch1", 3]
     assert await run(fake, "create", "other", *CREATE[1:]) == [b"conflict"]
-    assert await fake.xlen(Keys().conversation("t", "c_1").log) == 3
+    assert await fake.llen(Keys().conversation("t", "c_1").log) == 3
 
 
 async def test_a_message_sent_twice_is_one(fake: FakeAsyncRedis) -> None:
-    """With the first result; with other content it is a conflict."""
+    """Told by what was kept of it: its seq and position, its hash, its run."""
     await run(fake, "create", *CREATE)
-    assert await run(fake, "send", *SEND, *NO_RUN) == [b"accepted", b"epoch1", 4, 1, b""]
-    assert await run(fake, "send", *SEND, *NO_RUN) == [b"duplicate", b"epoch1", 4, 1, b""]
-    assert await run(fake, "send", "m_1", "other", *SEND[2:], *NO_RUN) == [b"conflict"]
+    assert await run(fake, "send", *SEND, *NO_RUN) == [b"epoch1", 4, 1, 1]
+    assert (await run(fake, "send", *SEND, *NO_RUN))[3] == b"1:4:epoch1:hash:"
+    assert (await run(fake, "send", "m_1", "other", *SEND[2:], *NO_RUN))[3] == b"1:4:epoch1:hash:"
     assert await fake.llen(f"{Keys().conversation('t', 'c_1').base}:history") == 1
 
 
 async def test_a_first_message_sent_twice_creates_one_conversation(fake: FakeAsyncRedis) -> None:
     """With its owner and the message."""
-    first = (*SEND[:5], "1", SEND[6])
-    assert await run(fake, "send", *first, *NO_RUN) == [b"accepted", b"epoch1", 3, 1, b""]
-    assert await run(fake, "send", *first, *NO_RUN) == [b"duplicate", b"epoch1", 3, 1, b""]
+    first = (*SEND[:3], "1", SEND[4])
+    assert await run(fake, "send", *first, *NO_RUN) == [b"epoch1", 3, 1, 1]
+    assert (await run(fake, "send", *first, *NO_RUN))[3] == b"1:3:epoch1:hash:"
 
 
 @pytest.mark.parametrize(("first", "told"), [(RUN, b"r_1"), (NO_RUN, b"")], ids=["run", "none"])
@@ -90,10 +90,22 @@ async def test_a_message_sent_twice_tells_the_run_it_started_the_first_time(
 ) -> None:
     """Whatever agent the repeat names: a run that never was is not spoken of."""
     await run(fake, "create", *CREATE)
-    assert (await run(fake, "send", *SEND, *first))[4] == told
-    assert await run(fake, "send", *SEND, *RUN) == [b"duplicate", b"epoch1", 4, 1, told]
+    assert await run(fake, "send", *SEND, *first) == [b"epoch1", 4, 1, 1]
+    assert (await run(fake, "send", *SEND, *RUN))[3] == b"1:4:epoch1:hash:" + told
     ready = Keys().conversation("t", "c_1").run_keys()[0]
     assert await fake.llen(ready) == (1 if told else 0)
+
+
+async def test_messages_sent_twice_in_one_call_are_one(fake: FakeAsyncRedis) -> None:
+    """New ones follow each other; what is known, from before or from this call, is told."""
+    await run(fake, "create", *CREATE)
+    one, two, three = (("m_1", "h1", '"x":1}'), ("m_2", "h2", '"x":2}'), ("m_3", "h3", '"x":3}'))
+    assert await run(fake, "send_many", *one) == [b"epoch1", 4, 1, 1]
+    found = await run(fake, "send_many", *two, *one, *two, *three)
+    assert found == [b"epoch1", 5, 2, 1, b"1:4:epoch1:h1:", b"2:5:epoch1:h2:", 1]
+    assert (await run(fake, "send_many", *three))[3:] == [b"3:6:epoch1:h3:"]
+    assert await fake.llen(f"{Keys().conversation('t', 'c_1').base}:history") == 3
+    assert await fake.llen(Keys().conversation("t", "c_1").log) == 6
 
 
 async def test_a_new_session_opened_twice_is_one(fake: FakeAsyncRedis) -> None:

@@ -48,7 +48,7 @@ class ModelLog:
         self.is_member = True
         self.left_at = Position("", 0)  # the last event that a removed member may see
         self.channel: list[Published | str] = []  # live copies under way; a str is a new epoch
-        self.asked: list[tuple[Position | None, asyncio.Future[Cut]]] = []
+        self.asked: list[tuple[Position | None, Position | None, asyncio.Future[Cut]]] = []
         self.answers: list[tuple[asyncio.Future[Cut], Cut | NotFound]] = []
         self.page = 3
         self.reads = 0
@@ -76,19 +76,22 @@ class ModelLog:
         self.events, self.kept_from = [], 1
         self.channel.append(self.epoch)
 
-    async def read(self, caller: Caller, name: str, cursor: Position | None) -> Cut:
+    async def read(
+        self, caller: Caller, name: str, cursor: Position | None, *, known: Position | None
+    ) -> Cut:
         """Answer when the test says so."""
         assert (caller, name) == (ALICE, NAME)
         answer: asyncio.Future[Cut] = asyncio.get_running_loop().create_future()
-        self.asked.append((cursor, answer))
+        self.asked.append((cursor, known, answer))
         self.reads += 1
         return await answer
 
     def run_read(self) -> None:
         """Let Redis run the oldest read; its answer is under way."""
         if self.asked:
-            cursor, answer = self.asked.pop(0)
-            self.answers.append((answer, self._cut(cursor) if self.is_member else NotFound()))
+            cursor, known, answer = self.asked.pop(0)
+            cut = self._cut(cursor, known) if self.is_member else NotFound()
+            self.answers.append((answer, cut))
 
     def answer_read(self) -> None:
         """Let the oldest answer arrive."""
@@ -101,10 +104,13 @@ class ModelLog:
             else:
                 future.set_exception(answer)
 
-    def _cut(self, cursor: Position | None) -> Cut:
+    def _cut(self, cursor: Position | None, known: Position | None) -> Cut:
         here = self.position
         if cursor is None:
             return Cut("fresh", here)
+        is_in_memory = known is not None and cursor.epoch == known.epoch == here.epoch
+        if is_in_memory and known.offset <= cursor.offset <= here.offset:
+            return Cut("tail", here)
         is_reached = self.kept_from <= cursor.offset + 1 or cursor.offset == here.offset
         if cursor.epoch == here.epoch and cursor.offset <= here.offset and is_reached:
             return Cut("tail", here, self.events[cursor.offset :][: self.page])

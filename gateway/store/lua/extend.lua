@@ -1,6 +1,6 @@
 -- Append what a run did, and renew its lease: refused if this attempt does not own it any more.
--- ARGV 10 run id, 11 owner, 12 lease in ms, 13 number of this batch (1, 2 …), 14 how many context
---      versions are kept, 15 context version the batch was made for ('' if it changes none),
+-- ARGV 9 run id, 10 owner, 11 lease in ms, 12 number of this batch (1, 2 …), 13 how many context
+--      versions are kept, 14 context version the batch was made for ('' if it changes none),
 --      then fives of kind, event JSON, and up to three more:
 --        event     –
 --        text      the delta as the inside of a JSON string
@@ -12,37 +12,36 @@
 -- A batch is applied once: its number tells a repeat whose reply was lost. One that does not follow
 -- the last is refused: Redis lost what came between (a failover), and the text would have a hole.
 -- Returns 'ok', 'lost' or {'moved', version}
-local run_id, owner, kept = ARGV[10], ARGV[11], tonumber(ARGV[14])
-if not is_owner(run_id, owner) then
+local run_id, kept = ARGV[9], tonumber(ARGV[13])
+local key = run_key(run_id)
+local run = redis.call('HMGET', key, 'status', 'owner', 'batch', 'agent', 'text_open', 'message_id')
+if run[1] ~= 'running' or run[2] ~= ARGV[10] then
   return 'lost'
 end
-local key = run_key(run_id)
-local number, last = tonumber(ARGV[13]), tonumber(redis.call('HGET', key, 'batch'))
+local number, last = tonumber(ARGV[12]), tonumber(run[3])
 if number > last + 1 then
   return 'lost'
 end
-redis.call('ZADD', KEYS[9], 'XX', now_ms() + tonumber(ARGV[12]), queue_name(run_id))
+redis.call('ZADD', KEYS[9], 'XX', string.format('%.0f', now_ms() + ARGV[11]), queue_name(run_id))
 if number <= last then
   return 'ok'
 end
-if ARGV[15] ~= '' then
+if ARGV[14] ~= '' then
   local version = tonumber(redis.call('HGET', KEYS[6], 'version') or '0')
-  if version ~= tonumber(ARGV[15]) then
+  if version ~= tonumber(ARGV[14]) then
     return {'moved', version}
   end
 end
-redis.call('HSET', key, 'batch', ARGV[13])
-local agent = redis.call('HGET', key, 'agent')
+local agent, text_open, message_id, said = run[4], run[5] or '0', run[6], {}
 
-for i = 16, #ARGV, 5 do
+for i = 15, #ARGV, 5 do
   local kind, event, a, b, c = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   if kind == 'text' then
-    if redis.call('HGET', key, 'text_open') ~= '1' then
-      redis.call('HSET', key, 'text_open', 1)
-      append('{"type":"TEXT_MESSAGE_START","messageId":"' .. redis.call('HGET', key, 'message_id') ..
-        '","role":"assistant"}')
+    if text_open ~= '1' then
+      text_open = '1'
+      append('{"type":"TEXT_MESSAGE_START","messageId":"' .. message_id .. '","role":"assistant"}')
     end
-    redis.call('APPEND', key .. ':text', a)
+    said[#said + 1] = a
     append(event)
   elseif kind == 'open_tool' then
     redis.call('HSET', key .. ':tools', a, b)
@@ -70,14 +69,23 @@ for i = 16, #ARGV, 5 do
       append('{"type":"TOOL_CALL_RESULT","messageId":"' .. id .. '_r","toolCallId":"' .. id ..
         '","content":"interrupted","role":"tool"}')
     end
-    if redis.call('HGET', key, 'text_open') == '1' then
-      append('{"type":"TEXT_MESSAGE_END","messageId":"' .. redis.call('HGET', key, 'message_id') .. '"}')
+    if text_open == '1' then
+      append('{"type":"TEXT_MESSAGE_END","messageId":"' .. message_id .. '"}')
     end
     redis.call('DEL', key .. ':text', key .. ':tools')
-    redis.call('HSET', key, 'text_open', 0, 'message_id', a)
+    text_open, message_id, said = '0', a, {}
     append(event)
   else
     append(event)
   end
 end
+if said[1] then
+  redis.call('APPEND', key .. ':text', table.concat(said))
+end
+if text_open == run[5] and message_id == run[6] then
+  redis.call('HSET', key, 'batch', ARGV[12])
+else
+  redis.call('HSET', key, 'batch', ARGV[12], 'text_open', text_open, 'message_id', message_id)
+end
+write_log()
 return 'ok'

@@ -1,12 +1,11 @@
 -- Become a participant: of an open conversation, or with an invite.
 -- KEYS 8 the invite, if any (hash: uses, role, used:<subject>)
--- ARGV 10 subject JSON
+-- ARGV 9 subject JSON
 -- Returns {'joined'|'member', epoch, offset} or {'not_found'}
-if redis.call('EXISTS', KEYS[1]) == 0 then
+if not position() then
   return {'not_found'}
 end
 if role_of(subject) then
-  local epoch, offset = position()
   return {'member', epoch, offset}
 end
 local role
@@ -22,5 +21,6 @@ end
 if not role then
   return {'not_found'}
 end
-local epoch, offset = append_joined(subject, ARGV[10], role, now_ms())
+append_joined(subject, ARGV[9], role, now_ms())
+write_log()
 return {'joined', epoch, offset}

@@ -1,23 +1,35 @@
 -- Shared by every script that touches a conversation.
 --
--- KEYS  1 conversation (hash: epoch, offset, seq, version, title, visibility, metadata, created_at,
---         created_by, created_hash, active_run), 2 log (stream, id <offset>-0, field e = event JSON),
---       3 history (list, index = seq - 1, message JSON, '' once deleted), 4 ids (hash, message id =
---         "<seq>:<offset>:<epoch>:<content hash>:<run id>"), 5 members (hash, subject = "<role>:<joined_at ms>"),
+-- KEYS  1 conversation (hash: epoch, offset, seq, log_until, version, title, visibility, metadata,
+--         created_at, created_by, created_hash, active_run), 2 log (list of event JSON; the last one
+--         is the event at `offset`), 3 history (list, index = seq - 1, message JSON, '' once
+--         deleted), 4 ids (hash, message id = "<seq>:<offset>:<epoch>:<content hash>:<run id>"),
+--       5 members (hash, subject = "<role>:<joined_at ms>"),
 --       6 context (hash: version, memory, workflow, tool_calls), 7 versions (hash, version = JSON)
--- ARGV  1 clock offset in ms, 2 subject who asks ('' for the system), 3 log_max_events,
---       4 log_ttl in ms, 5 a fresh epoch, 6 and 7 the epoch and offset this replica has heard,
---       8 channel, 9 conversation id; a script's own begin at 10
+-- ARGV  1 clock offset in ms, 2 log_max_events, 3 log_ttl in ms, 4 conversation id, 5 a fresh epoch,
+--       6 and 7 the epoch and offset this replica has heard, 8 subject who asks ('' for the system);
+--       a script's own begin at 9
+--
+-- What is live is published on <conversation>:live, as one of
+--   e:<epoch>:<offset>:<event>                                  one event
+--   b:<epoch>:<offset of the first>:<bytes>,<bytes>,…:<events>  several, one after the other
+--   r:<epoch>                                                   the log begins anew
+--   w:<connection>:<push>                                       a whisper, which is not kept
 --
 -- The user's JSON is never parsed here: it is spliced as text, so nothing is changed in passing.
+-- A number that is passed on is made text once, by string.format: Redis and Lua are slow at it.
 
-local clock_offset_ms, subject = tonumber(ARGV[1]), ARGV[2]
-local log_max_events, log_ttl_ms, fresh_epoch = tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local channel, conversation_id = ARGV[8], ARGV[9]
+local TRIM_AFTER = 64 -- events beyond log_max_events: trimming costs the same for one or for many
+local WRITE_AT_ONCE = 1000 -- events in one call: Lua's stack holds some thousands
+
+local conversation_id, subject = ARGV[4], ARGV[8]
+local time -- of this script, once it was asked for
+local epoch, offset, seq, log_until -- of the conversation, once `position` has read them
+local events = {} -- appended, not written yet
 
 local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000) + clock_offset_ms
+  time = time or redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
 end
 
 local function seconds(ms)
@@ -32,61 +44,88 @@ local function role_of(who)
   return member and string.match(member, '^(%a+):')
 end
 
--- The epoch and offset of the log. If this replica has heard more than Redis holds, Redis lost what
--- clients have seen (a failover): the log begins anew, in a fresh epoch, and readers get snapshots.
+-- The epoch and offset of the log; nothing if there is no such conversation. If this replica has
+-- heard more than Redis holds, Redis lost what clients have seen (a failover): the log begins anew,
+-- in a fresh epoch, and readers get snapshots.
 local function position()
-  local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset')
-  local epoch, offset = state[1], tonumber(state[2])
-  if epoch and epoch == ARGV[6] and offset < tonumber(ARGV[7]) then
-    epoch, offset = fresh_epoch, 0
+  if epoch then
+    return epoch, offset
+  end
+  local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'seq', 'log_until')
+  if not state[1] then
+    return
+  end
+  epoch, offset, seq, log_until = state[1], tonumber(state[2]), tonumber(state[3]), state[4]
+  if epoch == ARGV[6] and offset < tonumber(ARGV[7]) then
+    epoch, offset = ARGV[5], 0
     redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', 0)
     redis.call('DEL', KEYS[2])
-    redis.call('PUBLISH', channel, 'r:' .. epoch)
+    redis.call('PUBLISH', KEYS[1] .. ':live', 'r:' .. epoch)
   end
   return epoch, offset
 end
 
--- Append one event; returns its offset. The stream, the counter and the live copy agree because
--- nobody else runs meanwhile.
+-- Append one event; returns its epoch and offset. `write_log` must follow before the script ends.
 local function append(event)
-  local epoch, offset = position()
+  position()
   offset = offset + 1
-  redis.call('HSET', KEYS[1], 'offset', offset)
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', log_max_events, offset .. '-0', 'e', event)
-  redis.call('PEXPIRE', KEYS[2], log_ttl_ms)
-  redis.call('PUBLISH', channel, 'e:' .. epoch .. ':' .. offset .. ':' .. event)
+  events[#events + 1] = event
   return epoch, offset
+end
+
+local function publish(last)
+  local count = #events
+  if count == 1 then
+    redis.call('PUBLISH', KEYS[1] .. ':live', 'e:' .. epoch .. ':' .. last .. ':' .. events[1])
+    return
+  end
+  local sizes = {}
+  for i = 1, count do
+    sizes[i] = #events[i]
+  end
+  redis.call('PUBLISH', KEYS[1] .. ':live', 'b:' .. epoch .. ':' ..
+    string.format('%d', offset - count + 1) .. ':' .. table.concat(sizes, ',') .. ':' ..
+    table.concat(events))
+end
+
+-- Keep the log for log_ttl after this event, at least. The expiry is set anew only when it has run
+-- down by as much as it was set too long: a tenth.
+local function keep_log(is_new)
+  time = time or redis.call('TIME')
+  local now, ttl = time[1] * 1000, tonumber(ARGV[3])
+  local left = tonumber(log_until or 0) - now
+  if is_new or left < ttl then
+    local longer = math.floor(ttl * 1.1) + 1000 -- the second that `now` leaves out
+    log_until = string.format('%d', now + longer)
+    redis.call('PEXPIRE', KEYS[2], string.format('%d', longer))
+    redis.call('HSET', KEYS[1], 'log_until', log_until)
+  end
+end
+
+-- Write what was appended: the log, the counters and the live copy agree because nobody else runs
+-- meanwhile.
+local function write_log()
+  local count = #events
+  if count == 0 then
+    return
+  end
+  local last, length = string.format('%d', offset)
+  redis.call('HSET', KEYS[1], 'offset', last, 'seq', string.format('%d', seq))
+  if count == 1 then
+    length = redis.call('RPUSH', KEYS[2], events[1])
+  else
+    for i = 1, count, WRITE_AT_ONCE do
+      length = redis.call('RPUSH', KEYS[2], unpack(events, i, math.min(count, i + WRITE_AT_ONCE - 1)))
+    end
+  end
+  keep_log(length == count)
+  if length > ARGV[2] + TRIM_AFTER then
+    redis.call('LTRIM', KEYS[2], '-' .. ARGV[2], '-1')
+  end
+  publish(last)
+  events = {}
 end
 
 local function run_key(run_id)
   return KEYS[1] .. ':run:' .. run_id
-end
-
--- The run that is going on, with all its text so far, as JSON; false if there is none.
-local function active_run()
-  local run_id = redis.call('HGET', KEYS[1], 'active_run')
-  if not run_id then
-    return false
-  end
-  local run = redis.call('HMGET', run_key(run_id), 'agent', 'message_id', 'status')
-  return '{"run_id":"' .. run_id .. '","agent":"' .. run[1] .. '","message_id":"' .. run[2] ..
-    '","text":"' .. (redis.call('GET', run_key(run_id) .. ':text') or '') .. '","status":"' ..
-    run[3] .. '"}'
-end
-
--- The interrupts that can still be answered: {"<run>|<interrupt id>", interrupt (lua/runs.lua), …}.
-local function pending_interrupts()
-  local all, pending, now = redis.call('HGETALL', KEYS[1] .. ':interrupts'), {}, now_ms()
-  for i = 1, #all, 2 do
-    if tonumber(string.match(all[i + 1], '^%d+')) >= now then
-      pending[#pending + 1] = all[i]
-      pending[#pending + 1] = all[i + 1]
-    end
-  end
-  return pending
-end
-
-local function append_joined(who, who_json, role, at_ms)
-  redis.call('HSET', KEYS[5], who, role .. ':' .. string.format('%.0f', at_ms))
-  return append('{"type":"PARTICIPANT_JOINED","subject":' .. who_json .. ',"role":"' .. role .. '"}')
 end

@@ -1,37 +1,55 @@
--- Where a reader stands, and what they lack, at one position of the log.
--- ARGV 10 and 11 the epoch and offset of the reader's cursor ('' for none), 12 how many events to
---      return at once, 13 how many messages a snapshot holds
--- Returns {'not_found'}, or
---   {'fresh', epoch, offset}
---   {'tail', epoch, offset, {event offset, event JSON, …}}
---   {'snapshot', epoch, offset, seq, {message JSON, …}, {version, memory, workflow, tool_calls},
---     active run JSON or false, {its name, interrupt, …}}
-if redis.call('EXISTS', KEYS[1]) == 0 or not role_of(subject) then
+-- Where readers of one conversation stand, and what they lack, at one position of the log.
+-- ARGV 9 and 10 the epoch and offset of the cursor that lies lowest ('' for none), 11 the offset of
+--      the one that lies highest, all of that epoch; 12 how many events to return at most, 13 how
+--      many messages a snapshot holds, 14 '1' if nobody lacks events (a snapshot they may), then the
+--      readers' subjects, each once
+-- Returns {'not_found'}, or {epoch, offset, {1 or 0 for each subject: takes part}, offset before the
+--   first event, {event JSON, …}, snapshot or false}, the events those after the lowest cursor that
+--   the log reaches back to. A snapshot is for cursors of another epoch, ahead of the log, or before
+--   the events: {seq, {message JSON, …}, {version, memory, workflow, tool_calls}, active run JSON or
+--   false, {its name, interrupt, …}}
+if not position() then
   return {'not_found'}
 end
-local epoch, offset = position()
-local cursor_epoch, cursor = ARGV[10], tonumber(ARGV[11])
-if cursor_epoch == '' then
-  return {'fresh', epoch, offset}
+local takes_part, somebody = {}, false
+if #ARGV == 15 then
+  somebody = role_of(ARGV[15])
+  takes_part[1] = somebody and 1 or 0
+else
+  local members = redis.call('HMGET', KEYS[5], unpack(ARGV, 15))
+  for i = 1, #members do
+    local is_member = members[i] or ARGV[14 + i] == ''
+    takes_part[i] = is_member and 1 or 0
+    somebody = somebody or is_member
+  end
+end
+local reply = {epoch, offset, takes_part, offset, {}, false}
+if ARGV[9] == '' or not somebody then
+  return reply
 end
 
-if cursor_epoch == epoch and cursor <= offset then
-  if cursor == offset then
-    return {'tail', epoch, offset, {}}
-  end
-  local entries = redis.call('XRANGE', KEYS[2], (cursor + 1) .. '-0', '+', 'COUNT', ARGV[12])
-  if entries[1] and entries[1][1] == (cursor + 1) .. '-0' then
-    local found = {}
-    for _, entry in ipairs(entries) do
-      found[#found + 1] = tonumber(string.match(entry[1], '^%d+'))
-      found[#found + 1] = entry[2][2]
+local lowest, highest = tonumber(ARGV[10]), tonumber(ARGV[11])
+if ARGV[9] == epoch and lowest <= offset then
+  local first, lacking = lowest, offset - lowest
+  local most = tonumber(ARGV[12])
+  if ARGV[14] == '1' then
+    lacking = 0
+  elseif lacking > 0 then
+    -- Not more than there is: a log that is shorter gives what it has from its beginning.
+    local some = redis.call('LRANGE', KEYS[2], -lacking, math.min(-1, most - lacking - 1))
+    if #some < math.min(lacking, most) then
+      local length = redis.call('LLEN', KEYS[2])
+      first = offset - length
+      some = redis.call('LRANGE', KEYS[2], 0, most - 1)
     end
-    return {'tail', epoch, offset, found}
+    reply[4], reply[5] = first, some
+  end
+  if highest <= offset and first == lowest then
+    return reply
   end
 end
 
-local seq = tonumber(redis.call('HGET', KEYS[1], 'seq'))
 local messages = redis.call('LRANGE', KEYS[3], -tonumber(ARGV[13]), -1)
 local context = redis.call('HMGET', KEYS[6], 'version', 'memory', 'workflow', 'tool_calls')
-return {'snapshot', epoch, offset, seq, messages, context, active_run(),
-  pending_interrupts()}
+reply[6] = {seq, messages, context, active_run(), pending_interrupts()}
+return reply

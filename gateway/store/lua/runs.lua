@@ -103,7 +103,8 @@ local function end_run(run_id, status, event, message_status, kept)
   end
   local text = redis.call('GET', key .. ':text')
   if text then
-    local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+    position()
+    seq = seq + 1
     local message = '{"message_id":"' .. message_id .. '","seq":' .. seq ..
       ',"role":"assistant","author":"agent:' .. agent .. '","content":"' .. text ..
       '","created_at":' .. seconds(now_ms()) .. ',"run_id":"' .. run_id .. '","status":"' ..

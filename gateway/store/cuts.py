@@ -1,0 +1,84 @@
+"""What a reader of a log finds: where it stands, and what came after a cursor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.json_text import JsonText
+from gateway.published import Published
+from gateway.store.calls import position_of
+from gateway.store.contexts import Context, context_of
+
+if TYPE_CHECKING:
+    from gateway.messages import Mode, Position
+    from gateway.store.link import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole state of a conversation at one position: history's newest page and context."""
+
+    messages: list[JsonText]
+    has_more: bool
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a reader finds: everything in it is true at `position`.
+
+    `tail` with the first events after the cursor, `snapshot` with the state, or `fresh`. A cut may
+    be shared by several readers, and its events with their frames: nobody changes it.
+    """
+
+    mode: Mode
+    position: Position
+    events: list[Published] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+
+
+class Cuts:
+    """The reply of read.lua: parsed once, and cut for each reader."""
+
+    def __init__(self, conversation_id: str, reply: list[Reply]) -> None:
+        epoch, offset, _, first, events, snapshot = reply
+        self.position = position_of(epoch, offset)
+        self._first = int(first)
+        self._events = [
+            Published(conversation_id, self.position.epoch, number, JsonText(event))
+            for number, event in enumerate(events, self._first + 1)
+        ]
+        self._fresh = Cut("fresh", self.position)
+        self._in_memory = Cut("tail", self.position)
+        self._tails: dict[tuple[int, int], Cut] = {}
+        self._snapshot: Cut | None = None
+        if snapshot:
+            state = _snapshot(snapshot, self.position)
+            self._snapshot = Cut("snapshot", self.position, snapshot=state)
+
+    def after(self, cursor: Position | None, *, max_events: int, lacks_events: bool) -> Cut | None:
+        """The cut of a reader: the same object for the same cursor; None if the reply has none."""
+        if cursor is None:
+            return self._fresh
+        if cursor.epoch != self.position.epoch or cursor.offset > self.position.offset:
+            return self._snapshot
+        if not lacks_events:
+            return self._in_memory
+        if cursor.offset < self._first:
+            return self._snapshot
+        found = self._tails.get((cursor.offset, max_events))
+        if found is None:
+            begin = cursor.offset - self._first
+            events = self._events[begin : begin + max_events]
+            found = self._tails[cursor.offset, max_events] = Cut("tail", self.position, events)
+        return found
+
+
+def _snapshot(fields: list[Reply], position: Position) -> Snapshot:
+    seq, messages, context, active_run, interrupts = fields
+    return Snapshot(
+        messages=[JsonText(item) for item in messages if item],
+        has_more=int(seq) > len(messages),
+        context=context_of(context, position, active_run, interrupts),
+    )

@@ -1,0 +1,25 @@
+-- Shared by the scripts that tell what goes on in a conversation; comes after prelude.lua.
+
+-- The run that is going on, with all its text so far, as JSON; false if there is none.
+local function active_run()
+  local run_id = redis.call('HGET', KEYS[1], 'active_run')
+  if not run_id then
+    return false
+  end
+  local run = redis.call('HMGET', run_key(run_id), 'agent', 'message_id', 'status')
+  return '{"run_id":"' .. run_id .. '","agent":"' .. run[1] .. '","message_id":"' .. run[2] ..
+    '","text":"' .. (redis.call('GET', run_key(run_id) .. ':text') or '') .. '","status":"' ..
+    run[3] .. '"}'
+end
+
+-- The interrupts that can still be answered: {"<run>|<interrupt id>", interrupt (lua/runs.lua), …}.
+local function pending_interrupts()
+  local all, pending, now = redis.call('HGETALL', KEYS[1] .. ':interrupts'), {}, now_ms()
+  for i = 1, #all, 2 do
+    if tonumber(string.match(all[i + 1], '^%d+')) >= now then
+      pending[#pending + 1] = all[i]
+      pending[#pending + 1] = all[i + 1]
+    end
+  end
+  return pending
+end

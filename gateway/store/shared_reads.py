@@ -1,0 +1,188 @@
+"""Reads of one conversation that are asked for in one tick of the loop, answered by one script.
+
+When a replica dies its clients come back together, and read the same conversations from much the
+same cursors. The first reader leads: it yields once, so that all that were about to read have
+joined, makes the call, and answers everybody. If it is cancelled the next one leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.errors import NotFound, StoreError
+from gateway.store.calls import Caller, ConversationCalls
+from gateway.store.cuts import Cut, Cuts
+from gateway.store.scripts import Script
+
+if TYPE_CHECKING:
+    from gateway.messages import Position
+    from gateway.store.link import Reply
+
+MAX_READERS = 500  # of one call: each costs Redis some 0.5 µs, and everybody else waits for it
+SNAPSHOT_MESSAGES = 50  # as a page of history, when no limit is given
+_NO_EPOCH = "-"  # of a cursor without an epoch: no log has it
+
+
+@dataclass(slots=True, eq=False)
+class Reader:
+    """One who reads. When its `turn` comes it has its outcome, or is to make the call.
+
+    `lacks_events`: False if what lies after the cursor is in memory already.
+    """
+
+    subject: str
+    cursor: Position | None
+    max_events: int
+    lacks_events: bool
+    turn: asyncio.Future[None]
+    outcome: Cut | BaseException | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """The readers of one call: their cursors are of one epoch and lie within a page."""
+
+    readers: list[Reader] = field(default_factory=list)
+    subjects: dict[str, int] = field(default_factory=dict)  # each once, and which it is
+    epoch: str = ""
+    max_events: int = 0
+    lowest: int | None = None  # cursor of those who lack events
+    highest: int = 0
+    leader: Reader | None = None
+
+    def admits(self, reader: Reader) -> bool:
+        """Whether one more reader costs the call next to nothing."""
+        if len(self.readers) >= MAX_READERS:
+            return False
+        cursor = reader.cursor
+        if cursor is None or not self.epoch:
+            return True
+        if (cursor.epoch or _NO_EPOCH) != self.epoch:
+            return False
+        if self.lowest is None or not reader.lacks_events:
+            return True
+        lowest, highest = min(self.lowest, cursor.offset), max(self.highest, cursor.offset)
+        return highest - lowest <= max(self.max_events, reader.max_events)
+
+    def add(self, reader: Reader) -> None:
+        """Add a reader; the first one leads."""
+        self.readers.append(reader)
+        self.subjects.setdefault(reader.subject, len(self.subjects))
+        if reader.cursor is not None:
+            offset = reader.cursor.offset
+            self.epoch = reader.cursor.epoch or _NO_EPOCH
+            self.highest = max(self.highest, offset)
+            if reader.lacks_events:
+                self.max_events = max(self.max_events, reader.max_events)
+                self.lowest = offset if self.lowest is None else min(self.lowest, offset)
+        if self.leader is None:
+            self.lead_on()
+
+    def lead_on(self) -> None:
+        """Let the next who still waits make the call."""
+        self.leader = next((one for one in self.readers if not one.turn.done()), None)
+        if self.leader is not None:
+            self.leader.turn.set_result(None)
+
+    def arguments(self) -> tuple[str | int, ...]:
+        """What read.lua is given."""
+        lowest = self.highest if self.lowest is None else self.lowest
+        most = self.highest - lowest + self.max_events
+        none_lacks = "1" if self.lowest is None else "0"
+        return (
+            *(self.epoch, lowest, self.highest, most, SNAPSHOT_MESSAGES, none_lacks),
+            *self.subjects,
+        )
+
+    def answer(self, conversation_id: str, reply: list[Reply]) -> None:
+        """Give everybody their own; what they can share is the same object."""
+        cuts, takes_part = Cuts(conversation_id, reply), reply[2]
+        for reader in self.readers:
+            if takes_part[self.subjects[reader.subject]]:
+                reader.outcome = cuts.after(
+                    reader.cursor, max_events=reader.max_events, lacks_events=reader.lacks_events
+                ) or StoreError("a reply of read.lua lacks a snapshot")
+            else:
+                reader.outcome = NotFound()
+        self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """Fail everybody; each with an error of their own, which takes their traceback."""
+        for reader in self.readers:
+            reader.outcome = copy.copy(error)
+        self._wake()
+
+    def _wake(self) -> None:
+        for reader in self.readers:
+            if not reader.turn.done():
+                reader.turn.set_result(None)
+
+
+class SharedReads:
+    """The reads under way at this replica."""
+
+    def __init__(self, calls: ConversationCalls) -> None:
+        self._calls = calls
+        self._script = Script("read", prelude=("prelude", "state"))
+        self._joinable: dict[tuple[str, str], list[Group]] = {}
+
+    async def read(
+        self,
+        caller: Caller,
+        conversation_id: str,
+        cursor: Position | None,
+        *,
+        max_events: int,
+        lacks_events: bool,
+    ) -> Cut:
+        """Read, with whoever reads the same in this tick; cancelling it costs nobody else."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        reader = Reader(caller.subject, cursor, max_events, lacks_events, turn)
+        group = self._join(caller.tenant, conversation_id, reader)
+        try:
+            await reader.turn
+            if reader.outcome is None:
+                await self._lead(group, caller.tenant, conversation_id)
+        except asyncio.CancelledError:
+            if group.leader is reader:
+                group.lead_on()
+            raise
+        outcome = reader.outcome
+        if not isinstance(outcome, Cut):
+            raise outcome or StoreError("a read had no outcome")
+        return outcome
+
+    def _join(self, tenant: str, conversation_id: str, reader: Reader) -> Group:
+        groups = self._joinable.setdefault((tenant, conversation_id), [])
+        group = next((one for one in groups if one.admits(reader)), None)
+        if group is None:
+            group = Group()
+            groups.append(group)
+        group.add(reader)
+        return group
+
+    async def _lead(self, group: Group, tenant: str, conversation_id: str) -> None:
+        try:
+            await asyncio.sleep(0)  # the others of this tick join
+            self._close(group, tenant, conversation_id)
+            everybody = Caller(tenant, "")  # read.lua tells for each whether they take part
+            reply = await self._calls.run(
+                self._script, everybody, conversation_id, *group.arguments()
+            )
+            group.answer(conversation_id, reply)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:
+            group.fail(exc)
+            raise
+
+    def _close(self, group: Group, tenant: str, conversation_id: str) -> None:
+        """Nobody joins any more; it may be closed already, by a leader that was cancelled."""
+        groups = self._joinable.get((tenant, conversation_id), [])
+        if group in groups:
+            groups.remove(group)
+        if not groups:
+            self._joinable.pop((tenant, conversation_id), None)
