@@ -107,6 +107,11 @@ format: setup  ## format the code, and mend what can be mended without thought
 bench: setup  ## measure the time to connect and to restore
 	$(BIN)/python -m benchmarks.connect $(ARGS)
 
+# The suite needs Python 2.7: without its program this says how to come by it.
+.PHONY: autobahn
+autobahn: setup  ## hold the WebSocket protocol against Autobahn|Testsuite
+	$(BIN)/python -m tools.autobahn $(ARGS)
+
 # ---------------------------------------------------------------------------- lock
 UV := $(VENV)/lock/bin/uv
 LOCK = { \

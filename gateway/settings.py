@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Where we are and where state lives
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    workers: Count = 1  # processes that share the port, each a replica
     redis_url: str | None = None  # None: the embedded server on data_dir
     data_dir: str = "gateway-data"
     dev: bool = False

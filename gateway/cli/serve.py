@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from gateway.settings import load_settings
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from uvicorn._types import ASGIApplication
 
@@ -41,6 +43,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="make a secret, keep it in the data folder, print a URL and a token",
     )
     parser.add_argument(
+        "--workers",
+        type=int,
+        help="processes that share the port, each a replica (GATEWAY_WORKERS, 1)",
+    )
+    parser.add_argument(
         "--no-worker",
         action="store_true",
         help="execute no runs here; gateway worker does it elsewhere",
@@ -50,29 +57,46 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    from gateway.app import create_app  # noqa: PLC0415  # other commands start faster without
-    from gateway.logs import configure_logging  # noqa: PLC0415
-    from gateway.transport import GatewayServer, uvicorn_config  # noqa: PLC0415
+    from gateway.logs import configure_logging  # noqa: PLC0415  # other commands start faster without
 
     settings = _settings(arguments)
     configure_logging(settings)
-    app = create_app(settings, has_worker=not arguments.no_worker)
 
     def listening(host: str, port: int) -> None:
         _announce(settings, host, port)
 
-    server = GatewayServer(
-        uvicorn_config(cast("ASGIApplication", app), settings),
-        drain=app.drain,
-        on_listening=listening,
-    )
+    serve = _serve if settings.workers == 1 else _supervise
+    return serve(settings, has_worker=not arguments.no_worker, on_listening=listening)
+
+
+def _serve(
+    settings: Settings, *, has_worker: bool, on_listening: Callable[[str, int], None]
+) -> int:
+    """Serve in this process."""
+    from gateway.app import create_app  # noqa: PLC0415
+    from gateway.transport import GatewayServer, uvicorn_config  # noqa: PLC0415
+
+    app = create_app(settings, has_worker=has_worker)
+    config = uvicorn_config(cast("ASGIApplication", app), settings)
+    server = GatewayServer(config, drain=app.drain, on_listening=on_listening)
     server.run()
     return 0
 
 
+def _supervise(
+    settings: Settings, *, has_worker: bool, on_listening: Callable[[str, int], None]
+) -> int:
+    """Have processes serve that share the port."""
+    from gateway.cli.supervisor import Supervisor  # noqa: PLC0415
+
+    supervisor = Supervisor(settings, has_worker=has_worker, on_listening=on_listening)
+    return asyncio.run(supervisor.run())
+
+
 def _settings(arguments: argparse.Namespace) -> Settings:
     flags = {
-        name: getattr(arguments, name) for name in ("host", "port", "redis_url", "data_dir", "dev")
+        name: getattr(arguments, name)
+        for name in ("host", "port", "workers", "redis_url", "data_dir", "dev")
     }
     settings = load_settings(**flags)
     has_key = settings.jwt_secret or settings.jwt_public_key or settings.jwks_url

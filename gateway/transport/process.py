@@ -38,6 +38,29 @@ def calling_on_signals(on_signal: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def holding_signals() -> Iterator[None]:
+    """Hold SIGTERM and SIGINT back while the block runs; those that came meanwhile follow then.
+
+    A program that is started in it begins like that, and cannot be hit before it has handlers.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
+
+
+@contextlib.contextmanager
+def letting_signals_in() -> Iterator[None]:
+    """Where they are held back, let them come while the block runs."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED_SIGNALS)
+
+
 def exit_at_the_latest(limit_s: float) -> None:
     """End the process with EXIT_STUCK when it still runs after so many seconds.
 

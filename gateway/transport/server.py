@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from typing import Self
 
+    from gateway.settings import Settings
     from gateway.transport.config import TransportConfig
     from gateway.transport.lifespan import GatewayLifespan
 
@@ -37,6 +38,12 @@ TICK_S = 1.0  # how often the Date header is renewed and refusals are logged
 GOODBYE_S = 2.0  # for peers to read their close frame and go
 CANCEL_S = 1.0  # for tasks to end after their connection did, and again after a cancel
 EXIT_MARGIN_S = 5.0
+
+
+def stop_limit_s(settings: Settings) -> float:
+    """Seconds from the first signal to the end of `shutdown`."""
+    draining_s = settings.drain_window_s + settings.drain_timeout_s
+    return draining_s + GOODBYE_S + settings.drain_timeout_s + 3 * CANCEL_S
 
 
 class GatewayServer(uvicorn.Server):
@@ -95,7 +102,7 @@ class GatewayServer(uvicorn.Server):
             self._stopping.set()
             self.should_exit = True
             if self._is_process:
-                exit_at_the_latest(self._stop_limit_s + EXIT_MARGIN_S)
+                exit_at_the_latest(stop_limit_s(self._settings) + EXIT_MARGIN_S)
             return
         self._patience.lose()
         self.force_exit = True
@@ -209,7 +216,7 @@ class GatewayServer(uvicorn.Server):
     # --- stopping ---
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop in the order of this module's docstring; takes no longer than `_stop_limit_s`."""
+        """Stop in the order of this module's docstring; takes no longer than `stop_limit_s`."""
         self._stopping.set()
         self._stop_listening(sockets or [])
         if self.started:
@@ -268,13 +275,6 @@ class GatewayServer(uvicorn.Server):
         await asyncio.wait({lifespan.task}, timeout=CANCEL_S)
 
     # --- the process ---
-
-    @property
-    def _stop_limit_s(self) -> float:
-        """Seconds from the first signal to the end of `shutdown`."""
-        settings = self._settings
-        draining_s = settings.drain_window_s + settings.drain_timeout_s
-        return draining_s + GOODBYE_S + settings.drain_timeout_s + 3 * CANCEL_S
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -52,6 +52,17 @@ def listening_sockets(settings: Settings, *, share_port: bool = False) -> list[s
     return sockets
 
 
+def share_port(sockets: list[socket.socket]) -> None:
+    """Let other processes of this user bind the port of these too, with `share_port=True`.
+
+    They were bound without it, so the port was free of other servers; of those that share it, only
+    sockets that listen get connections. Linux spreads new connections over them by a hash of the
+    addresses (socket(7), SO_REUSEPORT).
+    """
+    for each in sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
 def allow_open_files(count: int) -> None:
     """Raise the process's limit of open files to `count` and some, as far as it may.
 
