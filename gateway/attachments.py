@@ -157,7 +157,8 @@ class Attachments:
         topic = self._hold(conversation_id)
         was_heard = topic.is_heard
         try:
-            cut = await self._read(topic, cursor)
+            since = None if topic.tail is None else topic.tail.since
+            cut = await self._log.read(self.caller, conversation_id, cursor, known=since)
             if not was_heard:
                 await self._hub.wait_until_heard(topic)
                 self._hub.check_soon(topic)
@@ -291,7 +292,7 @@ class Attachments:
         """Deliver a page of the log; True if there is nothing left to do for this reader."""
         heard_epoch = reader.topic.epoch
         try:
-            cut = await self._read(reader.topic, reader.position)
+            cut = await self._log.read(self.caller, reader.conversation_id, reader.position)
         except NotFound:
             self.drop(reader.conversation_id)
             return True
@@ -309,11 +310,6 @@ class Attachments:
         if reader.topic.epoch == heard_epoch != cut.position.epoch:
             reader.topic.stand_at(cut.position)  # the log is ahead of what was heard
         return self._serve_from_memory(reader)
-
-    async def _read(self, topic: Topic, cursor: Position | None) -> Cut:
-        """Read the log, without what is in memory."""
-        since = None if topic.tail is None else topic.tail.since
-        return await self._log.read(self.caller, topic.conversation_id, cursor, known=since)
 
     async def _deliver_slowly(
         self, reader: ConversationReader, events: Sequence[Published]

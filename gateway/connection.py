@@ -110,7 +110,8 @@ class Connection:
     def open(self) -> None:
         """Be known to the replica, and greet."""
         self._replica.add(self)
-        self._bound_log().info("connection_opened")
+        bound = self._bound_log()
+        bound.info("connection_opened")
         self.push(self._replica.hello(self.caller))
 
     def push(self, message: msgspec.Struct) -> None:
@@ -228,7 +229,8 @@ class Connection:
             if self.is_over:
                 await self._let_go()
         except Exception:  # noqa: BLE001  # the edge: a bug costs its own connection only
-            self._bound_log().exception("connection_failed")
+            bound = self._bound_log()
+            bound.exception("connection_failed")
             self.fail()
         finally:
             self._worker = None
@@ -282,7 +284,8 @@ class Connection:
         try:
             await work
         except Exception:  # noqa: BLE001  # the edge: a bug costs its own connection only
-            self._bound_log().exception("catch_up_failed")
+            bound = self._bound_log()
+            bound.exception("catch_up_failed")
             self.fail()
 
     async def _let_go(self) -> None:

@@ -77,7 +77,7 @@ class ModelLog:
         self.channel.append(self.epoch)
 
     async def read(
-        self, caller: Caller, name: str, cursor: Position | None, *, known: Position | None
+        self, caller: Caller, name: str, cursor: Position | None, *, known: Position | None = None
     ) -> Cut:
         """Answer when the test says so."""
         assert (caller, name) == (ALICE, NAME)
