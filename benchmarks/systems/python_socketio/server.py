@@ -1,0 +1,113 @@
+"""python-socketio with its Redis manager under uvicorn: python server.py PORT REDIS_URL.
+
+The library has no history of its own: the application appends what is published to a Redis stream
+a room, and reads what a client has missed from it. With JWT_SECRET in the environment, tokens are
+asked for.
+
+    40{"rooms":{"r1":"<last id, or nothing>"},"token":"…"}
+                                            joins, after what was missed
+    421["publish","r1","payload"]           answered 431["stored","<stream id>"]
+    42["m","payload","r1","<stream id>"]    is what everyone in the room hears
+    42["live"]                              what was missed has been sent
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import jwt
+import orjson
+import redis.asyncio
+import socketio
+import uvicorn
+
+PORT, REDIS_URL = int(sys.argv[1]), sys.argv[2]
+SECRET = os.environ.get("JWT_SECRET")
+MAX_LEN = 10_000  # entries of a room's stream
+PAGE = 1000
+
+
+class FastJson:
+    """A json module for the library, which lets one be named."""
+
+    @staticmethod
+    def dumps(value: Any, **_: Any) -> str:
+        """Encode; the separators asked for are orjson's own."""
+        return orjson.dumps(value).decode()
+
+    @staticmethod
+    def loads(text: str | bytes, **_: Any) -> Any:
+        """Decode."""
+        return orjson.loads(text)
+
+
+history = redis.asyncio.Redis.from_url(REDIS_URL, decode_responses=True)
+server = socketio.AsyncServer(
+    async_mode="asgi",
+    client_manager=socketio.AsyncRedisManager(REDIS_URL),
+    json=FastJson,
+    transports=["websocket"],
+    allow_upgrades=False,
+    async_handlers=False,  # one at a time a client: what it publishes stays in order
+    always_connect=True,  # what the connect handler sends comes after the answer to the client
+    http_compression=False,
+    cors_allowed_origins=[],
+)
+
+
+@server.event
+async def connect(sid: str, _environ: dict[str, Any], auth: dict[str, Any] | None = None) -> None:
+    """Verify the token, send what was missed, and join."""
+    auth = auth or {}
+    if SECRET is not None:
+        try:
+            jwt.decode(
+                auth["token"], SECRET, algorithms=["HS256"], options={"require": ["exp", "sub"]}
+            )
+        except (jwt.InvalidTokenError, KeyError) as error:
+            raise socketio.exceptions.ConnectionRefusedError("unauthorized") from error
+    for room, last in auth.get("rooms", {}).items():
+        replayed = last and await replay(sid, room, last)
+        await server.enter_room(sid, room)
+        if replayed:
+            await replay(sid, room, replayed)  # what was published while it was joining
+    await server.emit("live", to=sid, ignore_queue=True)
+
+
+async def replay(sid: str, room: str, last: str) -> str:
+    """Send what the stream has after an id; return the last id sent."""
+    while entries := await history.xrange(room, min=f"({last}", count=PAGE):
+        for entry, fields in entries:
+            # ignore_queue: it is a client of this server, no other needs to be told.
+            await server.emit("m", (fields["d"], room, entry), to=sid, ignore_queue=True)
+            last = entry
+        if len(entries) < PAGE:
+            break
+    return last
+
+
+@server.event
+async def publish(sid: str, room: str, payload: str) -> tuple[str, ...]:
+    """Append, then send to everyone in the room on every server."""
+    if room not in server.rooms(sid):
+        return ("refused",)
+    entry = await history.xadd(room, {"d": payload}, maxlen=MAX_LEN, approximate=True)
+    await server.emit("m", (payload, room, entry), to=room)
+    return ("stored", entry)
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        socketio.ASGIApp(server),
+        host="127.0.0.1",
+        port=PORT,
+        loop="uvloop",
+        http="httptools",
+        ws=os.environ.get("WS", "websockets-sansio"),
+        ws_per_message_deflate=False,
+        log_level="warning",
+        access_log=False,
+        backlog=4096,
+    )

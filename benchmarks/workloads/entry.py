@@ -1,0 +1,28 @@
+"""Who takes part: a system, as it is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.systems.base import System
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A system with the options that make a difference."""
+
+    system: System
+    with_auth: bool = False
+    workers: int = 1
+
+    @property
+    def name(self) -> str:
+        """As it stands in tables and results."""
+        words = [self.system.name]
+        if self.with_auth and not self.system.always_authenticates:
+            words.append("authenticated")
+        if self.workers > 1:
+            words.append(f"{self.workers} workers")
+        return ", ".join(words)
