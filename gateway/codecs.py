@@ -45,7 +45,7 @@ class _Envelope(msgspec.Struct):
 
 
 class _Raw(Protocol):
-    def decode(self, data: bytes) -> Any: ...
+    def decode(self, data: Any) -> Any: ...
 
 
 class FrameDecoder:
@@ -67,36 +67,36 @@ class FrameDecoder:
         self._envelope: _Raw = make(_Envelope)
         self._batch: _Raw = make(list[msgspec.Raw])
         self._json_fields = {kind: _json_fields(kind) for kind in types}
+        self._batch_beginnings = _BATCH_BEGINNINGS[codec]
         self._max_batch = max_batch
         self._max_depth = max_depth
 
     def decode(self, frame: Frame) -> Sequence[Decoded]:
         """Read one frame: no message if it is empty, several if it is a batch."""
-        data = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else frame
-        if not data:
+        if not frame:
             return ()
         if self.codec == "msgpack" and isinstance(frame, str):
             return (Rejected(BadRequest("$: MessagePack comes in binary frames")),)
-        if not self._is_batch(data):
-            return (self._decode_one(data),)
+        if frame[0] not in self._batch_beginnings or not self._is_batch(frame):
+            return (self._decode_one(frame),)
         try:
-            items = self._batch.decode(data)
+            items = self._batch.decode(frame)
         except _MALFORMED as exc:
             return (Rejected(_syntax_error(exc)),)
         if len(items) > self._max_batch:
             return (Rejected(TooLarge(f"$: a batch has at most {self._max_batch} messages")),)
         return [self._decode_one(bytes(item)) for item in items]
 
-    def _is_batch(self, data: bytes) -> bool:
-        if self.codec == "json":
-            return data[0] in _BATCH_BEGINNINGS and data.lstrip(b" \t\r\n")[:1] == b"["
-        return data[0] in _MSGPACK_ARRAY_HEADS
+    def _is_batch(self, frame: Frame) -> bool:
+        if isinstance(frame, str):
+            return frame.lstrip(" \t\r\n")[:1] == "["
+        return self.codec == "msgpack" or frame.lstrip(b" \t\r\n")[:1] == b"["
 
-    def _decode_one(self, data: bytes) -> Decoded:
+    def _decode_one(self, frame: Frame) -> Decoded:
         try:
-            request: Request = self._one.decode(data)
+            request: Request = self._one.decode(frame)
         except _MALFORMED as exc:
-            return self._diagnose(data, exc)
+            return self._diagnose(frame, exc)
         try:
             for field in self._json_fields[type(request)]:
                 value = getattr(request, field)
@@ -106,9 +106,9 @@ class FrameDecoder:
             return Rejected(error, request.id)
         return request
 
-    def _diagnose(self, data: bytes, exc: Exception) -> Rejected:
+    def _diagnose(self, frame: Frame, exc: Exception) -> Rejected:
         try:
-            envelope: _Envelope = self._envelope.decode(data)
+            envelope: _Envelope = self._envelope.decode(frame)
         except msgspec.ValidationError as not_a_map:
             return Rejected(BadRequest(_with_path(not_a_map)))
         except _MALFORMED as broken:
@@ -216,9 +216,12 @@ class MsgpackEncoder:
         return self._encoder.encode(push.value())
 
 
-_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_BATCH_BEGINNINGS = frozenset(b" \t\r\n[")
-_MSGPACK_ARRAY_HEADS = frozenset({*range(0x90, 0xA0), 0xDC, 0xDD})
+_MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError)
+# What a batch may begin with: a character of a text frame, or a byte of a binary one.
+_BATCH_BEGINNINGS: dict[str, frozenset[str | int]] = {
+    "json": frozenset({*" \t\r\n[", *b" \t\r\n["}),
+    "msgpack": frozenset({*range(0x90, 0xA0), 0xDC, 0xDD}),
+}
 
 
 def _splice(value: object) -> msgspec.Raw:
@@ -268,7 +271,7 @@ def _with_path(exc: msgspec.ValidationError) -> str:
 def _syntax_error(exc: Exception) -> BadRequest:
     if isinstance(exc, RecursionError):
         return BadRequest("$: nested too deep")
-    if isinstance(exc, UnicodeDecodeError):
+    if isinstance(exc, UnicodeError):
         return BadRequest("$: text that is not UTF-8")
     return BadRequest(f"$: {exc}")
 

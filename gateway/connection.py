@@ -249,10 +249,14 @@ class Connection:
         return self._effects[0] if self._effects else None
 
     async def _apply(self, effect: Effect) -> None:
-        await self.performer.confirm()
+        if self.performer.is_unconfirmed:
+            await self.performer.confirm()
         match effect:
             case Perform(request):
-                await self.performer.perform([request, *self._joining(request)])
+                requests = [request]
+                if self._inbox or self._effects:
+                    requests += self._joining(request)
+                await self.performer.perform(requests)
             case ConnectImplied():
                 await self.performer.imply_connect()
             case Refuse(error, request_id):

@@ -146,7 +146,7 @@ class Topic:
 
     def _deliver(self, tail: Tail, run: list[Published]) -> None:
         for batch in batches(run, max_bytes=BATCH_BYTES):
-            tail.extend(batch.events)
+            tail.extend(batch)
             ahead = tuple(self.ahead)
             for reader in tuple(self.live):
                 try:
@@ -157,8 +157,9 @@ class Topic:
             for reader in ahead:
                 reader.take_rest(batch)
             last = batch.events[-1]
-            if last.leaver is not None:
-                for reader in [one for one in self.readers if one.subject == last.leaver]:
+            leaver = last.leaver
+            if leaver is not None:
+                for reader in [one for one in self.readers if one.subject == leaver]:
                     reader.expel(last)
 
 

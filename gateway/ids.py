@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import hmac
 import re
 import secrets
 
 ID_PATTERN = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _TOKEN_RANDOM_CHARS = 22  # 128 bits in base64url
 
 
@@ -32,12 +33,19 @@ class IdMaker:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
+        self._key = hashlib.sha256(secret).digest()  # of a length that blake2b takes
+
+    def message_ids(self, tenant: str, conversation_id: str, author: str) -> MessageIds:
+        """What makes the ids of an author's messages in a conversation."""
+        hashed = hashlib.blake2b(key=self._key, digest_size=16)
+        hashed.update(_parts("message", tenant, conversation_id, author))
+        return MessageIds(hashed)
 
     def message_id(
         self, tenant: str, conversation_id: str, author: str, client_message_id: str
     ) -> str:
         """The id of a message, the same for every retry of it."""
-        return "m_" + self._digest("message", tenant, conversation_id, author, client_message_id)
+        return self.message_ids(tenant, conversation_id, author).of(client_message_id)
 
     def conversation_id(self, tenant: str, author: str, client_message_id: str) -> str:
         """The id of the conversation that a first message creates, the same for every retry."""
@@ -67,9 +75,28 @@ class IdMaker:
         return hmac.compare_digest(expected.encode(), seal.encode("utf-8", "replace"))
 
     def _digest(self, *parts: str) -> str:
-        text = "\0".join(f"{len(part)}:{part}" for part in parts)
-        mac = hmac.digest(self._secret, text.encode("utf-8", "replace"), "sha256")[:16]
-        return _base64url(mac)
+        return _base64url(hmac.digest(self._secret, _parts(*parts), "sha256")[:16])
+
+
+class MessageIds:
+    """Makes the ids of one author's messages in one conversation."""
+
+    __slots__ = ("_hashed",)
+
+    def __init__(self, hashed: hashlib.blake2b) -> None:
+        self._hashed = hashed
+
+    def of(self, client_message_id: str) -> str:
+        """The id of a message, the same for every retry of it."""
+        hashed = self._hashed.copy()
+        hashed.update(client_message_id.encode("utf-8", "replace"))
+        return "m_" + _base64url(hashed.digest())
+
+
+def _parts(*parts: str) -> bytes:
+    """Texts as one, so that no two lists of them are alike; the last of them has no end."""
+    text = "\0".join([f"{len(part)}:{part}" for part in parts]) + "\0"
+    return text.encode("utf-8", "replace")
 
 
 def content_hash(data: bytes) -> str:
@@ -83,4 +110,4 @@ def token_hash(token: str) -> str:
 
 
 def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()

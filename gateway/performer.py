@@ -90,15 +90,19 @@ class Performer:
             self._connection.connect_failed()
             _log.warning("connect_unavailable", problem=str(exc))
 
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether the client is about to use its session for the first time."""
+        return self.session is not None and not self.session.is_confirmed
+
     async def confirm(self) -> None:
         """The client has used the session: the resume token before this one is dead.
 
         If Redis is away, the next frame tells it.
         """
-        session = self.session
-        if session is not None and not session.is_confirmed:
+        if self.session is not None:
             try:
-                await session.confirm()
+                await self.session.confirm()
             except StoreUnavailable as exc:
                 _log.warning("confirm_unavailable", problem=str(exc))
 
@@ -128,7 +132,7 @@ class Performer:
 
     def _reply(self, reply: Reply, request_id: str | int | None) -> None:
         if request_id is not None:
-            reply = structs.replace(reply, reply_to=request_id)
+            structs.force_setattr(reply, "reply_to", request_id)  # it is encoded at once
         self._connection.push(reply)
 
     async def _answer(self, requests: Sequence[Request]) -> None:

@@ -9,9 +9,10 @@ Transitions, in full: what is not in the table is refused and changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gateway.codecs import Rejected
 from gateway.codes import CloseCode
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 
+MAX_UTF8_BYTES = 4  # a character
+
+
 class Phase(Enum):
     """How far a connection has come."""
 
@@ -35,15 +39,13 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class Perform:
+class Perform(msgspec.Struct, frozen=True):
     """Effect: hand the request to its handler and send what it answers."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectImplied:
+class ConnectImplied(msgspec.Struct, frozen=True):
     """Effect: open a new session, as the client began with another request.
 
     If that fails, so does `because`.
@@ -52,23 +54,20 @@ class ConnectImplied:
     because: Request
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(msgspec.Struct, frozen=True):
     """Effect: answer with an error; the connection stays."""
 
     error: RequestError
     request_id: str | int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Warn:
+class Warn(msgspec.Struct, frozen=True):
     """Effect: push a warning."""
 
     warning: SessionWarning
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """Effect: push `disconnect` and close. The last effect there is."""
 
     code: CloseCode
@@ -99,6 +98,19 @@ class ConnectionProtocol:
         now: monotonic seconds.
     """
 
+    __slots__ = (
+        "_bucket",
+        "_decoder",
+        "_expires_at",
+        "_is_warned",
+        "_max_frame_bytes",
+        "_refusals",
+        "_settings",
+        "_subject_bucket",
+        "heard_at",
+        "phase",
+    )
+
     def __init__(
         self,
         decoder: FrameDecoder,
@@ -112,6 +124,7 @@ class ConnectionProtocol:
         self.heard_at = now
         self._decoder = decoder
         self._settings = settings
+        self._max_frame_bytes = settings.max_frame_bytes
         self._expires_at = expires_at
         self._is_warned = False
         self._refusals = 0
@@ -126,14 +139,13 @@ class ConnectionProtocol:
 
     def receive(self, frame: Frame, now: float) -> list[Effect]:
         """Take one frame; returns what to do, in order."""
-        size = len(frame) if isinstance(frame, bytes) else _utf8_size(frame)
-        if size > self._settings.max_frame_bytes:
+        if len(frame) * MAX_UTF8_BYTES > self._max_frame_bytes and self._is_too_big(frame):
             return [self._close(CloseCode.TOO_BIG)]
         effects: list[Effect] = []
         for item in self._decoder.decode(frame):
             if self.phase is Phase.CLOSED:
                 break
-            effects.extend(self._take(item, now))
+            self._take(item, now, effects)
         return effects
 
     def connect_failed(self) -> None:
@@ -160,23 +172,33 @@ class ConnectionProtocol:
         """The connection is over, or about to be."""
         self.phase = Phase.CLOSED
 
-    def _take(self, item: Request | Rejected, now: float) -> Iterator[Effect]:
+    def _take(self, item: Request | Rejected, now: float, effects: list[Effect]) -> None:
         request_id = item.request_id if isinstance(item, Rejected) else item.id
         wait_ms = self._bucket.take(now) or self._subject_bucket.take(now)
         if wait_ms:
-            yield self._refuse_excess(wait_ms, request_id)
+            effects.append(self._refuse_excess(wait_ms, request_id))
             return
         self._refusals = 0
         if isinstance(item, Rejected):
-            yield Refuse(item.error, request_id)
-            return
+            effects.append(Refuse(item.error, request_id))
+        elif self.phase is Phase.READY and not isinstance(item, Connect):
+            effects.append(Perform(item))
+        else:
+            self._begin(item, effects)
+
+    def _begin(self, item: Request, effects: list[Effect]) -> None:
         action, self.phase = _TRANSITIONS[self.phase, isinstance(item, Connect)]
         if action is _REFUSE:
-            yield Refuse(BadRequest("$.type: this connection has a session already"), item.id)
+            error = BadRequest("$.type: this connection has a session already")
+            effects.append(Refuse(error, item.id))
             return
         if action is _IMPLY:
-            yield ConnectImplied(item)
-        yield Perform(item)
+            effects.append(ConnectImplied(item))
+        effects.append(Perform(item))
+
+    def _is_too_big(self, frame: Frame) -> bool:
+        size = len(frame) if isinstance(frame, bytes) else _utf8_size(frame)
+        return size > self._max_frame_bytes
 
     def _refuse_excess(self, wait_ms: int, request_id: str | int | None) -> Effect:
         self._refusals += 1

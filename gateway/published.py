@@ -85,9 +85,9 @@ class Batch:
 
     __slots__ = ("_payloads", "_wires", "events", "size")
 
-    def __init__(self, events: Sequence[Published]) -> None:
+    def __init__(self, events: Sequence[Published], *, size: int | None = None) -> None:
         self.events = events
-        self.size = sum([event.size for event in events])
+        self.size = sum([event.size for event in events]) if size is None else size
         self._payloads: dict[str, list[bytes]] | None = None
         self._wires: dict[str, bytes] = {}
 
@@ -121,13 +121,13 @@ def batches(events: Iterable[Published], *, max_bytes: int) -> Iterator[Batch]:
     some: list[Published] = []
     size = 0
     for event in events:
-        if some and size + event.size > max_bytes:
-            yield Batch(some)
+        if size + event.size > max_bytes and some:
+            yield Batch(some, size=size)
             some, size = [], 0
         some.append(event)
         size += event.size
         if event.event.data.startswith(_LEFT):
-            yield Batch(some)
+            yield Batch(some, size=size)
             some, size = [], 0
     if some:
-        yield Batch(some)
+        yield Batch(some, size=size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-_ROUNDING = 1e-9  # of a token: who waited as long as told must find one
+_ALMOST_ONE = 1.0 - 1e-9  # token: who waited as long as told must find one
 
 
 @dataclass(slots=True)
@@ -28,12 +28,15 @@ class TokenBucket:
         Returns:
             0 if there was one, else the milliseconds after which there will be.
         """
-        elapsed_s = max(0.0, now - self.updated_s)
-        self.tokens = min(self.burst, self.tokens + elapsed_s * self.rate_per_s)
+        tokens, elapsed_s = self.tokens, now - self.updated_s
+        if elapsed_s > 0.0:
+            tokens += elapsed_s * self.rate_per_s
+            tokens = min(tokens, self.burst)
         self.updated_s = now
-        if self.tokens >= 1.0 - _ROUNDING:
-            self.tokens = max(0.0, self.tokens - 1.0)
+        if tokens >= _ALMOST_ONE:
+            self.tokens = tokens - 1.0 if tokens > 1.0 else 0.0
             return 0
+        self.tokens = tokens
         return max(1, math.ceil((1.0 - self.tokens) / self.rate_per_s * 1000))
 
     def is_full(self, now: float) -> bool:

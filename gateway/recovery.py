@@ -60,17 +60,17 @@ class Tail:
         """From where on all is here: a reader at this position or after it needs no log."""
         return Position(self.position.epoch, self.position.offset - len(self._events))
 
-    def extend(self, events: Sequence[Published]) -> None:
+    def extend(self, batch: Batch) -> None:
         """Add the next events.
 
         Raises:
             ValueError: they are not the next ones; the caller judges first.
         """
-        first, last = events[0], events[-1]
+        first, last = batch.events[0], batch.events[-1]
         if judge(self.position, first.epoch, first.offset) is not Verdict.NEXT:
             raise ValueError(first.offset, self.position)
-        self._events.extend(events)
-        self._bytes += sum([event.size for event in events])
+        self._events.extend(batch.events)
+        self._bytes += batch.size
         self.position = Position(last.epoch, last.offset)
         while self._bytes > self._max_bytes and len(self._events) > 1:
             self._bytes -= self._events.popleft().size

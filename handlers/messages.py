@@ -73,6 +73,8 @@ async def send_messages(
     """Accept messages to one conversation, none of which starts a run, in one step."""
     answers: list[MessageAccepted | errors.RequestError | None] = []
     drafts = []
+    conversation_id = messages[0].conversation_id or ""
+    ids = context.ids.message_ids(context.caller.tenant, conversation_id, context.caller.subject)
     for message in messages:
         try:
             _check_content(context, message.content)
@@ -80,7 +82,15 @@ async def send_messages(
             answers.append(error)
         else:
             answers.append(None)
-            drafts.append(_draft(context, message))
+            drafts.append(
+                Draft(
+                    conversation_id=conversation_id,
+                    message_id=ids.of(message.client_message_id),
+                    client_message_id=message.client_message_id,
+                    content=message.content,
+                    may_create=False,
+                )
+            )
     accepted = iter(await _send_all(context, drafts) if drafts else ())
     return [next(accepted) if answer is None else answer for answer in answers]
 

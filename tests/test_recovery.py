@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.json_text import JsonText
 from gateway.messages import Position
-from gateway.published import Published
+from gateway.published import Batch, Published
 from gateway.recovery import Tail, Verdict, judge
 
 
@@ -32,7 +32,7 @@ def filled(*found: Published, at: int = 10, max_bytes: int = 10_000) -> Tail:
     """Return a tail that began at an offset and heard events one by one."""
     tail = Tail(Position("x", at), max_bytes=max_bytes)
     for one in found:
-        tail.extend([one])
+        tail.extend(Batch([one]))
     return tail
 
 
@@ -61,8 +61,8 @@ def test_a_tail_takes_only_the_next_event(wrong: Published) -> None:
     """Or it would have a hole."""
     tail = filled()
     with pytest.raises(ValueError, match=r".*"):
-        tail.extend([wrong])
-    tail.extend([event(11), event(12)])
+        tail.extend(Batch([wrong]))
+    tail.extend(Batch([event(11), event(12)]))
     assert tail.position == Position("x", 12)
 
 
@@ -90,7 +90,7 @@ def test_readers_at_the_same_place_are_given_the_same_batch() -> None:
     first = tail.after(Position("x", 10))
     assert tail.after(Position("x", 10)) is first
     assert tail.after(Position("x", 11)) is not first
-    tail.extend([event(13)])
+    tail.extend(Batch([event(13)]))
     assert lacking(tail, Position("x", 10)) == [11, 12, 13]
 
 
@@ -100,7 +100,7 @@ def test_a_full_tail_forgets_the_oldest() -> None:
     tail = filled(*(event(n, text="x" * 1000) for n in range(1, 6)), at=0, max_bytes=2 * big.size)
     assert lacking(tail, Position("x", 3)) == [4, 5]
     assert lacking(tail, Position("x", 2)) is None
-    tail.extend([event(6, text="x" * 9000)])
+    tail.extend(Batch([event(6, text="x" * 9000)]))
     assert lacking(tail, Position("x", 5)) == [6]
     assert lacking(tail, Position("x", 4)) is None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,8 +50,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return " ".join(part for part in parts if isinstance(part, str))
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A message about to be accepted. `may_create`: with its conversation, if there is none."""
 
     conversation_id: str
@@ -62,8 +61,7 @@ class Draft:
     run: RunRequest | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """Where an accepted message stands; `is_duplicate` if it was there before."""
 
     position: Position
@@ -120,7 +118,7 @@ class Messages:
             )
             (answer,) = _answers(reply, (hashed,))
             if draft.run is not None and isinstance(answer, Accepted) and not answer.is_duplicate:
-                answer = replace(answer, run_id=draft.run.run_id)
+                answer = msgspec.structs.replace(answer, run_id=draft.run.run_id)
         if isinstance(answer, Accepted):
             return answer
         raise answer
