@@ -8,8 +8,11 @@ import pytest
 from websockets.utils import accept_key
 
 from gateway.transport.control import EXTENSION
+from gateway.transport.fast import FastWebSocketProtocol
+from gateway.transport.first_head import FirstHeadProtocol
 from gateway.transport.handshake import header_lines
-from tests.support.eventually import eventually
+from gateway.transport.http import GatewayHttpProtocol
+from tests.support.eventually import eventually, passing
 from tests.support.probe_app import ProbeApp
 from tests.support.raw_sockets import (
     KEY,
@@ -204,3 +207,67 @@ def test_a_header_that_would_end_its_line_is_refused(header):
     """It would be a second header, of somebody else's choosing."""
     with pytest.raises(ValueError, match="line break"):
         header_lines([header])
+
+
+# --- the first bytes of a connection ---
+
+
+@on_both_classes
+async def test_a_handshake_may_come_in_pieces():
+    """With frames right behind it, wherever it is cut."""
+    data = upgrade("/echo") + frame(TEXT, b"early")
+    async with serving() as server:
+        for size in (1, 7, len(data) - 1, len(data) - 8):
+            async with connected(server) as client:
+                for at in range(0, len(data), size):
+                    await client.send(data[at : at + size])
+                    await passing(0)
+                assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+                assert await client.frame() == (TEXT, b"early")
+
+
+@on_both_loops
+async def test_a_whole_handshake_is_taken_without_an_http_connection():
+    """Whatever else begins a connection becomes one."""
+    cases = {
+        upgrade(): FastWebSocketProtocol,
+        upgrade()[:-1]: GatewayHttpProtocol,
+        request("/hang"): GatewayHttpProtocol,
+        upgrade("/echo", "Origin: https://evil.example.com"): GatewayHttpProtocol,
+        request("/hang") + upgrade(): GatewayHttpProtocol,
+    }
+    async with serving(allowed_origins=("https://app.example.com",)) as server:
+        for data, expected in cases.items():
+            async with connected(server) as client:
+                first = await eventually(
+                    lambda: list(server.server_state.connections), what="it is connected"
+                )
+                assert isinstance(first[0], FirstHeadProtocol)
+                await client.send(data)
+                protocol = first[0].transport.get_protocol
+                await eventually(
+                    lambda protocol=protocol, first=first: protocol() is not first[0],
+                    what="it is decided",
+                )
+                assert isinstance(protocol(), expected), data
+            await eventually(lambda: not server.server_state.connections, what="it ends")
+
+
+@on_both_loops
+async def test_what_follows_does_not_extend_the_time_of_the_first_head():
+    """It began when the connection was made."""
+    async with serving() as server, connected(server) as client:
+        (first,) = await eventually(
+            lambda: list(server.server_state.connections), what="it is connected"
+        )
+        ends_at = first._timer.when()
+        await client.send(b"GET / HT")
+        http = await eventually(
+            lambda: next(
+                (c for c in server.server_state.connections if isinstance(c, GatewayHttpProtocol)),
+                None,
+            ),
+            what="it is an HTTP connection",
+        )
+        assert first._timer is None
+        assert http._head_timer._handle.when() == pytest.approx(ends_at, abs=0.05)
