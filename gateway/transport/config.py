@@ -14,6 +14,7 @@ import uvicorn
 
 from gateway.errors import SettingError
 from gateway.transport.fast import FastWebSocketProtocol
+from gateway.transport.first_head import FirstHeadProtocol
 from gateway.transport.http import GatewayHttpProtocol
 from gateway.transport.lifespan import GatewayLifespan
 from gateway.transport.limits import KEEP_ALIVE_S, MAX_BODY_BYTES, Limits, limits_of
@@ -78,7 +79,7 @@ def uvicorn_config(
     *,
     keep_alive_s: float = KEEP_ALIVE_S,
     max_body_bytes: int = MAX_BODY_BYTES,
-    http: type[asyncio.Protocol] = GatewayHttpProtocol,
+    http: type[asyncio.Protocol] | None = None,
     ws: type[asyncio.Protocol] | None = None,
 ) -> TransportConfig:
     """Return uvicorn's configuration with our limits and protocol classes.
@@ -90,7 +91,8 @@ def uvicorn_config(
         max_body_bytes: the largest HTTP request body.
         http: made for each connection; hands WebSockets to `ws`, having checked limits and Origin:
             to `FastWebSocketProtocol` the transport and the head as parsed, to any other class as
-            uvicorn does (`connection_made`, then `data_received` with the request's head).
+            uvicorn does (`connection_made`, then `data_received` with the request's head). None:
+            what fits `ws`.
         ws: made for each WebSocket; finds its limits in `config.limits`, must be in
             `server_state.connections` while it lives, offer `shutdown()` and `transport`, and put
             a `TransportControl` into its scope. None: what the settings say.
@@ -100,6 +102,7 @@ def uvicorn_config(
     """
     limits = limits_of(settings, keep_alive_s=keep_alive_s, max_body_bytes=max_body_bytes)
     ws = ws or websocket_class(settings)
+    http = http or (FirstHeadProtocol if ws is FastWebSocketProtocol else GatewayHttpProtocol)
     return TransportConfig(app, settings=settings, limits=limits, http=http, ws=ws)
 
 

@@ -127,10 +127,10 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
 
     def hand_over(self, receiver: Receiver) -> None:
         """Put a receiver into the application's place; see DirectControl."""
-        application, self._application = self._application, None
-        if application is None or not self.is_accepted:
+        if self._application is None or not self.is_accepted:
             raise RuntimeError("an accepted WebSocket can be handed over, and once")
-        messages = application.hand_over()
+        messages = self._application.hand_over()
+        self._application = None
         if self.is_over:
             for message in messages:
                 receiver.message(message)

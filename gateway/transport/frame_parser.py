@@ -211,10 +211,11 @@ def close_of(payload: bytes | bytearray) -> tuple[int, str]:
     """
     if not payload:
         return NO_CODE, ""
+    try:
+        reason = payload[2:].decode()
+    except UnicodeDecodeError as exc:  # section 5.5.1
+        raise Violation(INVALID_TEXT, "invalid UTF-8") from exc
     code = int.from_bytes(payload[:2], "big")
     if len(payload) == 1 or code not in CLOSE_CODES:
         raise Violation(PROTOCOL_ERROR, "invalid close code")
-    try:
-        return code, payload[2:].decode()
-    except UnicodeDecodeError as exc:  # section 5.5.1
-        raise Violation(INVALID_TEXT, "invalid UTF-8") from exc
+    return code, reason

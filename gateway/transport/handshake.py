@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from binascii import Error, a2b_base64, b2a_base64
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import unquote
 
 from gateway.transport import refusal as answers
@@ -21,10 +20,19 @@ Headers = list[tuple[bytes, bytes]]
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 KEY_BYTES = 16
+CHECKED = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """A request that asks for an upgrade, and where it came from. Header names are lower case."""
 
     method: bytes
@@ -39,8 +47,6 @@ class RequestHead:
 def accept_key_of(head: RequestHead) -> bytes:
     """Return the value of Sec-WebSocket-Accept (RFC 6455 section 4.2.2).
 
-    `Upgrade` and `Connection` have been checked by whoever parsed the head.
-
     Raises:
         Refused: it is no handshake of section 4.2.1.
     """
@@ -48,19 +54,35 @@ def accept_key_of(head: RequestHead) -> bytes:
         raise Refused(answers.WRONG_METHOD)
     if head.http_version != "1.1":
         raise Refused(answers.WRONG_HTTP_VERSION)
-    key = version = None
+    found: dict[bytes, bytes] = {}
     for name, value in head.headers:
-        if name == b"sec-websocket-key":
-            key = value.strip() if key is None else b""  # b"": there must be one
-        elif name == b"sec-websocket-version":
-            version = value.strip() if version is None else b""
-        elif name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0"):
-            raise Refused(answers.INVALID)  # its body would be parsed as frames
-    if key is None or not _is_key(key):
+        if name in CHECKED:  # of several, none can be right but `Connection`
+            found[name] = found[name] + b"," + value if name in found else value.strip()
+    key = found.get(b"sec-websocket-key", b"")
+    if not (_asks_for_websocket(found) and _is_key(key)):
         raise Refused(answers.INVALID)
-    if version != b"13":
+    if b"transfer-encoding" in found or found.get(b"content-length", b"0") != b"0":
+        raise Refused(answers.INVALID)  # its body would be parsed as frames
+    if found.get(b"sec-websocket-version") != b"13":
         raise Refused(answers.WRONG_WEBSOCKET_VERSION)
     return b2a_base64(hashlib.sha1(key + GUID, usedforsecurity=False).digest(), newline=False)
+
+
+def _asks_for_websocket(found: dict[bytes, bytes]) -> bool:
+    if found.get(b"upgrade", b"").lower() != b"websocket":
+        return False
+    options = found.get(b"connection", b"").lower().split(b",")
+    return b"upgrade" in [option.strip() for option in options]
+
+
+def is_origin_allowed(headers: Headers, allowed: frozenset[str]) -> bool:
+    """Whether a WebSocket may be opened from where the request says that it comes.
+
+    Browsers always tell the Origin and cannot lie about it; who tells none is not a browser.
+    """
+    return not allowed or all(
+        value.decode("latin-1").lower() in allowed for name, value in headers if name == b"origin"
+    )
 
 
 def _is_key(key: bytes) -> bool:
@@ -130,7 +152,8 @@ def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     Raises:
         ValueError: one would end its line.
     """
-    lines = [b"%b: %b" % header for header in headers]
-    if any(b"\r" in line or b"\n" in line for line in lines):
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    block = b"".join(lines)
+    if not block.count(b"\r") == block.count(b"\n") == len(lines):
         raise ValueError("a header holds a line break")
-    return b"".join([line + b"\r\n" for line in lines])
+    return block

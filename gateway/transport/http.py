@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.transport import refusal as answers
 from gateway.transport.fast import FastWebSocketProtocol
 from gateway.transport.guard import GuardedTransport, guarded
-from gateway.transport.handshake import RequestHead
+from gateway.transport.handshake import RequestHead, is_origin_allowed
 from gateway.transport.limits import MAX_HEADER_LINE_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from gateway.transport.refusal import Refusal, Refused
 from gateway.transport.timer import Timer
@@ -67,6 +67,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._timed_body_bytes = 0  # of this body, when its timer was armed
 
     # --- the connection ---
+
+    def limit_head(self, limit_s: float) -> None:
+        """Give the first head less than its usual time, before the connection is made."""
+        self._head_timer.arm(limit_s)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection, and give its first request a time limit."""
@@ -194,22 +198,14 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             return answers.PIPELINED
         if self._content_length() > self._limits.max_body_bytes:
             return answers.BODY_TOO_LARGE
-        if self.parser.should_upgrade() and not self._is_origin_allowed():
+        allowed = self._limits.allowed_origins
+        if self.parser.should_upgrade() and not is_origin_allowed(self.headers, allowed):
             return answers.WRONG_ORIGIN
         return None
 
     def _content_length(self) -> int:
         # The parser has checked that it is a number, and one only.
         return next((int(value) for name, value in self.headers if name == b"content-length"), 0)
-
-    def _is_origin_allowed(self) -> bool:
-        """Whether a WebSocket may be opened from where the request says that it comes.
-
-        Browsers always tell the Origin and cannot lie about it; who tells none is not a browser.
-        """
-        allowed = self._limits.allowed_origins
-        origins = [value for name, value in self.headers if name == b"origin"]
-        return not allowed or all(o.decode("latin-1").lower() in allowed for o in origins)
 
     def _check_fed_bytes(self) -> None:
         """Refuse what the parser's callbacks do not see: one endless header, endless framing."""

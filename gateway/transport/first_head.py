@@ -1,0 +1,159 @@
+"""The first bytes of a connection: a whole handshake becomes a WebSocket at once.
+
+Nearly every WebSocket begins so: its request's head is the first chunk of the socket. An HTTP
+connection made for it would be thrown away again; it costs several times what the handshake does.
+Whatever is not such a head, or would be refused for its size or origin, is left to
+`GatewayHttpProtocol`, as if it had had the connection from the beginning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import httptools
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+
+from gateway.transport.fast import FastWebSocketProtocol
+from gateway.transport.handshake import RequestHead, is_origin_allowed
+from gateway.transport.http import GatewayHttpProtocol
+from gateway.transport.limits import MAX_HEADER_LINE_BYTES, MAX_HEADERS
+
+if TYPE_CHECKING:
+    import uvicorn
+    from uvicorn.server import ServerState
+
+    from gateway.transport.config import TransportConfig
+    from gateway.transport.handshake import Headers
+
+# No line of a head that is not longer than one line may be can be too long.
+MAX_BYTES = MAX_HEADER_LINE_BYTES
+
+
+class ParsedHead:
+    """What httptools calls with the parts of a head."""
+
+    __slots__ = ("headers", "requests", "url")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.url = b""
+        self.headers: Headers = []
+
+    def on_message_begin(self) -> None:
+        """Count: another request may come before the handshake in the same chunk."""
+        self.requests += 1
+
+    def on_url(self, url: bytes) -> None:
+        """Keep the URL."""
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header."""
+        self.headers.append((name.lower(), value))
+
+
+class FirstHeadProtocol(asyncio.Protocol):
+    """A TCP connection of which nothing has come yet."""
+
+    __slots__ = ("_app_state", "_config", "_loop", "_server_state", "_timer", "transport")
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._config = cast("TransportConfig", config)
+        self._server_state = server_state
+        self._app_state = app_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def _connections(self) -> set[object]:
+        return cast("set[object]", self._server_state.connections)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection, and give its first bytes a time limit."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+        limits = self._config.limits
+        if len(self._connections) > limits.max_connections:
+            self._serve_http()
+            return
+        # Closed without an answer: there was no question.
+        self._timer = self._loop.call_later(limits.head_timeout_s, self.transport.close)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Let go."""
+        self._leave()
+
+    def shutdown(self) -> None:
+        """Close: nothing was asked."""
+        self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Become a WebSocket, or an HTTP connection."""
+        if self.transport.is_closing():
+            return
+        limits = self._config.limits
+        found = handshake_in(data, self.transport) if len(data) <= limits.max_head_bytes else None
+        if found is None or not is_origin_allowed(found[0].headers, limits.allowed_origins):
+            self._serve_http().data_received(data)
+            return
+        self._leave()
+        websocket = FastWebSocketProtocol(
+            self._config, self._server_state, self._loop, self.transport
+        )
+        head, early = found
+        websocket.open(head, self._app_state)
+        if early:
+            websocket.data_received(early)
+
+    def _serve_http(self) -> GatewayHttpProtocol:
+        """Hand the connection on; its first head has only what is left of its time."""
+        http = GatewayHttpProtocol(self._config, self._server_state, self._app_state, self._loop)
+        if self._timer is not None:
+            http.limit_head(self._timer.when() - self._loop.time())
+        self._leave()
+        self.transport.set_protocol(http)
+        http.connection_made(self.transport)
+        return http
+
+    def _leave(self) -> None:
+        self._connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def handshake_in(data: bytes, transport: asyncio.Transport) -> tuple[RequestHead, bytes] | None:
+    """Return a handshake's head and what came after it; None if the data is not just that."""
+    if len(data) > MAX_BYTES or not data.startswith(b"GET "):
+        return None
+    parsed = ParsedHead()
+    parser = httptools.HttpRequestParser(parsed)
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade as upgrade:
+        end = upgrade.args[0]
+    except httptools.HttpParserError:
+        return None
+    else:
+        return None
+    if parsed.requests > 1 or len(parsed.headers) > MAX_HEADERS or not parsed.url.isascii():
+        return None
+    head = RequestHead(
+        method=b"GET",
+        http_version=parser.get_http_version(),
+        url=parsed.url,
+        headers=parsed.headers,
+        scheme="wss" if is_ssl(transport) else "ws",
+        server=get_local_addr(transport),
+        client=get_remote_addr(transport),
+    )
+    return head, data[end:]
