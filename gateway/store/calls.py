@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gateway.errors import Conflict, Forbidden, NotFound, RunActive, StoreError
+from gateway.errors import Conflict, Forbidden, NotFound, RequestError, RunActive, StoreError
 from gateway.messages import Position
+from gateway.store.link import packed_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.store.scripts import Script
 
 NOTHING_HEARD = Position("", 0)
+SHARED_ARGUMENTS = 15  # the number of keys, 7 keys and ARGV 1 to 7 (lua/prelude.lua)
+_COUNTS = [packed_arguments((7 + more,)) for more in range(8)]  # of keys, with those of a script
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,11 @@ class ConversationCalls:
         self.settings = settings
         self.heard: Callable[[str, str], Position] = lambda _tenant, _conversation: NOTHING_HEARD
         self._clock = clock
-        self._log_ttl_ms = round(settings.log_ttl_s * 1000)
         self._durable = settings.durability != "memory"
+        self._offset_ms, self._limits = 0, b""
+        self._packed_limits()
+        # A fresh epoch must never repeat: random for the process, counted within it.
+        self._epochs, self._epoch = secrets.token_urlsafe(6), itertools.count()
 
     async def run(
         self,
@@ -64,36 +72,38 @@ class ConversationCalls:
         """
         keys = self.keys.conversation(caller.tenant, conversation_id)
         heard = self.heard(caller.tenant, conversation_id)
-        reply: Reply = await script(
+        limits = self._limits if self._clock.offset_ms == self._offset_ms else self._packed_limits()
+        epoch = f"{self._epochs}{next(self._epoch):x}"
+        own = packed_arguments((epoch, heard.epoch, heard.offset, caller.subject, *args))
+        more = packed_arguments(tuple(more_keys)) if more_keys else b""
+        reply: Reply = await script.run_packed(
             self.redis,
-            (*keys.all(), *more_keys),
-            (
-                self._clock.offset_ms,
-                self.settings.log_max_events,
-                self._log_ttl_ms,
-                conversation_id,
-                secrets.token_urlsafe(6),
-                heard.epoch,
-                heard.offset,
-                caller.subject,
-                *args,
-            ),
+            keys.base,
+            SHARED_ARGUMENTS + len(more_keys) + len(args),
+            _COUNTS[len(more_keys)] + keys.packed + more + limits + own,
             durable=writes and self._durable,
         )
-        if isinstance(reply, list) and reply:
-            _raise_for(reply[0])
+        if type(reply) is list and reply:
+            word = reply[0]
+            if type(word) is bytes and word in _REFUSALS:
+                refusal = _REFUSALS[word]()
+                raise refusal
         return reply
 
+    def _packed_limits(self) -> bytes:
+        """ARGV 1 to 3, which change with the clock only, and that in tests only."""
+        self._offset_ms = self._clock.offset_ms
+        of_log = (self.settings.log_max_events, round(self.settings.log_ttl_s * 1000))
+        self._limits = packed_arguments((self._offset_ms, *of_log))
+        return self._limits
 
-def _raise_for(word: Reply) -> None:
-    if word == b"not_found":
-        raise NotFound
-    if word == b"forbidden":
-        raise Forbidden("you may not do this in this conversation")
-    if word == b"run_active":
-        raise RunActive("a run is going on in this conversation")
-    if word == b"conflict":
-        raise Conflict("this id is taken by something else")
+
+_REFUSALS: dict[bytes, Callable[[], RequestError]] = {
+    b"not_found": NotFound,
+    b"forbidden": partial(Forbidden, "you may not do this in this conversation"),
+    b"run_active": partial(RunActive, "a run is going on in this conversation"),
+    b"conflict": partial(Conflict, "this id is taken by something else"),
+}
 
 
 def text(value: Reply) -> str:

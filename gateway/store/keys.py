@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 from zlib import crc32
 
+from gateway.store.link import packed_arguments
+
+KEPT_IN_MEMORY = 8192  # conversations, and subjects, whose keys are kept built: 1 KiB and 0.3 KiB
 SHARDS = 64  # fixed for the life of a deployment: a key's name depends on it
 
 
@@ -151,11 +155,19 @@ def shard_of(*parts: str) -> str:
     return f"{{s{crc32(':'.join(parts).encode()) % SHARDS:02d}}}"
 
 
-@dataclass(frozen=True, slots=True)
 class ConversationKeys:
-    """All keys of one conversation, in the order the scripts take them, and its channel."""
+    """All keys of one conversation, in the order the scripts take them, and its channel.
 
-    base: str
+    `channel` is for pub/sub: a fast path, never the truth. `packed` is all of them as
+    a command holds them.
+    """
+
+    __slots__ = ("base", "channel", "packed")
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.channel = f"{base}:live"
+        self.packed = packed_arguments(self.all())
 
     def all(self) -> tuple[str, ...]:
         """KEYS of every conversation script (lua/prelude.lua names them)."""
@@ -189,11 +201,6 @@ class ConversationKeys:
     def log(self) -> str:
         """The list of events that clients resume from."""
         return f"{self.base}:log"
-
-    @property
-    def channel(self) -> str:
-        """The pub/sub channel of the conversation: a fast path, never the truth."""
-        return f"{self.base}:live"
 
     def invite(self, code_hash: str) -> str:
         """One invite, by the hash of its code."""
@@ -229,13 +236,11 @@ class Keys:
 
     def conversation(self, tenant: str, conversation_id: str) -> ConversationKeys:
         """The keys of a conversation."""
-        shard = shard_of("c", tenant, conversation_id)
-        return ConversationKeys(f"{self.prefix}:{shard}:{tenant}:c:{conversation_id}")
+        return _conversation(self.prefix, tenant, conversation_id)
 
     def subject(self, tenant: str, subject: str) -> SubjectKeys:
         """The keys of a subject, whose name may hold any character."""
-        shard = shard_of("u", tenant, subject)
-        return SubjectKeys(f"{self.prefix}:{shard}:{tenant}:u:{quote(subject, safe='@.+~')}")
+        return _subject(self.prefix, tenant, subject)
 
     def ticket(self, ticket_hash: str) -> str:
         """A one-time ticket, by the hash of its text."""
@@ -270,3 +275,15 @@ class Keys:
         if name == key:
             return None
         return next((kind for kind in KINDS if re.fullmatch(kind.pattern, name)), None)
+
+
+@lru_cache(KEPT_IN_MEMORY)
+def _conversation(prefix: str, tenant: str, conversation_id: str) -> ConversationKeys:
+    shard = shard_of("c", tenant, conversation_id)
+    return ConversationKeys(f"{prefix}:{shard}:{tenant}:c:{conversation_id}")
+
+
+@lru_cache(KEPT_IN_MEMORY)
+def _subject(prefix: str, tenant: str, subject: str) -> SubjectKeys:
+    shard = shard_of("u", tenant, subject)
+    return SubjectKeys(f"{prefix}:{shard}:{tenant}:u:{quote(subject, safe='@.+~')}")

@@ -61,15 +61,11 @@ class Address:
         return self.path or f"{self.host}:{self.port}"
 
 
-@dataclass(slots=True)
-class _Call:
-    future: asyncio.Future[Reply]
-    deadline: float
-    is_durable: bool = False
-
-
 class Link(asyncio.Protocol):
-    """An open connection. `call` may be used by any number of tasks at once."""
+    """An open connection. `call` may be used by any number of tasks at once.
+
+    `is_open` tells whether calls can be made.
+    """
 
     def __init__(self, address: Address, *, timeout_s: float) -> None:
         self.address = address
@@ -78,10 +74,13 @@ class Link(asyncio.Protocol):
         self.on_push: Callable[[list[Reply]], None] | None = None
         self.durability_command: tuple[Argument, ...] = ()
         self.durability_quorum = 0
+        self.is_open = False
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=ReplyError)
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[_Call] = deque()
+        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._answered = 0
+        self._deadlines: deque[tuple[int, float]] = deque()  # of the first so many calls, and when
         self._unsent: list[bytes] = []
         self._durable: list[tuple[asyncio.Future[Reply], asyncio.Future[Reply]]] = []
         self._watchdog: asyncio.TimerHandle | None = None
@@ -106,39 +105,35 @@ class Link(asyncio.Protocol):
             raise
         return link
 
-    @property
-    def is_open(self) -> bool:
-        """Whether calls can be made."""
-        return self._transport is not None and not self._transport.is_closing()
-
     def call(self, *args: Argument, durable: bool = False) -> asyncio.Future[Reply]:
         """Send a command; the future gives its reply, or raises ReplyError or StoreUnavailable.
 
         With `durable`, the reply is held back until the batch it left in is as durable as the
         link's `durability_command` asks.
         """
+        return self.call_packed(packed(args), durable=durable)
+
+    def call_packed(self, command: bytes, *, durable: bool = False) -> asyncio.Future[Reply]:
+        """Send a command that `packed` has made, as `call` does."""
         future: asyncio.Future[Reply] = self._loop.create_future()
         if not self.is_open or len(self._waiting) >= MAX_PENDING:
             future.set_exception(StoreUnavailable(f"{self.address}: not connected"))
             return future
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent.append(_packed(args))
-        deadline = self._loop.time() + self.timeout_s
+        self._unsent.append(command)
         if durable and self.durability_command:
             reply: asyncio.Future[Reply] = self._loop.create_future()
             self._durable.append((reply, future))
-            self._waiting.append(_Call(reply, deadline))
+            self._waiting.append(reply)
         else:
-            self._waiting.append(_Call(future, deadline))
-        if self._watchdog is None:
-            self._watchdog = self._loop.call_at(deadline, self._check_deadlines)
+            self._waiting.append(future)
         return future
 
     def send(self, *args: Argument) -> None:
         """Send a command whose reply comes as a push (SUBSCRIBE and its kin)."""
         if self._transport is not None:
-            self._transport.write(_packed(args))
+            self._transport.write(packed(args))
 
     def close(self) -> None:
         """Close at once; calls without a reply fail."""
@@ -151,13 +146,22 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to write."""
         self._transport = cast("asyncio.Transport", transport)
+        self.is_open = True
 
     def data_received(self, data: bytes) -> None:
         """Give each reply to the call it answers, in order."""
         self._reader.feed(data)
+        gets, waiting = self._reader.gets, self._waiting
         try:
-            while (reply := self._reader.gets()) is not False:
-                self._give(reply)
+            while (reply := gets()) is not False:
+                if type(reply) is list and self.on_push is not None:
+                    self.on_push(reply)
+                elif waiting:
+                    self._answered += 1
+                    _give(waiting.popleft(), reply)
+                else:
+                    self._lose("a reply nobody asked for")
+                    return
         except hiredis.ProtocolError as exc:
             self._lose(str(exc))
 
@@ -189,12 +193,23 @@ class Link(asyncio.Protocol):
         if not unsent or not self.is_open or self._transport is None:
             return
         if self._durable:
-            unsent.append(_packed(self.durability_command))
+            unsent.append(packed(self.durability_command))
             wait: asyncio.Future[Reply] = self._loop.create_future()
-            self._waiting.append(_Call(wait, self._loop.time() + self.timeout_s))
+            self._waiting.append(wait)
             batch, self._durable = self._durable, []
             wait.add_done_callback(lambda done: self._release(batch, done))
+        self._expect()
         self._transport.write(b"".join(unsent))
+
+    def _expect(self) -> None:
+        """Give all that wait one deadline more: a batch has one, as its calls are of one tick."""
+        deadlines, answered = self._deadlines, self._answered
+        while deadlines and deadlines[0][0] <= answered:
+            deadlines.popleft()
+        deadline = self._loop.time() + self.timeout_s
+        deadlines.append((answered + len(self._waiting), deadline))
+        if self._watchdog is None:
+            self._watchdog = self._loop.call_at(deadline, self._check_deadlines)
 
     def _release(
         self,
@@ -210,35 +225,22 @@ class Link(asyncio.Protocol):
             else:
                 future.set_result(reply.result())
 
-    def _give(self, reply: Reply) -> None:
-        if self.on_push is not None and isinstance(reply, list):
-            self.on_push(reply)
-            return
-        if not self._waiting:
-            self._lose("a reply nobody asked for")
-            return
-        future = self._waiting.popleft().future
-        if future.done():
-            return
-        if isinstance(reply, ReplyError):
-            future.set_exception(reply)
-        else:
-            future.set_result(reply)
-
     def _check_deadlines(self) -> None:
         self._watchdog = None
-        if not self._waiting:
+        for calls, deadline in self._deadlines:
+            if calls <= self._answered:
+                continue
+            if deadline <= self._loop.time():
+                self._lose("no answer in time")
+            else:
+                self._watchdog = self._loop.call_at(deadline, self._check_deadlines)
             return
-        oldest = self._waiting[0].deadline
-        if oldest <= self._loop.time():
-            self._lose("no answer in time")
-        else:
-            self._watchdog = self._loop.call_at(oldest, self._check_deadlines)
 
     def _lose(self, problem: str) -> None:
         transport, self._transport = self._transport, None
         if transport is None:
             return
+        self.is_open = False
         transport.abort()
         if self._watchdog is not None:
             self._watchdog.cancel()
@@ -246,7 +248,7 @@ class Link(asyncio.Protocol):
         waiting, self._waiting = self._waiting, deque()
         self._unsent.clear()
         batch, self._durable = self._durable, []
-        lost = [call.future for call in waiting] + [future for _, future in batch]
+        lost = [*waiting, *(future for _, future in batch)]
         for future in lost:
             if not future.done():
                 future.set_exception(
@@ -258,9 +260,25 @@ class Link(asyncio.Protocol):
             self.on_lost(self)
 
 
-def _packed(args: tuple[Argument, ...]) -> bytes:
+def packed(args: tuple[Argument, ...]) -> bytes:
+    """A command as it is sent."""
     # hiredis's stub names a tuple of one; it takes any (redis/hiredis-py, hiredis.pyi)
     return cast("bytes", hiredis.pack_command(cast("tuple[str]", args)))
+
+
+def packed_arguments(args: tuple[Argument, ...]) -> bytes:
+    """Some arguments of a command, to be put into one: as they are sent, without their number."""
+    command = packed(args)
+    return command[command.index(b"\n") + 1 :]
+
+
+def _give(future: asyncio.Future[Reply], reply: Reply) -> None:
+    if future.done():
+        return
+    if type(reply) is ReplyError:
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)
 
 
 def _shortfall(wait: asyncio.Future[Reply], quorum: int) -> BaseException | None:

@@ -10,8 +10,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.errors import StoreUnavailable
-from gateway.store.link import Address, Argument, Link, Reply, ReplyError
+from gateway.errors import StoreError, StoreUnavailable
+from gateway.store.link import Address, Argument, Link, Reply, ReplyError, packed
 
 if TYPE_CHECKING:
     from gateway.store.address import RedisUrl
@@ -32,6 +32,19 @@ class Redirect:
     is_asking: bool
 
 
+@dataclass(slots=True)
+class Call:
+    """A call that is not done at the first try: until when it is repeated, and what is known."""
+
+    key: str
+    command: bytes
+    is_durable: bool
+    is_idempotent: bool
+    give_up: float
+    redirect: Redirect | None = None
+    may_have_run: bool = False
+
+
 class Redis:
     """Calls by key, wherever the key lives."""
 
@@ -41,6 +54,7 @@ class Redis:
         self._reconnect_s = reconnect_s
         # Durable calls have links of their own: WAIT holds up all that comes after it on a link.
         self._links: dict[tuple[Address, bool], Link] = {}
+        self._routes: dict[tuple[str, bool], Link] = {}  # which link a call took last
         self._opening: dict[Address, asyncio.Lock] = {}
         self._failures: dict[Address, tuple[float, str]] = {}  # when opening failed last, and why
         self._is_closed = False
@@ -59,32 +73,61 @@ class Redis:
             StoreUnavailable: no answer, or the server refuses to write.
             ReplyError: the server says the call is wrong.
         """
-        give_up = asyncio.get_running_loop().time() + self._reconnect_s
-        pause_s, redirect, may_have_run = _FIRST_PAUSE_S, None, False
-        while True:
+        return await self.execute_packed(key, packed(args), durable=durable, idempotent=idempotent)
+
+    async def execute_packed(
+        self, key: str, command: bytes, *, durable: bool = False, idempotent: bool = True
+    ) -> Reply:
+        """Run a command that is packed already, as `execute` does."""
+        began = asyncio.get_running_loop().time()
+        link = self._routes.get((self._topology.route(key), durable))
+        error: StoreError | None = None
+        if link is not None and link.is_open:
             try:
-                return await self._call(key, args, redirect, durable=durable)
-            except StoreUnavailable as exc:
-                self._topology.moved(None)
-                may_have_run = may_have_run or exc.may_have_run
-                may_repeat = idempotent or not may_have_run
-                if not may_repeat or self._is_closed or self._is_past(give_up):
-                    raise StoreUnavailable(exc.problem, may_have_run=may_have_run) from exc
-                redirect = None
-            except ReplyError as exc:
-                redirect = self._redirection(exc, may_have_run=may_have_run)
-                if self._is_past(give_up):
-                    raise StoreUnavailable(exc.text, may_have_run=may_have_run) from exc
-            if redirect is None:
+                return await link.call_packed(command, durable=durable)
+            except StoreError as exc:
+                error = exc
+        call = Call(key, command, durable, idempotent, give_up=began + self._reconnect_s)
+        return await self._patiently(call, error)
+
+    async def _patiently(self, call: Call, error: StoreError | None) -> Reply:
+        """Try until it is done or cannot be done; `error` is what came of a try before."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            if error is None:
+                try:
+                    return await self._try(call)
+                except StoreError as exc:
+                    error = exc
+            self._check(call, error)
+            error = None
+            if call.redirect is None:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LAST_PAUSE_S)
+
+    def _check(self, call: Call, error: StoreError) -> None:
+        """See if a call that failed may be tried again, and where; raises if it may not."""
+        is_late = asyncio.get_running_loop().time() >= call.give_up
+        if isinstance(error, StoreUnavailable):
+            self._learn(None)
+            call.redirect = None
+            call.may_have_run = call.may_have_run or error.may_have_run
+            may_repeat = call.is_idempotent or not call.may_have_run
+            if not may_repeat or self._is_closed or is_late:
+                raise StoreUnavailable(error.problem, may_have_run=call.may_have_run) from error
+        elif isinstance(error, ReplyError):
+            call.redirect = self._redirection(error, may_have_run=call.may_have_run)
+            if is_late:
+                raise StoreUnavailable(error.text, may_have_run=call.may_have_run) from error
+        else:
+            raise error
 
     async def open_any(self) -> Link:
         """Open a link of one's own to a server that hears everything published."""
         try:
             return await Link.open(await self._topology.any(), timeout_s=self._timeout_s)
         except StoreUnavailable:
-            self._topology.moved(None)
+            self._learn(None)
             raise
 
     def close(self) -> None:
@@ -93,27 +136,32 @@ class Redis:
         for link in list(self._links.values()):
             link.close()
         self._links.clear()
+        self._routes.clear()
 
-    async def _call(
-        self, key: str, args: tuple[Argument, ...], redirect: Redirect | None, *, durable: bool
-    ) -> Reply:
-        address = redirect.address if redirect else await self._topology.locate(key)
-        link = await self._link(address, durable=durable)
-        if redirect and redirect.is_asking:
-            link.call("ASKING").add_done_callback(_ignore)
-        return await link.call(*args, durable=durable)
+    async def _try(self, call: Call) -> Reply:
+        redirect = call.redirect
+        if redirect is None:
+            address = await self._topology.locate(call.key)
+            link = await self._link(address, durable=call.is_durable)
+            self._routes[self._topology.route(call.key), call.is_durable] = link
+        else:
+            link = await self._link(redirect.address, durable=call.is_durable)
+            if redirect.is_asking:
+                link.call("ASKING").add_done_callback(_ignore)
+        return await link.call_packed(call.command, durable=call.is_durable)
 
-    @staticmethod
-    def _is_past(moment: float) -> bool:
-        return asyncio.get_running_loop().time() >= moment
+    def _learn(self, error: ReplyError | None) -> Address | None:
+        """Tell the topology that a server was not the right one; routes are found anew."""
+        self._routes.clear()
+        return self._topology.moved(error)
 
     def _redirection(self, error: ReplyError, *, may_have_run: bool) -> Redirect | None:
         """Where a refused call should go; None for the same place a moment later."""
         if error.prefix in {"MOVED", "ASK"}:
-            address = self._topology.moved(error)
+            address = self._learn(error)
             return Redirect(address, is_asking=error.prefix == "ASK") if address else None
         if error.prefix in _TRY_AGAIN:
-            self._topology.moved(None)
+            self._learn(None)
             return None
         if error.prefix in _REFUSED:
             raise StoreUnavailable(error.text, may_have_run=may_have_run) from error

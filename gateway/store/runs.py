@@ -234,7 +234,7 @@ class Runs:
 
     async def journal(self, name: RunName) -> dict[str, bytes]:
         """The steps a run has completed, with their results as JSON."""
-        flat = await self._run(self._journal, name, name.run_id)
+        (flat,) = await self._run(self._journal, name, name.run_id)
         return {text(step): result for step, result in zip(flat[::2], flat[1::2], strict=True)}
 
     async def cancel(self, caller: Caller, conversation_id: str, run_id: str) -> str:

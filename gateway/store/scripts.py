@@ -10,7 +10,7 @@ import hashlib
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from gateway.store.link import ReplyError
+from gateway.store.link import ReplyError, packed_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,9 @@ class Script:
         self.text = head + (_LUA / f"{name}.lua").read_text()
         self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324  # Redis's own choice
 
+        self._by_sha = packed_arguments(("EVALSHA", self.sha))
+        self._by_text = packed_arguments(("EVAL", self.text))
+
     async def __call__(
         self,
         redis: Redis,
@@ -50,14 +53,37 @@ class Script:
             StoreUnavailable: Redis did not answer or refuses to write.
             ReplyError: the script failed, a bug of ours.
         """
-        tail: tuple[Argument, ...] = (len(keys), *keys, *args)
+        rest = packed_arguments((len(keys), *keys, *args))
+        count = 1 + len(keys) + len(args)
+        return await self.run_packed(
+            redis, keys[0], count, rest, durable=durable, idempotent=idempotent
+        )
+
+    async def run_packed(
+        self,
+        redis: Redis,
+        key: str,
+        count: int,
+        rest: bytes,
+        *,
+        durable: bool = False,
+        idempotent: bool = True,
+    ) -> Reply:
+        """Run it with arguments that are packed already.
+
+        Args:
+            redis: where.
+            key: the first of the keys.
+            count: how many arguments `rest` holds.
+            rest: the number of keys, keys and arguments, as `packed_arguments` makes them.
+            durable: as of `Redis.execute`.
+            idempotent: as of `Redis.execute`.
+        """
+        command = b"*%d\r\n%b%b" % (count + 2, self._by_sha, rest)
         try:
-            return await redis.execute(
-                keys[0], "EVALSHA", self.sha, *tail, durable=durable, idempotent=idempotent
-            )
+            return await redis.execute_packed(key, command, durable=durable, idempotent=idempotent)
         except ReplyError as exc:
             if exc.prefix != "NOSCRIPT":
                 raise
-        return await redis.execute(
-            keys[0], "EVAL", self.text, *tail, durable=durable, idempotent=idempotent
-        )
+        command = b"*%d\r\n%b%b" % (count + 2, self._by_text, rest)
+        return await redis.execute_packed(key, command, durable=durable, idempotent=idempotent)

@@ -49,7 +49,7 @@ class Subscriber:
         self._on_message = on_message
         self._on_rebuilt = on_rebuilt
         self._link: Link | None = None
-        self._wanted: set[str] = {own_channel}
+        self._wanted = {own_channel.encode(): own_channel}  # by their names on the wire
         self._confirming: dict[str, asyncio.Future[None]] = {}
         self._heard_at = float("-inf")
         self._link_lost = asyncio.Event()
@@ -61,7 +61,7 @@ class Subscriber:
 
     def begin(self, channel: str) -> bool:
         """Ask to hear a channel; True if Redis has confirmed it already."""
-        self._wanted.add(channel)
+        self._wanted[channel.encode()] = channel
         confirmed = self._confirming.get(channel)
         if confirmed is None:
             self._confirming[channel] = asyncio.get_running_loop().create_future()
@@ -87,7 +87,7 @@ class Subscriber:
 
     def unsubscribe(self, channel: str) -> None:
         """Stop hearing a channel."""
-        self._wanted.discard(channel)
+        self._wanted.pop(channel.encode(), None)
         self._confirming.pop(channel, None)
         if self._link is not None:
             self._link.send("UNSUBSCRIBE", channel)
@@ -121,7 +121,8 @@ class Subscriber:
         link.on_push = self._receive
         link.on_lost = lambda _link: self._link_lost.set()
         self._link = link
-        for some in _chunks(sorted(self._wanted - {self._own_channel}), 500):
+        others = [channel for channel in self._wanted.values() if channel != self._own_channel]
+        for some in _chunks(others, 500):
             link.send("SUBSCRIBE", *some)
         link.send("SUBSCRIBE", self._own_channel)
         try:
@@ -153,15 +154,18 @@ class Subscriber:
             del self._confirming[channel]
 
     def _receive(self, push: list[Reply]) -> None:
-        kind, channel = push[0], push[1].decode()
+        kind, name, payload = push
+        channel = self._wanted.get(name)
+        if channel is None:
+            return  # unsubscribed meanwhile
         if kind == b"message":
-            if channel == self._own_channel and push[2] == b"beat":
+            if payload == b"beat" and channel == self._own_channel:
                 self._heard_at = asyncio.get_running_loop().time()
             else:
-                self._on_message(channel, push[2])
+                self._on_message(channel, payload)
         elif kind == b"subscribe" and channel == self._own_channel:
             self._is_subscribed.set()
-        elif kind == b"subscribe" and channel in self._wanted:
+        elif kind == b"subscribe":
             confirmed = self._confirming.get(channel)
             if confirmed is None:
                 confirmed = self._confirming[channel] = asyncio.get_running_loop().create_future()

@@ -22,6 +22,9 @@ class Topology(Protocol):
             StoreUnavailable: nobody could tell.
         """
 
+    def route(self, key: str) -> str:
+        """A name for where a key's calls go: keys of one route are on one server."""
+
     async def any(self) -> Address:
         """A server that hears everything published."""
 
@@ -39,6 +42,11 @@ class Standalone:
         """The one server."""
         del key
         return self._address
+
+    def route(self, key: str) -> str:
+        """There is one."""
+        del key
+        return ""
 
     async def any(self) -> Address:
         """The one server."""
@@ -65,6 +73,11 @@ class Sentinel:
         if self._master is None:
             self._master = await self._ask()
         return self._master
+
+    def route(self, key: str) -> str:
+        """There is one."""
+        del key
+        return ""
 
     async def any(self) -> Address:
         """The master: a replica hears what is published too, but later."""
@@ -135,6 +148,11 @@ class Cluster:
                 return address
         self._stale = True
         raise StoreUnavailable(f"no server of the cluster has slot {slot}")
+
+    def route(self, key: str) -> str:
+        """The hash tag, which is what the slot is made of; else the key."""
+        _, _, after = key.partition("{")
+        return after.partition("}")[0] or key
 
     async def any(self) -> Address:
         """Some master: what one server publishes all hear."""

@@ -37,7 +37,7 @@ async def fake() -> AsyncIterator[FakeAsyncRedis]:
 async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
     """Run a conversation's script as alice, on `c_1`."""
     keys = Keys().conversation("t", "c_1")
-    common = (0, 1000, 60_000, "c_1", "epoch1", "", 0, "alice")
+    common = (0, 1000, 60_000, "epoch1", "", 0, "alice")
     parts = ("prelude", "members", "accept", "runs")
     names = (*keys.all(), *keys.run_keys())
     script = Script(name, prelude=parts)

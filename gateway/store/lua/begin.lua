@@ -1,9 +1,9 @@
 -- Begin an attempt at a claimed run: from here on only its owner may append.
--- ARGV 9 run id, 10 owner, 11 lease in ms, 12 when the lease of the claim ends, in ms
+-- ARGV 8 run id, 9 owner, 10 lease in ms, 11 when the lease of the claim ends, in ms
 -- A repeat whose reply was lost is told by its owner, and is the same attempt.
 -- Returns {'gone'} if it has ended or was claimed anew since, or {'begun', attempt, agent, message_id,
 --   input, text so far, deadline ms, {open tool call ids}, now ms}
-local run_id, owner = ARGV[9], ARGV[10]
+local run_id, owner = ARGV[8], ARGV[9]
 local key, name, now = run_key(run_id), queue_name(run_id), now_ms()
 local run = redis.call('HMGET', key, 'status', 'timeout', 'deadline')
 if not run[1] or TERMINAL[run[1]] then
@@ -11,17 +11,17 @@ if not run[1] or TERMINAL[run[1]] then
   return {'gone'}
 end
 if not is_owner(run_id, owner) then
-  if tonumber(redis.call('ZSCORE', KEYS[9], name) or '0') ~= tonumber(ARGV[12]) then
+  if tonumber(redis.call('ZSCORE', KEYS[9], name) or '0') ~= tonumber(ARGV[11]) then
     return {'gone'} -- we were away for longer than the lease: it is another's
   end
   redis.call('HSET', key, 'status', 'running', 'owner', owner, 'batch', 0,
     'deadline', run[3] or string.format('%.0f', now + tonumber(run[2])))
   if redis.call('HINCRBY', key, 'attempt', 1) == 1 then
     redis.call('HSET', key, 'started', 1)
-    append('{"type":"RUN_STARTED","threadId":"' .. conversation_id .. '","runId":"' .. run_id .. '"}')
+    append('{"type":"RUN_STARTED","threadId":"' .. conversation_id() .. '","runId":"' .. run_id .. '"}')
   end
 end
-redis.call('ZADD', KEYS[9], now + tonumber(ARGV[11]), name)
+redis.call('ZADD', KEYS[9], now + tonumber(ARGV[10]), name)
 write_log()
 local begun = redis.call('HMGET', key, 'attempt', 'agent', 'message_id', 'input', 'deadline')
 return {'begun', begun[1], begun[2], begun[3], begun[4], redis.call('GET', key .. ':text'), begun[5],

@@ -1,8 +1,8 @@
 -- Cancel a run: it ends here and now, with the text it has so far; its worker finds out.
--- ARGV 9 run id, 10 how many context versions are kept
+-- ARGV 8 run id, 9 how many context versions are kept
 -- Returns {'not_found'}, {'forbidden'} or {'ok', the run's terminal status}
 local role = role_of(subject)
-local status = redis.call('HGET', run_key(ARGV[9]), 'status')
+local status = redis.call('HGET', run_key(ARGV[8]), 'status')
 if not role or not status then
   return {'not_found'}
 end
@@ -10,7 +10,7 @@ if role == 'observer' then
   return {'forbidden'}
 end
 if not TERMINAL[status] then
-  end_run(ARGV[9], 'cancelled', cancelled_event(ARGV[9]), 'cancelled', tonumber(ARGV[10]))
+  end_run(ARGV[8], 'cancelled', cancelled_event(ARGV[8]), 'cancelled', tonumber(ARGV[9]))
   write_log()
   status = 'cancelled'
 end

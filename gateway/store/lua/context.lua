@@ -1,16 +1,16 @@
 -- The agent context at one position of the log, or one of its older versions.
--- ARGV 9 version, or '' for the current one
+-- ARGV 8 version, or '' for the current one
 -- Returns {'not_found'} or {'ok', epoch, offset, version, memory, workflow, tool_calls, active run
 --   JSON, {its name, interrupt, …}} with false for what is not there, or {'no_version'}
 if not position() or not role_of(subject) then
   return {'not_found'}
 end
-if ARGV[9] ~= '' then
-  local old = redis.call('HGET', KEYS[7], ARGV[9])
-  if not old and ARGV[9] ~= '0' then
+if ARGV[8] ~= '' then
+  local old = redis.call('HGET', KEYS[7], ARGV[8])
+  if not old and ARGV[8] ~= '0' then
     return {'no_version'}
   end
-  return {'ok', epoch, offset, ARGV[9], old}
+  return {'ok', epoch, offset, ARGV[8], old}
 end
 local now = redis.call('HMGET', KEYS[6], 'version', 'memory', 'workflow', 'tool_calls')
 return {'ok', epoch, offset, now[1], now[2], now[3], now[4], active_run(),

@@ -1,29 +1,29 @@
 -- Edit or delete a message: its author, or, to delete it, an owner.
--- ARGV 9 message id, 10 message JSON as it was read, 11 message JSON as it is to be ('' to delete),
---      12 '1' if the caller wrote it
+-- ARGV 8 message id, 9 message JSON as it was read, 10 message JSON as it is to be ('' to delete),
+--      11 '1' if the caller wrote it
 -- Compare-and-set on the text, so that two edits never merge.
 -- Returns {'ok'}, {'changed'} if it is not what was read, {'forbidden'} or {'not_found'}
 local role = role_of(subject)
-local known = redis.call('HGET', KEYS[4], ARGV[9])
+local known = redis.call('HGET', KEYS[4], ARGV[8])
 if not role or not known then
   return {'not_found'}
 end
-if ARGV[12] ~= '1' and not (ARGV[11] == '' and role == 'owner') then
+if ARGV[11] ~= '1' and not (ARGV[10] == '' and role == 'owner') then
   return {'forbidden'}
 end
 local index = tonumber(string.match(known, '^%d+')) - 1
 local present = redis.call('LINDEX', KEYS[3], index)
-if present == '' and ARGV[11] == '' then
+if present == '' and ARGV[10] == '' then
   return {'ok'}
 end
-if present ~= ARGV[10] then
+if present ~= ARGV[9] then
   return {'changed'}
 end
-redis.call('LSET', KEYS[3], index, ARGV[11])
-if ARGV[11] == '' then
-  append('{"type":"MESSAGE_DELETED","messageId":"' .. ARGV[9] .. '"}')
+redis.call('LSET', KEYS[3], index, ARGV[10])
+if ARGV[10] == '' then
+  append('{"type":"MESSAGE_DELETED","messageId":"' .. ARGV[8] .. '"}')
 else
-  append('{"type":"MESSAGE_UPDATED","message":' .. ARGV[11] .. '}')
+  append('{"type":"MESSAGE_UPDATED","message":' .. ARGV[10] .. '}')
 end
 write_log()
 return {'ok'}

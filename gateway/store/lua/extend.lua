@@ -1,6 +1,6 @@
 -- Append what a run did, and renew its lease: refused if this attempt does not own it any more.
--- ARGV 9 run id, 10 owner, 11 lease in ms, 12 number of this batch (1, 2 …), 13 how many context
---      versions are kept, 14 context version the batch was made for ('' if it changes none),
+-- ARGV 8 run id, 9 owner, 10 lease in ms, 11 number of this batch (1, 2 …), 12 how many context
+--      versions are kept, 13 context version the batch was made for ('' if it changes none),
 --      then fives of kind, event JSON, and up to three more:
 --        event     –
 --        text      the delta as the inside of a JSON string
@@ -12,29 +12,29 @@
 -- A batch is applied once: its number tells a repeat whose reply was lost. One that does not follow
 -- the last is refused: Redis lost what came between (a failover), and the text would have a hole.
 -- Returns 'ok', 'lost' or {'moved', version}
-local run_id, kept = ARGV[9], tonumber(ARGV[13])
+local run_id, kept = ARGV[8], tonumber(ARGV[12])
 local key = run_key(run_id)
 local run = redis.call('HMGET', key, 'status', 'owner', 'batch', 'agent', 'text_open', 'message_id')
-if run[1] ~= 'running' or run[2] ~= ARGV[10] then
+if run[1] ~= 'running' or run[2] ~= ARGV[9] then
   return 'lost'
 end
-local number, last = tonumber(ARGV[12]), tonumber(run[3])
+local number, last = tonumber(ARGV[11]), tonumber(run[3])
 if number > last + 1 then
   return 'lost'
 end
-redis.call('ZADD', KEYS[9], 'XX', string.format('%.0f', now_ms() + ARGV[11]), queue_name(run_id))
+redis.call('ZADD', KEYS[9], 'XX', string.format('%.0f', now_ms() + ARGV[10]), queue_name(run_id))
 if number <= last then
   return 'ok'
 end
-if ARGV[14] ~= '' then
+if ARGV[13] ~= '' then
   local version = tonumber(redis.call('HGET', KEYS[6], 'version') or '0')
-  if version ~= tonumber(ARGV[14]) then
+  if version ~= tonumber(ARGV[13]) then
     return {'moved', version}
   end
 end
 local agent, text_open, message_id, said = run[4], run[5] or '0', run[6], {}
 
-for i = 15, #ARGV, 5 do
+for i = 14, #ARGV, 5 do
   local kind, event, a, b, c = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   if kind == 'text' then
     if text_open ~= '1' then
@@ -83,9 +83,9 @@ if said[1] then
   redis.call('APPEND', key .. ':text', table.concat(said))
 end
 if text_open == run[5] and message_id == run[6] then
-  redis.call('HSET', key, 'batch', ARGV[12])
+  redis.call('HSET', key, 'batch', ARGV[11])
 else
-  redis.call('HSET', key, 'batch', ARGV[12], 'text_open', text_open, 'message_id', message_id)
+  redis.call('HSET', key, 'batch', ARGV[11], 'text_open', text_open, 'message_id', message_id)
 end
 write_log()
 return 'ok'

@@ -1,21 +1,21 @@
 -- End a run by the attempt that owns it.
--- ARGV 9 run id, 10 owner, 11 status, 12 terminal event JSON, 13 status of its message,
---      14 how many context versions are kept, 15 number of the attempt's last batch, then threes of
+-- ARGV 8 run id, 9 owner, 10 status, 11 terminal event JSON, 12 status of its message,
+--      13 how many context versions are kept, 14 number of the attempt's last batch, then threes of
 --      interrupt id, until when it can be answered in ms, interrupt JSON
 -- Returns 'ok', also if this attempt had ended it before and the reply was lost, or 'lost', also if
 --      Redis lost a batch (a failover).
-local run_id, owner = ARGV[9], ARGV[10]
+local run_id, owner = ARGV[8], ARGV[9]
 local key = run_key(run_id)
 if redis.call('HGET', key, 'ended_by') == owner then
   return 'ok'
 end
-if not is_owner(run_id, owner) or redis.call('HGET', key, 'batch') ~= ARGV[15] then
+if not is_owner(run_id, owner) or redis.call('HGET', key, 'batch') ~= ARGV[14] then
   return 'lost'
 end
 redis.call('HSET', key, 'ended_by', owner)
 local agent = redis.call('HGET', key, 'agent')
-end_run(run_id, ARGV[11], ARGV[12], ARGV[13], tonumber(ARGV[14]))
-for i = 16, #ARGV, 3 do
+end_run(run_id, ARGV[10], ARGV[11], ARGV[12], tonumber(ARGV[13]))
+for i = 15, #ARGV, 3 do
   redis.call('HSET', KEYS[12], run_id .. '|' .. ARGV[i],
     ARGV[i + 1] .. '|' .. run_id .. '|' .. agent .. '|' .. ARGV[i + 2])
   local kept_ms = math.max(0, ARGV[i + 1] - now_ms()) + RUN_KEPT_MS -- then a late answer is told so

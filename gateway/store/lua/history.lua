@@ -1,16 +1,16 @@
 -- A page of messages, and the position it is true at. Deleted ones are passed over: a page is short
 -- or empty only where the conversation ends.
--- ARGV 9 'before', 'after' or 'newest', 10 the seq, 11 limit
+-- ARGV 8 'before', 'after' or 'newest', 9 the seq, 10 limit
 -- Returns {'not_found'} or {'ok', epoch, offset, has_more, {message JSON, …}}, the oldest first
 if not position() or not role_of(subject) then
   return {'not_found'}
 end
 local total = redis.call('LLEN', KEYS[3])
-local limit, seq, forward = tonumber(ARGV[11]), tonumber(ARGV[10]), ARGV[9] == 'after'
+local limit, seq, forward = tonumber(ARGV[10]), tonumber(ARGV[9]), ARGV[8] == 'after'
 local at = total
 if forward then
   at = seq + 1
-elseif ARGV[9] == 'before' then
+elseif ARGV[8] == 'before' then
   at = math.min(total, seq - 1)
 end
 

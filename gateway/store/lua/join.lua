@@ -1,6 +1,6 @@
 -- Become a participant: of an open conversation, or with an invite.
 -- KEYS 8 the invite, if any (hash: uses, role, used:<subject>)
--- ARGV 9 subject JSON
+-- ARGV 8 subject JSON
 -- Returns {'joined'|'member', epoch, offset} or {'not_found'}
 if not position() then
   return {'not_found'}
@@ -21,6 +21,6 @@ end
 if not role then
   return {'not_found'}
 end
-append_joined(subject, ARGV[9], role, now_ms())
+append_joined(subject, ARGV[8], role, now_ms())
 write_log()
 return {'joined', epoch, offset}

@@ -1,4 +1,4 @@
 -- What a run has completed, for an attempt that goes on where another stopped.
--- ARGV 9 run id
--- Returns {step name, result JSON, …}
-return redis.call('HGETALL', run_key(ARGV[9]) .. ':journal')
+-- ARGV 8 run id
+-- Returns {{step name, result JSON, …}}
+return {redis.call('HGETALL', run_key(ARGV[8]) .. ':journal')}

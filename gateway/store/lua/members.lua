@@ -8,10 +8,10 @@ end
 -- Make the conversation, with the subject as its owner.
 local function found(title, visibility, metadata, who_json, hash)
   local at = now_ms()
-  epoch, offset, seq = ARGV[5], 0, 0
+  epoch, offset, seq = ARGV[4], 0, 0
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'version', 0, 'title', title, 'visibility', visibility,
     'metadata', metadata, 'created_by', subject, 'created_hash', hash, 'created_at', seconds(at))
-  append('{"type":"CONVERSATION_CREATED","conversationId":"' .. conversation_id .. '","title":' ..
+  append('{"type":"CONVERSATION_CREATED","conversationId":"' .. conversation_id() .. '","title":' ..
     title .. ',"by":' .. who_json .. '}')
   append_joined(subject, who_json, 'owner', at)
 end

@@ -1,7 +1,7 @@
 -- One message by its id.
--- ARGV 9 message id
+-- ARGV 8 message id
 -- Returns {'not_found'} or {'ok', message JSON ('' if deleted)}
-local known = redis.call('HGET', KEYS[4], ARGV[9])
+local known = redis.call('HGET', KEYS[4], ARGV[8])
 if not role_of(subject) or not known then
   return {'not_found'}
 end

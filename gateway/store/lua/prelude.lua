@@ -6,9 +6,9 @@
 --         deleted), 4 ids (hash, message id = "<seq>:<offset>:<epoch>:<content hash>:<run id>"),
 --       5 members (hash, subject = "<role>:<joined_at ms>"),
 --       6 context (hash: version, memory, workflow, tool_calls), 7 versions (hash, version = JSON)
--- ARGV  1 clock offset in ms, 2 log_max_events, 3 log_ttl in ms, 4 conversation id, 5 a fresh epoch,
---       6 and 7 the epoch and offset this replica has heard, 8 subject who asks ('' for the system);
---       a script's own begin at 9
+-- ARGV  1 clock offset in ms, 2 log_max_events, 3 log_ttl in ms, 4 a fresh epoch, 5 and 6 the epoch
+--       and offset this replica has heard, 7 subject who asks ('' for the system); a script's own
+--       begin at 8
 --
 -- What is live is published on <conversation>:live, as one of
 --   e:<epoch>:<offset>:<event>                                  one event
@@ -22,7 +22,7 @@
 local TRIM_AFTER = 64 -- events beyond log_max_events: trimming costs the same for one or for many
 local WRITE_AT_ONCE = 1000 -- events in one call: Lua's stack holds some thousands
 
-local conversation_id, subject = ARGV[4], ARGV[8]
+local subject = ARGV[7]
 local time -- of this script, once it was asked for
 local epoch, offset, seq, log_until -- of the conversation, once `position` has read them
 local events = {} -- appended, not written yet
@@ -56,8 +56,8 @@ local function position()
     return
   end
   epoch, offset, seq, log_until = state[1], tonumber(state[2]), tonumber(state[3]), state[4]
-  if epoch == ARGV[6] and offset < tonumber(ARGV[7]) then
-    epoch, offset = ARGV[5], 0
+  if epoch == ARGV[5] and offset < tonumber(ARGV[6]) then
+    epoch, offset = ARGV[4], 0
     redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', 0)
     redis.call('DEL', KEYS[2])
     redis.call('PUBLISH', KEYS[1] .. ':live', 'r:' .. epoch)
@@ -128,4 +128,8 @@ end
 
 local function run_key(run_id)
   return KEYS[1] .. ':run:' .. run_id
+end
+
+local function conversation_id()
+  return string.match(KEYS[1], '[^:]+$')
 end

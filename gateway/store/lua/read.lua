@@ -1,7 +1,7 @@
 -- Where readers of one conversation stand, and what they lack, at one position of the log.
--- ARGV 9 and 10 the epoch and offset of the cursor that lies lowest ('' for none), 11 the offset of
---      the one that lies highest, all of that epoch; 12 how many events to return at most, 13 how
---      many messages a snapshot holds, 14 '1' if nobody lacks events (a snapshot they may), then the
+-- ARGV 8 and 9 the epoch and offset of the cursor that lies lowest ('' for none), 10 the offset of
+--      the one that lies highest, all of that epoch; 11 how many events to return at most, 12 how
+--      many messages a snapshot holds, 13 '1' if nobody lacks events (a snapshot they may), then the
 --      readers' subjects, each once
 -- Returns {'not_found'}, or {epoch, offset, {1 or 0 for each subject: takes part}, offset before the
 --   first event, {event JSON, …}, snapshot or false}, the events those after the lowest cursor that
@@ -12,27 +12,27 @@ if not position() then
   return {'not_found'}
 end
 local takes_part, somebody = {}, false
-if #ARGV == 15 then
-  somebody = role_of(ARGV[15])
+if #ARGV == 14 then
+  somebody = role_of(ARGV[14])
   takes_part[1] = somebody and 1 or 0
 else
-  local members = redis.call('HMGET', KEYS[5], unpack(ARGV, 15))
+  local members = redis.call('HMGET', KEYS[5], unpack(ARGV, 14))
   for i = 1, #members do
-    local is_member = members[i] or ARGV[14 + i] == ''
+    local is_member = members[i] or ARGV[13 + i] == ''
     takes_part[i] = is_member and 1 or 0
     somebody = somebody or is_member
   end
 end
 local reply = {epoch, offset, takes_part, offset, {}, false}
-if ARGV[9] == '' or not somebody then
+if ARGV[8] == '' or not somebody then
   return reply
 end
 
-local lowest, highest = tonumber(ARGV[10]), tonumber(ARGV[11])
-if ARGV[9] == epoch and lowest <= offset then
+local lowest, highest = tonumber(ARGV[9]), tonumber(ARGV[10])
+if ARGV[8] == epoch and lowest <= offset then
   local first, lacking = lowest, offset - lowest
-  local most = tonumber(ARGV[12])
-  if ARGV[14] == '1' then
+  local most = tonumber(ARGV[11])
+  if ARGV[13] == '1' then
     lacking = 0
   elseif lacking > 0 then
     -- Not more than there is: a log that is shorter gives what it has from its beginning.
@@ -49,7 +49,7 @@ if ARGV[9] == epoch and lowest <= offset then
   end
 end
 
-local messages = redis.call('LRANGE', KEYS[3], -tonumber(ARGV[13]), -1)
+local messages = redis.call('LRANGE', KEYS[3], -tonumber(ARGV[12]), -1)
 local context = redis.call('HMGET', KEYS[6], 'version', 'memory', 'workflow', 'tool_calls')
 reply[6] = {seq, messages, context, active_run(), pending_interrupts()}
 return reply

@@ -1,8 +1,8 @@
 -- Keep a run for its owner.
--- ARGV 9 run id, 10 owner, 11 lease in ms
+-- ARGV 8 run id, 9 owner, 10 lease in ms
 -- Returns 1, or 0 if this attempt does not own it any more.
-if not is_owner(ARGV[9], ARGV[10]) then
+if not is_owner(ARGV[8], ARGV[9]) then
   return {0}
 end
-redis.call('ZADD', KEYS[9], 'XX', now_ms() + tonumber(ARGV[11]), queue_name(ARGV[9]))
+redis.call('ZADD', KEYS[9], 'XX', now_ms() + tonumber(ARGV[10]), queue_name(ARGV[8]))
 return {1}

@@ -1,7 +1,7 @@
 -- Answer an interrupt, once: whoever is first starts the run that goes on with the answer.
 -- KEYS 13 the answer to it, if one was given
--- ARGV 9 interrupt id, 10 run that asked, 11 run that goes on, 12 message id of its reply, 13 its
---      input JSON, 14 its time limit in ms
+-- ARGV 8 interrupt id, 9 run that asked, 10 run that goes on, 11 message id of its reply, 12 its
+--      input JSON, 13 its time limit in ms
 -- Returns {'not_found'}, {'forbidden'}, {'expired'} or {'ok', 1 if this answer counts, else 0}
 local role = role_of(subject)
 if not role then
@@ -11,9 +11,9 @@ if role == 'observer' then
   return {'forbidden'}
 end
 if redis.call('EXISTS', KEYS[13]) == 1 then
-  return {'ok', redis.call('GET', KEYS[13]) == ARGV[11] and 1 or 0}
+  return {'ok', redis.call('GET', KEYS[13]) == ARGV[10] and 1 or 0}
 end
-local field = ARGV[10] .. '|' .. ARGV[9]
+local field = ARGV[9] .. '|' .. ARGV[8]
 local asked = redis.call('HGET', KEYS[12], field)
 if not asked then
   return {'not_found'}
@@ -23,6 +23,6 @@ if now_ms() > tonumber(deadline) then
   return {'expired'}
 end
 redis.call('HDEL', KEYS[12], field)
-redis.call('SET', KEYS[13], ARGV[11], 'PX', 3600000)
-create_run(ARGV[11], agent, ARGV[12], ARGV[13], ARGV[14], true)
+redis.call('SET', KEYS[13], ARGV[10], 'PX', 3600000)
+create_run(ARGV[10], agent, ARGV[11], ARGV[12], ARGV[13], true)
 return {'ok', 1}

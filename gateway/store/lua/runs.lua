@@ -16,7 +16,7 @@ local KEPT_TOOLS = 200
 local TERMINAL = {success = true, interrupt = true, cancelled = true, failed = true}
 
 local function queue_name(run_id)
-  return string.match(KEYS[1], '^[^:]+:{[^}]+}:([^:]+):c:') .. ':' .. conversation_id .. ':' .. run_id
+  return string.match(KEYS[1], '^[^:]+:{[^}]+}:([^:]+):c:') .. ':' .. conversation_id() .. ':' .. run_id
 end
 
 local function tell_workers(what)
@@ -90,7 +90,7 @@ local function end_run(run_id, status, event, message_status, kept)
   local run = redis.call('HMGET', key, 'message_id', 'agent', 'started', 'text_open')
   local message_id, agent = run[1], run[2]
   if not run[3] then
-    append('{"type":"RUN_STARTED","threadId":"' .. conversation_id .. '","runId":"' .. run_id .. '"}')
+    append('{"type":"RUN_STARTED","threadId":"' .. conversation_id() .. '","runId":"' .. run_id .. '"}')
   end
   local open = redis.call('HGETALL', key .. ':tools')
   for i = 1, #open, 2 do
@@ -129,7 +129,7 @@ local function end_run(run_id, status, event, message_status, kept)
 end
 
 local function cancelled_event(run_id)
-  return '{"type":"RUN_FINISHED","threadId":"' .. conversation_id .. '","runId":"' .. run_id ..
+  return '{"type":"RUN_FINISHED","threadId":"' .. conversation_id() .. '","runId":"' .. run_id ..
     '","outcome":{"type":"cancelled"}}'
 end
 

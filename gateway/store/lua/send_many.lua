@@ -1,5 +1,5 @@
 -- Accept messages of one author, each once: idempotency, membership, history, log, in one step.
--- ARGV from 9 threes of message id, content hash, message JSON after created_at
+-- ARGV from 8 threes of message id, content hash, message JSON after created_at
 -- Returns {'not_found'}, or {epoch, offset and seq of the first that is new, then for each message
 --   1 if it is new, 0 if its author only observes, or what `ids` knows of it already}
 if not position() then
@@ -12,10 +12,10 @@ end
 local may_write = string.find(member, 'observer', 1, true) ~= 1
 local reply = {epoch, offset + 1, seq + 1}
 
-if #ARGV == 11 and may_write then -- one: the commonest by far, and cheaper without tables
-  local message, known = accept(ARGV[9], ARGV[10], ARGV[11], seconds(now_ms()), '')
-  if redis.call('HSETNX', KEYS[4], ARGV[9], known) == 0 then
-    reply[4] = redis.call('HGET', KEYS[4], ARGV[9])
+if #ARGV == 10 and may_write then -- one: the commonest by far, and cheaper without tables
+  local message, known = accept(ARGV[8], ARGV[9], ARGV[10], seconds(now_ms()), '')
+  if redis.call('HSETNX', KEYS[4], ARGV[8], known) == 0 then
+    reply[4] = redis.call('HGET', KEYS[4], ARGV[8])
     return reply
   end
   redis.call('RPUSH', KEYS[3], message)
@@ -25,13 +25,13 @@ if #ARGV == 11 and may_write then -- one: the commonest by far, and cheaper with
 end
 
 local ids = {}
-for i = 9, #ARGV, 3 do
+for i = 8, #ARGV, 3 do
   ids[#ids + 1] = ARGV[i]
 end
 local known, at = redis.call('HMGET', KEYS[4], unpack(ids)), seconds(now_ms())
 local messages, new, accepted = {}, {}, {}
 for i = 1, #ids do
-  local message_id, arg = ids[i], 3 * i + 6
+  local message_id, arg = ids[i], 3 * i + 5
   local first = known[i] or accepted[message_id]
   if first then
     reply[3 + i] = first

@@ -1,14 +1,14 @@
 -- Make somebody a participant, change their role, or remove them.
--- ARGV 9 whom, 10 whom as JSON, 11 role, or '' to remove
+-- ARGV 8 whom, 9 whom as JSON, 10 role, or '' to remove
 -- Only owners do this to others; anybody may remove themselves. The last owner stays while others
 -- do, so that no conversation is left without one.
 -- Returns {'not_found'}, {'forbidden'}, {'last_owner'} or {'ok', 0|1 whether it changed anything}
-local mine, theirs = role_of(subject), role_of(ARGV[9])
+local mine, theirs = role_of(subject), role_of(ARGV[8])
 if not mine or not position() then
   return {'not_found'}
 end
-local role = ARGV[11]
-if mine ~= 'owner' and not (role == '' and ARGV[9] == subject) then
+local role = ARGV[10]
+if mine ~= 'owner' and not (role == '' and ARGV[8] == subject) then
   return {'forbidden'}
 end
 if (theirs or '') == role then
@@ -27,10 +27,10 @@ if theirs == 'owner' then
 end
 
 if role == '' then
-  redis.call('HDEL', KEYS[5], ARGV[9])
-  append('{"type":"PARTICIPANT_LEFT","subject":' .. ARGV[10] .. '}')
+  redis.call('HDEL', KEYS[5], ARGV[8])
+  append('{"type":"PARTICIPANT_LEFT","subject":' .. ARGV[9] .. '}')
 else
-  append_joined(ARGV[9], ARGV[10], role, now_ms())
+  append_joined(ARGV[8], ARGV[9], role, now_ms())
 end
 write_log()
 return {'ok', 1}

@@ -1,12 +1,12 @@
 -- The versions of the agent context that are kept, the newest first.
--- ARGV 9 limit
+-- ARGV 8 limit
 -- Returns {'not_found'} or {'ok', {"<version>:<at>:<by>", …}}
 if not position() or not role_of(subject) then
   return {'not_found'}
 end
 local version = tonumber(redis.call('HGET', KEYS[6], 'version') or '0')
 local found = {}
-for v = version, math.max(1, version - tonumber(ARGV[9]) + 1), -1 do
+for v = version, math.max(1, version - tonumber(ARGV[8]) + 1), -1 do
   local note = redis.call('HGET', KEYS[7], 'by:' .. v)
   if not note then
     break

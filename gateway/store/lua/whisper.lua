@@ -1,8 +1,8 @@
 -- Tell the others something that is not kept: typing, presence.
--- ARGV 9 what the channel carries
+-- ARGV 8 what the channel carries
 -- Returns {'not_found'} or {'ok'}
 if not role_of(subject) then
   return {'not_found'}
 end
-redis.call('PUBLISH', KEYS[1] .. ':live', ARGV[9])
+redis.call('PUBLISH', KEYS[1] .. ':live', ARGV[8])
 return {'ok'}
