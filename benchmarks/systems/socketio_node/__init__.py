@@ -12,19 +12,16 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.systems.base import SECRET, Deployment, Dialect, Seat, Session, Unavailable
 from benchmarks.systems.engine_io import DIALECT, EngineIoSession
 from benchmarks.systems.peer import BUILD, INSTALL_S, Peer, command_output, room_name
 from benchmarks.systems.processes import ServerProcess
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 HERE = Path(__file__).parent
 FOLDER = BUILD / "socketio_node"
-CLIENT = "redis"  # the other is ioredis
+PACKAGES = ("socket.io", "@socket.io/redis-streams-adapter", "ioredis")
 MAX_LEN = 200_000  # entries of the stream; by default 10,000, too few for a storm under load
 
 
@@ -74,7 +71,7 @@ class SocketIoNode(Peer):
             environment["JWT_SECRET"] = SECRET
         command = ["node", str(HERE / "server.js"), str(port), deployment.redis.url]
         return ServerProcess(
-            [*command, CLIENT, str(MAX_LEN)],
+            [*command, str(MAX_LEN)],
             cores=deployment.cores,
             log=Path(deployment.folder) / f"socketio-{replica}.log",
             environment=environment,
@@ -88,9 +85,6 @@ class SocketIoNode(Peer):
     def session(self, seat: Seat, *, text_bytes: int) -> Session:  # noqa: ARG002
         """A client that joins with its first packet."""
         return RecoverableSession(seat, with_auth=self.with_auth)
-
-
-PACKAGES = ("socket.io", "@socket.io/redis-streams-adapter", CLIENT)
 
 
 class RecoverableSession(EngineIoSession):

@@ -1,6 +1,6 @@
 // Socket.IO 4 with the Redis Streams adapter and connection state recovery.
 //
-//   node server.js PORT REDIS_URL CLIENT MAX_LEN      JWT_SECRET in the environment: tokens are asked for
+//   node server.js PORT REDIS_URL MAX_LEN      JWT_SECRET in the environment: tokens are asked for
 //
 // What a client says:
 //   40{"rooms":["r1"],"token":"…"}        joins; on recovery {"pid":"…","offset":"…"} besides
@@ -10,63 +10,48 @@
 
 const { createServer } = require("node:http");
 const { createAdapter } = require("@socket.io/redis-streams-adapter");
+const { Redis } = require("ioredis");
 const jwt = require("jsonwebtoken");
 const { Server } = require("socket.io");
 
-const [port, redisUrl, clientName, maxLen] = process.argv.slice(2);
+const [port, redisUrl, maxLen] = process.argv.slice(2);
 const secret = process.env.JWT_SECRET;
 const EVENT = 2; // socket.io-parser: PacketType.EVENT
 
-async function redisClient() {
-  if (clientName === "ioredis") {
-    const { Redis } = require("ioredis");
-    const url = redisUrl.replace(/^unix:\/\//, "");
-    return new Redis(url, { enableAutoPipelining: true });
-  }
-  const { createClient } = require("redis");
-  const path = redisUrl.startsWith("unix://") ? redisUrl.slice("unix://".length) : undefined;
-  const client = createClient(path ? { socket: { path } } : { url: redisUrl });
-  client.on("error", (error) => console.error(error));
-  return client.connect();
-}
+const http = createServer((_, response) => response.writeHead(404).end());
+const io = new Server(http, {
+  transports: ["websocket"],
+  serveClient: false,
+  connectionStateRecovery: { maxDisconnectionDuration: 600_000, skipMiddlewares: true },
+  adapter: createAdapter(new Redis(redisUrl), { maxLen: Number(maxLen) }),
+});
 
-async function main() {
-  const http = createServer((_, response) => response.writeHead(404).end());
-  const io = new Server(http, {
-    transports: ["websocket"],
-    serveClient: false,
-    connectionStateRecovery: { maxDisconnectionDuration: 600_000, skipMiddlewares: true },
-    adapter: createAdapter(await redisClient(), { maxLen: Number(maxLen) }),
-  });
+// "Discard the initial HTTP request": less memory a connection, says the performance guide.
+io.engine.on("connection", (raw) => { raw.request = null; });
 
-  // "Discard the initial HTTP request": less memory a connection, says the performance guide.
-  io.engine.on("connection", (raw) => { raw.request = null; });
-
-  if (secret) {
-    io.use((socket, next) => {
-      jwt.verify(socket.handshake.auth.token, secret, { algorithms: ["HS256"] }, (error, claims) => {
-        socket.data.subject = claims?.sub;
-        next(error ?? undefined);
-      });
-    });
-  }
-
-  const { adapter } = io.of("/");
-  io.on("connection", (socket) => {
-    if (!socket.recovered) socket.join(socket.handshake.auth.rooms ?? []);
-    socket.on("publish", async (room, payload, done) => {
-      if (!socket.rooms.has(room)) return done("refused");
-      // What io.to(room).emit("m", payload) does, and waits for: emit() does not return the promise.
-      const packet = { type: EVENT, nsp: "/", data: ["m", payload] };
-      await adapter.broadcast(packet, { rooms: new Set([room]), except: new Set(), flags: {} });
-      // Only what the stream has is given its offset.
-      if (packet.data.length === 3) done("stored", packet.data[2]);
-      else done("failed");
+if (secret) {
+  io.use((socket, next) => {
+    jwt.verify(socket.handshake.auth.token, secret, { algorithms: ["HS256"] }, (error, claims) => {
+      socket.data.subject = claims?.sub;
+      next(error ?? undefined);
     });
   });
-
-  http.listen(Number(port), "127.0.0.1", 4096, () => console.log("ready"));
 }
+
+const { adapter } = io.of("/");
+io.on("connection", (socket) => {
+  if (!socket.recovered) socket.join(socket.handshake.auth.rooms ?? []);
+  socket.on("publish", async (room, payload, done) => {
+    if (!socket.rooms.has(room)) return done("refused");
+    // What io.to(room).emit("m", payload) does, and waits for: emit() does not return the promise.
+    const packet = { type: EVENT, nsp: "/", data: ["m", payload] };
+    await adapter.broadcast(packet, { rooms: new Set([room]), except: new Set(), flags: {} });
+    // Only what the stream has is given its offset.
+    if (packet.data.length === 3) done("stored", packet.data[2]);
+    else done("failed");
+  });
+});
+
+http.listen(Number(port), "127.0.0.1", 4096, () => console.log("ready"));
 
 process.on("SIGTERM", () => process.exit(0));
-main();
