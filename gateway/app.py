@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from gateway.agents import AgentRegistry
 from gateway.authentication import TokenVerifier
@@ -23,9 +24,11 @@ from gateway.work import doing, make_worker, opened_store
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.websockets import WebSocket
+    from starlette.types import Receive, Scope, Send
 
     from gateway.settings import Settings
+
+SOCKET_PATH = "/ws"
 
 
 class Gateway(Starlette):
@@ -40,13 +43,24 @@ class Gateway(Starlette):
         self.has_worker = has_worker
         super().__init__(
             routes=[
-                WebSocketRoute("/ws", _websocket),
+                WebSocketRoute(SOCKET_PATH, _websocket),  # below a mount
                 Route("/v1/tickets", issue_ticket, methods=["POST"]),
                 Route("/healthz", healthz),
                 Route("/readyz", readyz),
             ],
             lifespan=_lifespan,
         )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection. Sockets take the short way: there is one route, and no middleware.
+
+        The long way through the router costs as much as the handshake.
+        """
+        if scope["type"] == "websocket" and scope["path"] == SOCKET_PATH:
+            websocket = WebSocket(scope, receive, send)
+            await serve_websocket(self.state.replica, websocket)
+        else:
+            await super().__call__(scope, receive, send)
 
     async def drain(self) -> None:
         """Send every client elsewhere; for the server to call before it stops."""

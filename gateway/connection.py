@@ -111,7 +111,7 @@ class Connection:
         """Be known to the replica, and greet."""
         self._replica.add(self)
         bound = self._bound_log()
-        bound.info("connection_opened")
+        bound.debug("connection_opened")
         self.push(self._replica.hello(self.caller))
 
     def push(self, message: msgspec.Struct) -> None:
