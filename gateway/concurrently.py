@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
 T = TypeVar("T")
-U = TypeVar("U")
 
 
 async def together(coroutines: Iterable[Coroutine[object, object, T]]) -> list[T]:
@@ -30,20 +29,3 @@ async def together(coroutines: Iterable[Coroutine[object, object, T]]) -> list[T
         first = several.exceptions[0]
         raise first from first.__cause__
     return [task.result() for task in tasks]
-
-
-async def both(
-    one: Coroutine[object, object, T], other: Coroutine[object, object, U]
-) -> tuple[T, U]:
-    """Run two, as `together` does.
-
-    Raises:
-        The first failure itself, not a group; the other is cancelled and awaited.
-    """
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = group.create_task(one, name="both"), group.create_task(other, name="both")
-    except BaseExceptionGroup as several:
-        first = several.exceptions[0]
-        raise first from first.__cause__
-    return tasks[0].result(), tasks[1].result()

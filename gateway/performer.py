@@ -176,7 +176,7 @@ class Performer:
         session = Session(
             replica.store.sessions, connection.caller, attached, on_lost=self._lose_session
         )
-        resumed = await read_conversations(connection.attachments, session, request.cursors)
+        resumed = await read_conversations(connection.attachments, session)
         await self._begin_session(session)
         self._reply(session_ready(attached, resumed, replica.settings), request.id)
         warning = gap_warning(attached, replica.settings)

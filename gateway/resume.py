@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from gateway.concurrently import both, together
+from gateway.concurrently import together
 from gateway.errors import NotFound, TooLarge
 from gateway.ids import random_id
 from gateway.messages import ConversationState, SessionReady, SessionWarning
@@ -41,39 +41,36 @@ async def attach_session(
     new_id = random_id("s")
     wanted = request.session_id if request.resume_token else None
     tenant, subject = caller.tenant, caller.subject
+    new_token = ids.resume_token(tenant, subject, new_id)
     attempt = Attempt(
         session_id=wanted,
         token=request.resume_token,
         is_genuine=wanted is not None
         and ids.is_resume_token(request.resume_token or "", tenant, subject, wanted),
-        resumed_token=ids.resume_token(tenant, subject, wanted or new_id),
+        resumed_token=ids.resume_token(tenant, subject, wanted) if wanted else new_token,
         new_session_id=new_id,
-        new_token=ids.resume_token(tenant, subject, new_id),
+        new_token=new_token,
         holder=Holder(store.replica_id, connection_id),
         client=request.client,
         began_ms=began_ms,
+        cursors=request.cursors,
     )
     return await store.sessions.connect(caller, attempt)
 
 
-async def read_conversations(
-    attachments: Attachments, session: Session, cursors: dict[str, Position]
-) -> list[Prepared]:
-    """Read all conversations of the session from the client's cursors, or else its own.
+async def read_conversations(attachments: Attachments, session: Session) -> list[Prepared]:
+    """Read all conversations of the session from where it stands, in one round trip.
 
-    One round trip: what the client says of its positions is remembered while the logs are read.
-    What is not read, as the subject takes no part any more, is forgotten.
+    What the subject takes no part in any more is forgotten.
     """
-    wanted: dict[str, Position] = {**session.cursors, **cursors}
-    reading = together(_prepare(attachments, name, cursor) for name, cursor in wanted.items())
-    if wanted == session.cursors:
-        prepared = await reading
-    else:
-        prepared, _ = await both(reading, session.attach(wanted))
+    cursors = session.cursors
+    if not cursors:
+        return []
+    prepared = await together(_prepare(attachments, *one) for one in cursors.items())
     found = [item for item in prepared if item is not None]
-    gone = wanted.keys() - {item.topic.conversation_id for item in found}
-    for conversation_id in gone:
-        await session.detach(conversation_id)
+    if len(found) < len(cursors):
+        for gone in cursors.keys() - {item.topic.conversation_id for item in found}:
+            await session.detach(gone)
     return found
 
 

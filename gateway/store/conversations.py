@@ -159,7 +159,7 @@ def _json(value: object) -> bytes:
 def _members(flat: Sequence[Reply]) -> list[Member]:
     found = []
     for subject, value in zip(flat[::2], flat[1::2], strict=True):
-        role, _, joined_ms = text(value).partition(":")
+        role, joined_ms = text(value).split(":", 2)[:2]
         found.append(Member(text(subject), cast("Role", role), int(joined_ms) / 1000))
     return sorted(found, key=lambda member: (member.joined_at, member.subject))
 

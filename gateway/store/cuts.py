@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from gateway.store.link import Reply
 
 
+_MESSAGE = b'{"message_id":'  # how it begins (lua/accept.lua, runs.lua); an event with its type
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The whole state of a conversation at one position: history's newest page and context."""
@@ -46,8 +49,8 @@ class Cuts:
         self.position = position_of(epoch, offset)
         self._first = int(first)
         self._events = [
-            Published(conversation_id, self.position.epoch, number, JsonText(event))
-            for number, event in enumerate(events, self._first + 1)
+            Published(conversation_id, self.position.epoch, number, event_of(entry))
+            for number, entry in enumerate(events, self._first + 1)
         ]
         self._fresh = Cut("fresh", self.position)
         self._in_memory = Cut("tail", self.position)
@@ -73,6 +76,13 @@ class Cuts:
             events = self._events[begin : begin + max_events]
             found = self._tails[cursor.offset, max_events] = Cut("tail", self.position, events)
         return found
+
+
+def event_of(entry: bytes) -> JsonText:
+    """The event that an entry of the log stands for (lua/prelude.lua)."""
+    if entry.startswith(_MESSAGE):
+        return JsonText(b'{"type":"MESSAGE_CREATED","message":%b}' % entry)
+    return JsonText(entry)
 
 
 def _snapshot(fields: list[Reply], position: Position) -> Snapshot:

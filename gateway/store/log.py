@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.json_text import JsonText
 from gateway.published import Published
 from gateway.store.calls import Caller, ConversationCalls, position_of
-from gateway.store.cuts import Cut, Snapshot
+from gateway.store.cuts import Cut, Snapshot, event_of
 from gateway.store.scripts import Script
 from gateway.store.shared_reads import SharedReads
 
@@ -72,12 +71,12 @@ def parse_live(conversation_id: str, payload: bytes) -> list[Published]:
     """Read the live copy of one event or of several, in order (lua/prelude.lua tells its form)."""
     if payload[0] == _ONE:
         _, epoch, offset, event = payload.split(b":", 3)
-        return [Published(conversation_id, epoch.decode(), int(offset), JsonText(event))]
+        return [Published(conversation_id, epoch.decode(), int(offset), event_of(event))]
     _, of, first, sizes, events = payload.split(b":", 4)
     epoch_text, at, begin, found = of.decode(), int(first), 0, list[Published]()
     for size in sizes.split(b","):
         end = begin + int(size)
-        found.append(Published(conversation_id, epoch_text, at, JsonText(events[begin:end])))
+        found.append(Published(conversation_id, epoch_text, at, event_of(events[begin:end])))
         begin, at = end, at + 1
     return found
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import binascii
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gateway.errors import Conflict, Forbidden, NotFound, RequestError
-from gateway.ids import content_hash
 from gateway.json_text import JsonText
 from gateway.messages import Position
 from gateway.store.calls import Caller, ConversationCalls, position_of, text
@@ -133,7 +134,7 @@ class Messages:
         as a duplicate, at the position it has.
         """
         lines: list[Argument] = []
-        hashes: list[str] = []
+        hashes: list[bytes] = []
         for draft in drafts:
             hashed, rest = _stored(caller, draft)
             hashes.append(hashed)
@@ -262,7 +263,7 @@ class Messages:
         return bool(reply[0] == b"ok")
 
 
-def _stored(caller: Caller, draft: Draft) -> tuple[str, bytes]:
+def _stored(caller: Caller, draft: Draft) -> tuple[bytes, bytes]:
     """A hash of the content, and the message as JSON after `created_at`, as the scripts take it."""
     encode, content = msgspec.json.encode, draft.content
     encoded = encode(content)
@@ -272,10 +273,11 @@ def _stored(caller: Caller, draft: Draft) -> tuple[str, bytes]:
         encoded,
         encode(draft.client_message_id),
     )
-    return content_hash(canonical), rest
+    digest = hashlib.blake2b(canonical, digest_size=12).digest()
+    return binascii.b2a_base64(digest, newline=False), rest
 
 
-def _answers(reply: Sequence[Reply], hashes: Sequence[str]) -> list[Accepted | RequestError]:
+def _answers(reply: Sequence[Reply], hashes: Sequence[bytes]) -> list[Accepted | RequestError]:
     """What became of each message: new ones follow each other from the first position and seq."""
     epoch, offset, seq = text(reply[0]), int(reply[1]), int(reply[2])
     answers: list[Accepted | RequestError] = []
@@ -290,10 +292,10 @@ def _answers(reply: Sequence[Reply], hashes: Sequence[str]) -> list[Accepted | R
     return answers
 
 
-def _known(kept: Reply, hashed: str) -> Accepted | RequestError:
+def _known(kept: Reply, hashed: bytes) -> Accepted | RequestError:
     """What `ids` keeps of a message, told to whoever sends it again."""
     number, offset, epoch, first_hash, run_id = f"{text(kept)}:".split(":")[:5]
-    if first_hash != hashed:
+    if first_hash.encode() != hashed:
         return Conflict("$.client_message_id was used with other content")
     position = Position(epoch, int(offset))
     return Accepted(position, int(number), is_duplicate=True, run_id=run_id or None)

@@ -38,7 +38,7 @@ class Attempt:
     """A `connect`: what the client shows, and what it is to get. Repeating it changes nothing.
 
     `is_genuine`: this deployment once made `token` for this session. `began_ms`: when this replica
-    took it up, unix milliseconds.
+    took it up, unix milliseconds. `cursors`: where the client says that it stands.
     """
 
     session_id: str | None
@@ -50,6 +50,7 @@ class Attempt:
     holder: Holder
     client: ClientInfo | None
     began_ms: int
+    cursors: dict[str, Position] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class Sessions:
                 attempt.new_session_id,
                 msgspec.json.encode(attempt.client),
                 attempt.began_ms,
+                *_pairs(attempt.cursors, prefix="c:"),
             ),
         )
         return _attached(reply, attempt)
@@ -180,9 +182,9 @@ class Sessions:
         return bool(await self._update(self._redis, (key,), (generation, what, *args)))
 
 
-def _pairs(where: dict[str, Position]) -> Iterable[str]:
+def _pairs(where: dict[str, Position], *, prefix: str = "") -> Iterable[str]:
     for conversation_id, position in where.items():
-        yield conversation_id
+        yield prefix + conversation_id
         yield f"{position.offset}:{position.epoch}"
 
 
@@ -199,7 +201,7 @@ def _attached(reply: Sequence[Reply], attempt: Attempt) -> Attached:
         away_s=max(0, away_ms) / 1000,
         replaced=replaced if replaced != attempt.holder else None,  # it connected once more
         was_online=bool(online),
-        cursors=_cursors(fields),
+        cursors=_cursors(fields) | attempt.cursors,
     )
 
 

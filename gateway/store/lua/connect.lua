@@ -6,7 +6,8 @@
 --      deployment once made that token for this session, 5 hash of the resumed session's next token,
 --      6 hash of the new session's token, 7 replica, 8 connection, 9 session_ttl in ms,
 --      10 session id to resume, 11 new session id, 12 client JSON, 13 when the replica took the
---      attempt up, in ms of its own clock
+--      attempt up, in ms of its own clock, then pairs of c:<conversation id> and where the client
+--      says that it stands, which its session remembers
 -- Returns {failure or '', generation, away in ms, old replica, old connection, was_online 0|1,
 --      {field, value, …}}: '' and generation 1 with away -1 is a new session without a failure
 local time = redis.call('TIME')
@@ -21,8 +22,12 @@ local function was_online(except)
 end
 
 local function attach(key, session_id, ...)
-  redis.call('HSET', key, 'replica', ARGV[7], 'connection', ARGV[8], 'seen_at', now,
-    'alive_at', now, 'held_at', now, 'client', ARGV[12], ...)
+  local fields = {'replica', ARGV[7], 'connection', ARGV[8], 'seen_at', now, 'alive_at', now,
+    'held_at', now, 'client', ARGV[12], ...}
+  for i = 14, #ARGV do
+    fields[#fields + 1] = ARGV[i]
+  end
+  redis.call('HSET', key, unpack(fields))
   redis.call('PEXPIRE', key, ttl)
   redis.call('ZADD', KEYS[3], now + ttl, session_id)
   redis.call('PEXPIRE', KEYS[3], ttl)

@@ -1,7 +1,11 @@
 -- Shared by the scripts that bring somebody into a conversation; comes after prelude.lua.
 
 local function append_joined(who, who_json, role, at_ms)
-  redis.call('HSET', KEYS[5], who, role .. ':' .. string.format('%.0f', at_ms))
+  local member = role .. ':' .. string.format('%.0f', at_ms)
+  if redis.call('HLEN', KEYS[5]) == TABLE_FROM then
+    member = member .. ':' .. string.rep('.', TABLE_BYTES)
+  end
+  redis.call('HSET', KEYS[5], who, member)
   return append('{"type":"PARTICIPANT_JOINED","subject":' .. who_json .. ',"role":"' .. role .. '"}')
 end
 
@@ -9,7 +13,8 @@ end
 local function found(title, visibility, metadata, who_json, hash)
   local at = now_ms()
   epoch, offset, seq = ARGV[4], 0, 0
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'version', 0, 'title', title, 'visibility', visibility,
+  -- What every script reads stands first: that is where Redis looks first.
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', 0, 'seq', 0, 'log_until', 0, 'version', 0, 'title', title, 'visibility', visibility,
     'metadata', metadata, 'created_by', subject, 'created_hash', hash, 'created_at', seconds(at))
   append('{"type":"CONVERSATION_CREATED","conversationId":"' .. conversation_id() .. '","title":' ..
     title .. ',"by":' .. who_json .. '}')

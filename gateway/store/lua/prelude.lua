@@ -1,10 +1,11 @@
 -- Shared by every script that touches a conversation.
 --
 -- KEYS  1 conversation (hash: epoch, offset, seq, log_until, version, title, visibility, metadata,
---         created_at, created_by, created_hash, active_run), 2 log (list of event JSON; the last one
---         is the event at `offset`), 3 history (list, index = seq - 1, message JSON, '' once
---         deleted), 4 ids (hash, message id = "<seq>:<offset>:<epoch>:<content hash>:<run id>"),
---       5 members (hash, subject = "<role>:<joined_at ms>"),
+--         created_at, created_by, created_hash, active_run), 2 log (list of event JSON, a message
+--         that was created as its JSON alone; the last one is the event at `offset`), 3 history
+--         (list, index = seq - 1, message JSON, '' once deleted), 4 ids (hash, message id =
+--         "<seq>:<offset>:<epoch>:<content hash>:<run id>"), 5 members (hash, subject =
+--         "<role>:<joined_at ms>", what follows another colon means nothing),
 --       6 context (hash: version, memory, workflow, tool_calls), 7 versions (hash, version = JSON)
 -- ARGV  1 clock offset in ms, 2 log_max_events, 3 log_ttl in ms, 4 a fresh epoch, 5 and 6 the epoch
 --       and offset this replica has heard, 7 subject who asks ('' for the system); a script's own
@@ -16,9 +17,15 @@
 --   r:<epoch>                                                   the log begins anew
 --   w:<connection>:<push>                                       a whisper, which is not kept
 --
--- The user's JSON is never parsed here: it is spliced as text, so nothing is changed in passing.
--- A number that is passed on is made text once, by string.format: Redis and Lua are slow at it.
+-- with events as the log holds them. The user's JSON is never parsed here: it is spliced as text, so
+-- nothing is changed in passing.
+--
+-- What costs time here: every Lua string is hashed from end to end when it is made, so large ones
+-- are made as seldom as can be; numbers are slow to become text, so they do once; and Redis looks
+-- through a small hash from its beginning, up to 512 fields, unless a value in it is long.
 
+local TABLE_FROM = 64 -- fields; then a hash is made a table, with a value of
+local TABLE_BYTES = 65 -- which is more than hash-max-listpack-value
 local TRIM_AFTER = 64 -- events beyond log_max_events: trimming costs the same for one or for many
 local WRITE_AT_ONCE = 1000 -- events in one call: Lua's stack holds some thousands
 
@@ -71,6 +78,15 @@ local function append(event)
   offset = offset + 1
   events[#events + 1] = event
   return epoch, offset
+end
+
+local function next_seq()
+  position()
+  seq = seq + 1
+  if seq == TABLE_FROM then
+    redis.call('HSET', KEYS[4], ':', string.rep('.', TABLE_BYTES)) -- no message has this id
+  end
+  return string.format('%d', seq)
 end
 
 local function publish(last)

@@ -103,15 +103,14 @@ local function end_run(run_id, status, event, message_status, kept)
   end
   local text = redis.call('GET', key .. ':text')
   if text then
-    position()
-    seq = seq + 1
-    local message = '{"message_id":"' .. message_id .. '","seq":' .. seq ..
+    local number = next_seq()
+    local message = '{"message_id":"' .. message_id .. '","seq":' .. number ..
       ',"role":"assistant","author":"agent:' .. agent .. '","content":"' .. text ..
       '","created_at":' .. seconds(now_ms()) .. ',"run_id":"' .. run_id .. '","status":"' ..
       message_status .. '"}'
     redis.call('RPUSH', KEYS[3], message)
-    local epoch, offset = append('{"type":"MESSAGE_CREATED","message":' .. message .. '}')
-    redis.call('HSET', KEYS[4], message_id, seq .. ':' .. offset .. ':' .. epoch .. ':')
+    local epoch, offset = append(message)
+    redis.call('HSET', KEYS[4], message_id, number .. ':' .. offset .. ':' .. epoch .. ':')
   end
   append(event)
   tell_workers('ended:' .. run_id)
