@@ -6,6 +6,7 @@ No connection has a timer of its own; a thousand idle ones cost two passes a sec
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 TICK_S = 0.25
+MANY, TURNS = 1_000, 4  # more connections than that are ticked in turns, each once a second
 TOUCH_S = 5.0  # how stale a killed gateway leaves `away_s`, at most
 _log = structlog.get_logger(__name__)
 
@@ -35,10 +37,13 @@ async def tick_for_ever(replica: Replica) -> None:
     """Tick, touch and tidy, until cancelled."""
     interval_s = touch_interval_s(replica.settings)
     next_touch = replica.clock.monotonic_s() + interval_s
-    while True:
+    for turn in itertools.count():
         await asyncio.sleep(TICK_S)
         now, unix_now = replica.clock.monotonic_s(), replica.clock.unix_s()
-        for connection in list(replica.connections.values()):
+        connections = list(replica.connections.values())
+        if len(connections) > MANY:
+            connections = connections[turn % TURNS :: TURNS]
+        for connection in connections:
             connection.tick(now, unix_now)
         if now >= next_touch:
             next_touch = now + interval_s

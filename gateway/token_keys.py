@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -82,6 +83,16 @@ class VerificationKey:
     key: PublicKey | bytes
     algorithms: frozenset[str]
     key_id: str | None = None
+
+    def prepared(self, algorithm: str) -> PublicKey | jwt.PyJWK:
+        """The key as PyJWT checks it with: a secret has been looked at for what is none."""
+        return _prepared(self.key, algorithm) if isinstance(self.key, bytes) else self.key
+
+
+@lru_cache(maxsize=8)
+def _prepared(secret: bytes, algorithm: str) -> jwt.PyJWK:
+    encoded = jwt.utils.base64url_encode(secret).decode()
+    return jwt.PyJWK({"kty": "oct", "k": encoded}, algorithm)
 
 
 def secret_key(settings: Settings) -> VerificationKey:

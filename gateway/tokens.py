@@ -12,6 +12,7 @@ import math
 import re
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import jwt
@@ -92,9 +93,13 @@ def read_header(token: str) -> TokenHeader:
     """
     if not token or len(token) > TOKEN_MAX_CHARS or not token.isascii():
         raise InvalidToken(f"the token is empty, longer than {TOKEN_MAX_CHARS} bytes or not ASCII")
+    return _header_of(token.partition(".")[0])
+
+
+@lru_cache(maxsize=256)  # an issuer's tokens all begin alike
+def _header_of(segment: str) -> TokenHeader:
     try:
-        jwt.get_unverified_header(token)  # the shape of all three parts
-        header = _read_object(jwt.utils.base64url_decode(token.partition(".")[0]))
+        header = _read_object(jwt.utils.base64url_decode(segment))
     except (jwt.PyJWTError, ValueError) as exc:
         raise InvalidToken("the token is not a JWT") from exc
     _check_type(header.get("typ"))
@@ -119,7 +124,8 @@ def verified_payload(token: str, header: TokenHeader, keys: Iterable[Verificatio
         raise InvalidToken("the token's algorithm is not accepted here")
     for key in fitting:
         try:
-            complete = ACCEPTED_JWS.decode_complete(token, key.key, [header.algorithm])
+            prepared = key.prepared(header.algorithm)
+            complete = ACCEPTED_JWS.decode_complete(token, prepared, [header.algorithm])
         except jwt.InvalidSignatureError:
             continue
         except jwt.PyJWTError as exc:

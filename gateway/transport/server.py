@@ -20,7 +20,7 @@ import structlog
 import uvicorn
 
 from gateway.transport.patience import Patience, task
-from gateway.transport.process import calling_on_signals, exit_at_the_latest
+from gateway.transport.process import calling_on_signals, collect_less, exit_at_the_latest
 from gateway.transport.sockets import allow_open_files, listening_sockets
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class GatewayServer(uvicorn.Server):
         If the loop or a thread hangs in the end, the process is ended with 1.
         """
         self._is_process = True
+        collect_less()
         with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
             runner.run(self.serve(sockets))
 
