@@ -155,7 +155,10 @@ def running(name: str, core: int) -> Iterator[tuple[psutil.Process, int]]:
             assert process.stdout is not None  # noqa: S101  # it was asked for
             measured = psutil.Process(process.pid)
             measured.cpu_affinity([core])
-            yield measured, int(process.stdout.readline())
+            port = process.stdout.readline()
+            if not port:
+                raise RuntimeError(f"the server of `{name}` did not start")
+            yield measured, int(port)
         finally:
             process.kill()
 

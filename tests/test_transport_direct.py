@@ -8,9 +8,11 @@ import gc
 
 from gateway.frames import text_frame
 from gateway.transport import control_of, direct_control_of
+from gateway.transport.asgi import AsgiReceiver
+from gateway.transport.fast import FastWebSocketProtocol
 from gateway.transport.http import GatewayHttpProtocol
 from tests.support.eventually import eventually, passing
-from tests.support.handed_over import HandingApp, echo
+from tests.support.handed_over import HandingApp, Recorder, echo
 from tests.support.probe_app import ProbeApp
 from tests.support.raw_sockets import (
     BINARY,
@@ -365,3 +367,34 @@ async def test_a_stop_of_the_server_ends_it_with_4101():
         client.writer.close()
         await gone(server)
         assert receiver.given == ["ended"]
+
+
+@on_both_loops
+async def test_an_ended_connection_leaves_nothing_to_the_garbage_collector():
+    """A storm of reconnecting clients would make it run all the time."""
+    for app in (HandingApp(at_message=echo), ProbeApp()):
+        async with serving(app) as server:
+            gc.collect()
+            gc.disable()
+            try:
+                async with connected(server) as client:
+                    await client.open()
+                    await client.send(frame(TEXT, b"hello"))
+                    await client.frame()
+                    await client.send(frame(CLOSE, b"\x03\xe8"))
+                    await client.rest()
+                await gone(server)
+                await eventually(
+                    lambda server=server: not server.server_state.tasks, what="no task is left"
+                )
+                getattr(app, "receivers", []).clear()
+                getattr(app, "scopes", []).clear()
+                await eventually(lambda: not websockets_alive(), what="nothing is left")
+            finally:
+                gc.enable()
+
+
+def websockets_alive():
+    """Return what there is of our WebSockets, ended ones too."""
+    kinds = (FastWebSocketProtocol, AsgiReceiver, Recorder)
+    return [found for found in gc.get_objects() if isinstance(found, kinds)]

@@ -271,3 +271,27 @@ async def test_what_follows_does_not_extend_the_time_of_the_first_head():
         )
         assert first._timer is None
         assert http._head_timer._handle.when() == pytest.approx(ends_at, abs=0.05)
+
+
+@on_both_loops
+async def test_a_peer_that_leaves_before_it_is_accepted_is_told_as_1006():
+    """And an accept that comes too late fails as for any client that has left.
+
+    uvicorn's class does not read before it has accepted, and finds out by the handshake's limit.
+    """
+    for abort in (True, False):
+        app = ProbeApp()
+        async with serving(app) as server, connected(server) as client:
+            await client.send(upgrade("/silent"))
+            await eventually(lambda app=app: app.received, what="the application runs")
+            if abort:
+                client.writer.transport.abort()
+            else:
+                client.writer.write_eof()
+            await eventually(
+                lambda app=app: app.ended == ["ClientDisconnected"], what="the accept fails"
+            )
+            assert app.disconnect_code() == 1006
+            await eventually(
+                lambda server=server: not server.server_state.connections, what="it ends"
+            )

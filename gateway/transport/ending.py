@@ -174,6 +174,8 @@ class EndingConnection(FrameParser, asyncio.Protocol):
         """Parse and write nothing more, and tell the receiver; harmless when it is over."""
         if self._is_over:
             return
+        if not self.is_accepted:
+            self._disarm()  # the handshake's limit; that of the end begins
         if self.is_open or not self.is_accepted:  # else we have closed, with our own code
             self.ended_with = code, reason
         self._is_over = True

@@ -97,7 +97,6 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
 
     def answer(self, response: bytes) -> None:
         """Answer the handshake in HTTP, and end."""
-        self._disarm()
         self.transport.write(response)
         self._end(ABNORMAL, "")
         self._finish()

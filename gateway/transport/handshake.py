@@ -20,6 +20,7 @@ Headers = list[tuple[bytes, bytes]]
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 KEY_BYTES = 16
+PHRASED = frozenset(status.value for status in HTTPStatus)
 CHECKED = frozenset(
     {
         b"connection",
@@ -137,9 +138,9 @@ def http_response(status: int, headers: Headers, body: bytes) -> bytes:
     """Return a whole answer, after which the connection ends.
 
     Raises:
-        ValueError: there is no such status, or a header would end its line.
+        ValueError: a header would end its line.
     """
-    phrase = HTTPStatus(status).phrase
+    phrase = HTTPStatus(status).phrase if status in PHRASED else ""
     named = {name.lower() for name, _ in headers}
     own = [(b"connection", b"close"), (b"content-length", b"%d" % len(body))]
     all_headers = [*headers, *(header for header in own if header[0] not in named)]
