@@ -14,6 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from gateway.logs import configure_logging, redact
 from gateway.settings import Settings
 from gateway.transport import GatewayServer, uvicorn_config
+from gateway.transport.fast import FastWebSocketProtocol
 from gateway.transport.websocket import GatewayWebSocketProtocol
 from tests.support.probe_app import ProbeApp
 from tests.support.raw_sockets import CLOSE, TEXT, connected, frame, quick_settings, upgrade
@@ -117,7 +118,9 @@ def test_other_handlers_of_uvicorn_get_the_redacted_record(lines):
     assert seen == ["refused /ws?token=[redacted]"]
 
 
-@pytest.mark.parametrize("ws", [WebSocketsSansIOProtocol, GatewayWebSocketProtocol])
+@pytest.mark.parametrize(
+    "ws", [WebSocketsSansIOProtocol, GatewayWebSocketProtocol, FastWebSocketProtocol]
+)
 @pytest.mark.parametrize("path", ["/echo", "/fail", "/none"])
 async def test_no_line_of_a_connection_holds_its_token(lines, ws, path):
     """At debug, with uvicorn's own WebSocket protocol too, which logs every URL."""

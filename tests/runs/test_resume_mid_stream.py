@@ -185,6 +185,7 @@ async def test_log_that_no_longer_reaches_back_gives_a_snapshot_in_the_middle(
     """Away for longer than the log is long: all text so far, then the tail, nothing twice."""
     redis = await own_redis()
     gateway = await own_stage(redis_url=redis.url, log_max_events=20)
+    other = await own_stage(redis_url=redis.url, log_max_events=20)  # has nothing in memory
     alice, bob = await arrive(gateway), await arrive(gateway, "bob")
     await bob.join(await alice.create(visibility="open"))
     run_id = await alice.ask("/count 500 4")
@@ -193,7 +194,7 @@ async def test_log_that_no_longer_reaches_back_gives_a_snapshot_in_the_middle(
     await bob.reads(run_id, " 400 ")
     base = (await redis.call("KEYS", f"*:c:{alice.conversation}:log"))[0]
     await redis.call("LTRIM", base, -5, -1)
-    await alice.resumes(gateway)
+    await alice.resumes(other)
     await alice.sees_end(run_id)
     assert alice.log.snapshots
     assert alice.run(run_id).text == " ".join(str(n) for n in range(1, 501))
