@@ -236,6 +236,7 @@ async def run(arguments: argparse.Namespace) -> dict[str, object]:
     """Measure on servers of our own, and print what was found."""
     found: dict[str, dict[str, Cost]] = {}
     memory: dict[str, int] = {}
+    version = ""
     for part in ("cpu", "memory"):
         with own_server(arguments.server) as url:
             store = Store(Settings(), url, clock=Clock())

@@ -89,11 +89,11 @@ def test_checker_sees_a_key_that_is_left() -> None:
     """What guards the tests above and the end of the whole run does complain."""
     base = "gw:{s00}:default:c:c_1"
     assert complaint(base, "hash", -1) is None
-    assert complaint(f"{base}:log", "stream", 1000) is None
-    assert "does not expire" in str(complaint(f"{base}:log", "stream", -1))
+    assert complaint(f"{base}:log", "list", 1000) is None
+    assert "does not expire" in str(complaint(f"{base}:log", "list", -1))
     assert "no declared kind" in str(complaint(f"{base}:surprise", "string", 1000))
     assert "no declared kind" in str(complaint("other", "string", 1000))
-    assert "declared as stream" in str(complaint(f"{base}:log", "list", 1000))
+    assert "declared as list" in str(complaint(f"{base}:log", "stream", 1000))
     assert "expires" in str(complaint(base, "hash", 1000))
 
 
