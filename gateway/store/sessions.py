@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
@@ -25,16 +24,14 @@ if TYPE_CHECKING:
 ResumeFailure = Literal["unknown", "expired", "token_reused"]
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True):
     """A socket of a replica: who has the session."""
 
     replica_id: str
     connection_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """A `connect`: what the client shows, and what it is to get. Repeating it changes nothing.
 
     `is_genuine`: this deployment once made `token` for this session. `began_ms`: when this replica
@@ -50,11 +47,10 @@ class Attempt:
     holder: Holder
     client: ClientInfo | None
     began_ms: int
-    cursors: dict[str, Position] = field(default_factory=dict)
+    cursors: dict[str, Position] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
+class Attached(msgspec.Struct, frozen=True):
     """The session a connection now has. `replaced` is the socket it was taken from."""
 
     session_id: str
@@ -65,11 +61,10 @@ class Attached:
     away_s: float
     replaced: Holder | None
     was_online: bool
-    cursors: dict[str, Position] = field(default_factory=dict)
+    cursors: dict[str, Position] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Vouched:
+class Vouched(msgspec.Struct, frozen=True):
     """A session whose socket is open here, and how long ago its client was heard."""
 
     caller: Caller

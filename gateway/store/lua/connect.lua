@@ -12,25 +12,27 @@
 --      {field, value, …}}: '' and generation 1 with away -1 is a new session without a failure
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
-local ttl = tonumber(ARGV[9])
+local ttl, now_text = tonumber(ARGV[9]), string.format('%.0f', now)
+local until_text = string.format('%.0f', now + ttl)
 local MAX_PREV_BYTES = 1000 -- some twenty lost replies in a row
 
+-- Whether a session of the subject is believed to be connected, besides one. Those believed until
+-- before now stay where they are: disconnect.lua takes them out.
 local function was_online(except)
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
-  local members = redis.call('ZRANGE', KEYS[3], 0, 1)
+  local members = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. now_text, '+inf', 'LIMIT', 0, 2)
   return (members[1] and (members[1] ~= except or members[2])) and 1 or 0
 end
 
 local function attach(key, session_id, ...)
-  local fields = {'replica', ARGV[7], 'connection', ARGV[8], 'seen_at', now, 'alive_at', now,
-    'held_at', now, 'client', ARGV[12], ...}
+  local fields = {'replica', ARGV[7], 'connection', ARGV[8], 'seen_at', now_text, 'alive_at',
+    now_text, 'held_at', now_text, 'client', ARGV[12], ...}
   for i = 14, #ARGV do
     fields[#fields + 1] = ARGV[i]
   end
   redis.call('HSET', key, unpack(fields))
-  redis.call('PEXPIRE', key, ttl)
-  redis.call('ZADD', KEYS[3], now + ttl, session_id)
-  redis.call('PEXPIRE', KEYS[3], ttl)
+  redis.call('PEXPIRE', key, ARGV[9])
+  redis.call('ZADD', KEYS[3], until_text, session_id)
+  redis.call('PEXPIRE', KEYS[3], ARGV[9])
 end
 
 local function open_new(failure, old_replica, old_connection)
@@ -72,10 +74,7 @@ if old[8] or (old[1] ~= ARGV[3] and not is_prev) then
   return open_new('token_reused', old[8] and '' or old[6], old[8] and '' or old[7])
 end
 
-local online = was_online(ARGV[10])
-if redis.call('ZSCORE', KEYS[3], ARGV[10]) then
-  online = 1 -- the old socket still looks open: nobody was told that they left
-end
+local online = was_online('') -- also if only the old socket still looks open: nobody was told
 -- Tokens shown or handed out since one was last used: which of them the client has is not known.
 prev = ARGV[3]
 if is_prev then

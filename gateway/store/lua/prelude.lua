@@ -147,5 +147,5 @@ local function run_key(run_id)
 end
 
 local function conversation_id()
-  return string.match(KEYS[1], '[^:]+$')
+  return string.match(KEYS[1], '^.*:(.*)$')
 end

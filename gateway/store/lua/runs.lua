@@ -16,7 +16,8 @@ local KEPT_TOOLS = 200
 local TERMINAL = {success = true, interrupt = true, cancelled = true, failed = true}
 
 local function queue_name(run_id)
-  return string.match(KEYS[1], '^[^:]+:{[^}]+}:([^:]+):c:') .. ':' .. conversation_id() .. ':' .. run_id
+  local tenant, conversation = string.match(KEYS[1], '^[^}]*}:([^:]+):c:(.+)$')
+  return tenant .. ':' .. conversation .. ':' .. run_id
 end
 
 local function tell_workers(what)

@@ -5,7 +5,7 @@
 -- Returns the 1-based numbers of those that are not this replica's any more.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
-local ttl = tonumber(ARGV[2])
+local now_text, until_text = string.format('%.0f', now), string.format('%.0f', now + ARGV[2])
 local lost = {}
 for i = 1, #KEYS / 2 do
   local session, online, at = KEYS[2 * i - 1], KEYS[2 * i], 3 * i
@@ -13,10 +13,11 @@ for i = 1, #KEYS / 2 do
   if state[1] ~= ARGV[at] or state[2] then
     lost[#lost + 1] = i
   else
-    redis.call('HSET', session, 'seen_at', now - tonumber(ARGV[at + 2]), 'alive_at', now)
-    redis.call('PEXPIRE', session, ttl)
-    redis.call('ZADD', online, now + ttl, ARGV[at + 1])
-    redis.call('PEXPIRE', online, ttl)
+    local seen_at = string.format('%.0f', now - ARGV[at + 2])
+    redis.call('HSET', session, 'seen_at', seen_at, 'alive_at', now_text)
+    redis.call('PEXPIRE', session, ARGV[2])
+    redis.call('ZADD', online, until_text, ARGV[at + 1])
+    redis.call('PEXPIRE', online, ARGV[2])
   end
 end
 return lost
