@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.generator.errors import MeasurementError
+from benchmarks.generator.room import FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ class Round:
     @property
     def faults(self) -> int:
         """Messages lost, doubled or out of order."""
-        return int(sum(self.numbers.get(name, 0) for name in ("lost", "doubled", "reordered")))
+        return int(sum(self.numbers.get(name, 0) for name in FAULTS))
 
 
 class Runner:

@@ -6,6 +6,8 @@ import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.generator.room import FAULTS
+
 if TYPE_CHECKING:
     from benchmarks.report.rows import Row
 
@@ -42,7 +44,7 @@ class Medians:
     def faults(self, row: Row, entry: str) -> int:
         """Messages lost, doubled or out of order, over all rounds."""
         rounds = self._found.get((row.workload, row.case, entry), ())
-        return int(sum(one.get(f, 0) for one in rounds for f in ("lost", "doubled", "reordered")))
+        return int(sum(one.get(f, 0) for one in rounds for f in FAULTS))
 
     def problem(self, row: Row, entry: str) -> str | None:
         """Why there is no number, if it was tried."""
