@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.generator.errors import MeasurementError
 from benchmarks.generator.room import FAULTS
+from benchmarks.workloads.stage import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from benchmarks.workloads.scale import Scale
     from benchmarks.workloads.workload import Numbers, Workload
 
-LIMITED = 0.95  # of a core; a generator that used more may have been the limit
+GENERATOR_BUSY = 0.9  # of its core; one that used more may have been the limit
+CORE_BUSY = 0.95  # the same, with Redis on the same core
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,7 @@ class Round:
     numbers: Numbers = field(default_factory=dict)
     problem: str = ""
 
-    @property
-    def is_limited_by_generator(self) -> bool:
-        """Whether the core of the generator was busier than that of the server."""
-        busy = self.numbers.get("generator_cpu", 0.0) + self.numbers.get("redis_cpu", 0.0)
-        return busy > LIMITED and self.numbers["server_cpu"] < LIMITED
+    limited_by: str = ""  # what else than the server may have been the limit
 
     @property
     def faults(self) -> int:
@@ -74,7 +72,8 @@ class Runner:
         try:
             for case, found in workload.measure(entry, self._scale):
                 numbers, problem = ({}, found) if isinstance(found, str) else (found, "")
-                self._add(Round(workload.key, case, entry.name, number, numbers, problem))
+                limit = limited_by(numbers)
+                self._add(Round(workload.key, case, entry.name, number, numbers, problem, limit))
         except (MeasurementError, RuntimeError, OSError) as failure:
             problem = f"{type(failure).__name__}: {failure}"
             self._add(Round(workload.key, f"after {case}", entry.name, number, problem=problem))
@@ -84,10 +83,21 @@ class Runner:
     def _add(self, done: Round) -> None:
         self.rounds.append(done)
         told = " ".join(f"{name}={_short(value)}" for name, value in done.numbers.items())
-        limited = " (the generator was the limit)" if done.is_limited_by_generator else ""
+        limited = f" (limited by {done.limited_by})" if done.limited_by else ""
         at = f"{time.monotonic() - self._began:6.0f} s"
         words = f"{at}  {done.entry}: {done.workload}, {done.case}: {told}{limited}{done.problem}"
         print(words, file=sys.stderr, flush=True)
+
+
+def limited_by(numbers: Numbers) -> str:
+    """What kept the server waiting, if its own core was not the limit."""
+    if "generator_cpu" not in numbers or numbers["server_cpu"] > CORE_BUSY:
+        return ""
+    if numbers["generator_cpu"] > GENERATOR_BUSY:
+        return "the generator"
+    place = Placement.of_machine()
+    shared = numbers["generator_cpu"] + numbers["redis_cpu"]
+    return "Redis and the generator" if place.is_shared and shared > CORE_BUSY else ""
 
 
 def _short(value: float) -> str:

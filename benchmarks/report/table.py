@@ -91,4 +91,4 @@ def _cell(medians: Medians, row: Row, entry: str) -> str:
         return "no" if medians.problem(row, entry) else ""
     faults = medians.faults(row, entry)
     told = f" ({faults:,} faults)" if faults else ""
-    return number(value, row.unit) + told
+    return number(value, row.unit) + ("*" if medians.is_limited(row, entry) else "") + told
