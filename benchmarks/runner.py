@@ -54,7 +54,7 @@ class Runner:
         left = {entry.name: rounds for entry in entries}
         for number in range(rounds):
             for entry in entries:
-                if number >= left[entry.name]:
+                if number >= left[entry.name] or (number and self._is_late):
                     continue
                 began = time.monotonic()
                 is_done = self._round(workload, entry, number)
@@ -66,6 +66,10 @@ class Runner:
     def results(self) -> list[dict[str, object]]:
         """All rounds, for JSON."""
         return [asdict(one) for one in self.rounds]
+
+    @property
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._began > self._scale.more_rounds_s
 
     def _round(self, workload: Workload, entry: Entry, number: int) -> bool:
         case = "all"
