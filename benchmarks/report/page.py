@@ -46,7 +46,14 @@ def measured(results: Results) -> str:
         f"{machine['memory']}, {machine['system']}"
     )
     parts = [f"Measured {where}.", markdown(HEAD, summary(results))]
-    parts += ["All medians:", markdown(["work", *names], lines)] if lines else []
+    parts += (
+        [
+            "All medians (`*`: Redis and the generator, on their core, may have been the limit):",
+            markdown(["work", *names], lines),
+        ]
+        if lines
+        else []
+    )
     return "\n\n".join([*parts, _versions(results), _left_out(results), _not_done(results)]) + "\n"
 
 

@@ -29,7 +29,7 @@ class Idle(Workload):
     """Resident memory of the serving processes, above that with no connection left."""
 
     key = "idle"
-    budget_s = 25.0
+    budget_s = 20.0
 
     def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers | str]]:
         """A case for each count; those of the first stay for the second."""

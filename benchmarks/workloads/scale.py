@@ -18,6 +18,7 @@ class Scale:
         share: of a full workload's rooms, receivers, clients and rates.
         has_variants: whether peers run with and without authentication.
         patience_s: how long a storm may take.
+        more_rounds_s: how long a run may have taken when a round that is not the first begins.
     """
 
     rounds: int
@@ -29,6 +30,7 @@ class Scale:
     stream_s: float = 2.0
     restores: int = 50
     patience_s: float = 20.0
+    more_rounds_s: float = 960.0
 
     def rate(self, full: float) -> float:
         """So many a second instead of `full`."""
