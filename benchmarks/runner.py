@@ -1,10 +1,10 @@
-"""Runs workloads on systems: round after round, system after system, so that all share the weather."""
+"""Runs workloads on systems: round after round, each system in turn, so all share the weather."""
 
 from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.generator.errors import MeasurementError
@@ -12,10 +12,11 @@ from benchmarks.generator.errors import MeasurementError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.systems.base import System
     from benchmarks.workloads.entry import Entry
     from benchmarks.workloads.scale import Scale
     from benchmarks.workloads.workload import Numbers, Workload
+
+LIMITED = 0.95  # of a core; a generator that used more may have been the limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,19 @@ class Round:
     case: str
     entry: str
     number: int
-    numbers: Numbers
+    numbers: Numbers = field(default_factory=dict)
     problem: str = ""
+
+    @property
+    def is_limited_by_generator(self) -> bool:
+        """Whether the core of the generator was busier than that of the server."""
+        busy = self.numbers.get("generator_cpu", 0.0) + self.numbers.get("redis_cpu", 0.0)
+        return busy > LIMITED and self.numbers["server_cpu"] < LIMITED
+
+    @property
+    def faults(self) -> int:
+        """Messages lost, doubled or out of order."""
+        return int(sum(self.numbers.get(name, 0) for name in ("lost", "doubled", "reordered")))
 
 
 class Runner:
@@ -39,43 +51,43 @@ class Runner:
         self._began = time.monotonic()
 
     def run(self, workload: Workload, entries: Sequence[Entry], *, rounds: int) -> None:
-        """Measure so many rounds, interleaved; whoever fails at its first is left out then."""
-        failed: set[str] = set()
+        """Measure, interleaved; who takes long gets fewer rounds, who fails gets no second."""
+        left = {entry.name: rounds for entry in entries}
         for number in range(rounds):
             for entry in entries:
-                if entry.name not in failed and not self._round(workload, entry, number):
-                    failed.add(entry.name)
+                if number >= left[entry.name]:
+                    continue
+                began = time.monotonic()
+                is_done = self._round(workload, entry, number)
+                took_s = time.monotonic() - began
+                if number == 0:
+                    fit = int(workload.budget_s / took_s) if is_done else 1
+                    left[entry.name] = max(1, min(rounds, fit))
+
+    def results(self) -> list[dict[str, object]]:
+        """All rounds, for JSON."""
+        return [asdict(one) for one in self.rounds]
 
     def _round(self, workload: Workload, entry: Entry, number: int) -> bool:
-        case = ""
+        case = "all"
         try:
-            for case, numbers in workload.measure(entry, self._scale):  # noqa: B007  # told below
-                self._add(Round(workload.key, case, entry.name, number, numbers))
-        except (MeasurementError, RuntimeError, OSError) as problem:
-            self._add(Round(workload.key, f"after: {case}", entry.name, number, {}, str(problem)))
+            for case, found in workload.measure(entry, self._scale):
+                numbers, problem = ({}, found) if isinstance(found, str) else (found, "")
+                self._add(Round(workload.key, case, entry.name, number, numbers, problem))
+        except (MeasurementError, RuntimeError, OSError) as failure:
+            problem = f"{type(failure).__name__}: {failure}"
+            self._add(Round(workload.key, f"after {case}", entry.name, number, problem=problem))
             return False
         return True
 
     def _add(self, done: Round) -> None:
         self.rounds.append(done)
         told = " ".join(f"{name}={_short(value)}" for name, value in done.numbers.items())
-        passed_s = time.monotonic() - self._began
-        print(
-            f"{passed_s:6.0f} s  {done.entry}: {done.workload}, {done.case}: {told}{done.problem}",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    def results(self) -> list[dict[str, object]]:
-        """All rounds, for JSON."""
-        return [asdict(one) for one in self.rounds]
+        limited = " (the generator was the limit)" if done.is_limited_by_generator else ""
+        at = f"{time.monotonic() - self._began:6.0f} s"
+        words = f"{at}  {done.entry}: {done.workload}, {done.case}: {told}{limited}{done.problem}"
+        print(words, file=sys.stderr, flush=True)
 
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004  # digits shown
-
-
-def available(systems: Sequence[System]) -> tuple[list[System], dict[str, str]]:
-    """Those that can run, and why the others cannot."""
-    missing = {one.name: why for one in systems if (why := one.why_unavailable()) is not None}
-    return [one for one in systems if one.name not in missing], missing

@@ -1,4 +1,4 @@
-"""One connection of the generator: dialled, upgraded, read message by message, then as raw bytes."""
+"""One connection of the generator: dialled, upgraded, parsed, then read as raw bytes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Client:
     Attributes:
         on_raw: given the bytes that come once the session has joined; None: they are parsed, and
             given to the session.
-        on_change: called when the session has joined, and after each message that is parsed.
+        on_message: given each message that is parsed, after the session.
+        on_change: called when a message was parsed, and when the server has closed.
         is_expendable: whether the server may close it.
     """
 
@@ -51,12 +52,13 @@ class Client:
         self.phase = Phase.NEW
         self.port = port
         self.on_raw: Callable[[bytes], None] | None = None
+        self.on_message: Callable[[bytes], None] | None = None
         self.on_change: Callable[[Client], None] | None = None
         self.is_expendable = False
         self.dialled_at = 0.0  # s of the monotonic clock
         self.fd = -1
         self._engine = engine
-        self._dialect = dialect
+        self.dialect = dialect
         self._frames = frames.FrameReader()
         self._unsent = b""
         self._last = b""
@@ -71,7 +73,7 @@ class Client:
     def dial(self) -> None:
         """Connect, without waiting."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self._socket.setblocking(False)
+        self._socket.settimeout(0.0)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.fd = self._socket.fileno()
@@ -173,6 +175,8 @@ class Client:
             if message is None:
                 return
             self.send(self.session.received(message))
+            if self.on_message is not None:
+                self.on_message(message)
             self._changed()
         if self.phase is Phase.RAW and (rest := self._frames.rest()):
             self._take_raw(rest)
@@ -208,15 +212,15 @@ class Client:
             self.on_change(self)
 
     def _take_raw(self, data: bytes) -> None:
-        if _PING in data or (self._dialect.ping and self._dialect.ping in data):
+        if _PING in data or (self.dialect.ping and self.dialect.ping in data):
             self._answer_pings(data)
         if self.on_raw is not None:
             self.on_raw(data)
 
     def _answer_pings(self, data: bytes) -> None:
-        # 0x89 may also stand in the length of a frame. A pong too many does no harm (RFC 6455, 5.5.3).
-        if self._dialect.ping and self._dialect.ping in data:
-            self.send([self._dialect.pong])
+        # 0x89 may also be a length. A pong too many does no harm (RFC 6455, 5.5.3).
+        if self.dialect.ping and self.dialect.ping in data:
+            self.send([self.dialect.pong])
         start = data.find(_PING)
         if 0 <= start < len(data) - 1 and data[start + 1] < 126:  # noqa: PLR2004  # section 5.5
             payload = data[start + 2 : start + 2 + data[start + 1]]

@@ -37,6 +37,7 @@ class Engine:
         self._clients: dict[int, Client] = {}
         self._to_dial: deque[Client] = deque()
         self._dialling: set[Client] = set()
+        self._keepalives: deque[tuple[float, Client]] = deque()  # when due, the next one first
 
     def __enter__(self) -> Self:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -84,6 +85,7 @@ class Engine:
         for each in self.turns:
             each(now)
         self._dial_more(now)
+        self._keep_alive(now)
         return now
 
     def dial(self, clients: Iterable[Client]) -> None:
@@ -94,6 +96,8 @@ class Engine:
     def upgraded(self, client: Client) -> None:
         """The server has taken the connection: another may be dialled."""
         self._dialling.discard(client)
+        if client.dialect.keepalive:
+            self._keepalives.append((time.monotonic() + client.dialect.keepalive_s, client))
 
     def watch(self, client: Client, events: int) -> None:
         """Begin to watch a socket."""
@@ -116,3 +120,10 @@ class Engine:
             self._dialling.add(client)
             client.dialled_at = now
             client.dial()
+
+    def _keep_alive(self, now: float) -> None:
+        while self._keepalives and self._keepalives[0][0] <= now:
+            _, client = self._keepalives.popleft()
+            if client.phase is not Phase.CLOSED:
+                client.send([client.dialect.keepalive])
+                self._keepalives.append((now + client.dialect.keepalive_s, client))

@@ -71,7 +71,6 @@ class Load:
 
     Attributes:
         latencies_us: of the sampled deliveries, while `is_sampling`.
-        acknowledged: how many publishes were.
     """
 
     def __init__(
@@ -82,13 +81,14 @@ class Load:
         *,
         first_room: int = 0,
         first_seat: int = 0,
+        sampled_rooms: int = SAMPLED_ROOMS,
     ) -> None:
+        self._sampled_rooms = sampled_rooms
         self.engine, self.system, self.shape = engine, system, shape
         self.rooms = [Room(first_room + n) for n in range(shape.rooms)]
         self.publishers: list[Publisher] = []
         self.clients: list[Client] = []
         self.latencies_us: list[int] = []
-        self.acknowledged = 0
         self.is_sampling = False
         self._touched: set[Room] = set()
         self._of_room: dict[Room, list[Publisher]] = {room: [] for room in self.rooms}
@@ -98,6 +98,11 @@ class Load:
     def delivered(self) -> int:
         """All deliveries to all receivers."""
         return sum(one.delivered for room in self.rooms for one in room.receivers)
+
+    @property
+    def acknowledged(self) -> int:
+        """All publishes that were."""
+        return sum(one.acknowledged for one in self.publishers)
 
     @property
     def expected(self) -> int:
@@ -154,7 +159,7 @@ class Load:
         senders = self._senders(by_room, members)
         join(self.engine, [client for one in senders for client in one if not client.is_joined])
         self.engine.run_for(SETTLE_S)
-        step = max(1, len(self.rooms) // SAMPLED_ROOMS)
+        step = max(1, len(self.rooms) // self._sampled_rooms)
         for n, room in enumerate(self.rooms):
             publishing = self._publishing(room, senders[n])
             for client in members[n]:
@@ -216,7 +221,7 @@ class Load:
 
     def _answers(self, room: Room, publisher: Publisher) -> Callable[[bytes], None]:
         def take(data: bytes) -> None:
-            self.acknowledged += publisher.take(data)
+            publisher.take(data)
             self._touched.add(room)
 
         return take

@@ -16,7 +16,7 @@ class Publisher:
     """Publishes through a client.
 
     Attributes:
-        unanswered: how many were not acknowledged yet.
+        acknowledged, unanswered: how many were acknowledged, and how many were not yet.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class Publisher:
     ) -> None:
         self.client = client
         self.room = room
-        self.unanswered = 0
+        self.acknowledged = self.unanswered = 0
         self._number = number
         self._sequence = 0
         self._filler = markers.filler(text_bytes)
@@ -42,13 +42,13 @@ class Publisher:
         self.room.sent += len(times_us)
         self.client.write(b"".join(map(self._next, times_us)))
 
-    def take(self, data: bytes) -> int:
+    def take(self, data: bytes) -> None:
         """Count the acknowledgements in received bytes."""
         data = self._tail + data
         count = data.count(self._acknowledgement)
         self._tail = data[1 - len(self._acknowledgement) :]
         self.unanswered -= count
-        return count
+        self.acknowledged += count
 
     def _next(self, time_us: int) -> bytes:
         name = markers.identifier(self.room.number, self._number, self._sequence)

@@ -80,6 +80,7 @@ class Receiver:
     def __init__(self, room: Room) -> None:
         self.reordered = 0
         self.doubled = 0
+        self.limit = 0  # messages after so many are not the workload's; 0: all are
         self._room = room
         self._carry = b""
         self._position = 0  # in the log
@@ -94,6 +95,15 @@ class Receiver:
         if self._at is not None:
             return bisect_right(self._room.ends, self._at)
         return self._position if self._heard is None else self._count
+
+    def has_first(self, count: int, publisher: bytes = b"0000") -> bool:
+        """Whether it has heard the first messages of a publisher, so many, all of them."""
+        if self.delivered < count:
+            return False
+        if self._heard is not None:
+            return publisher in self._heard and self._heard[publisher].unbroken >= count
+        log = self._room.log[: self.delivered]
+        return sum(1 for one in log if one[4:8] == publisher) >= count
 
     @property
     def lost(self) -> int:
@@ -116,11 +126,17 @@ class Receiver:
             data = self._carry + data
         heard = markers.MARKER.findall(data)
         self._carry = markers.beginning(data)
+        if self.limit:
+            del heard[max(0, self.limit - self.delivered) :]
         if self._heard is None and self._room.agrees(self._position, heard):
             self._position += len(heard)
         else:
             self._judge(heard)
         return heard
+
+    def reconnected(self) -> None:
+        """Go on over another connection: what was begun is not ended."""
+        self._carry = b""
 
     def _take_as_stream(self, data: bytes, at: int) -> bool:
         stream = self._room.stream
@@ -156,19 +172,19 @@ class _Heard:
     """Which messages of one publisher were heard."""
 
     def __init__(self) -> None:
-        self._next = 0  # all before it were heard
+        self.unbroken = 0  # so many were heard from the first one on
         self._early: set[int] = set()  # heard after a gap
 
     def judge(self, sequence: int) -> Literal["in order", "after a gap", "reordered", "doubled"]:
-        if sequence < self._next or sequence in self._early:
+        if sequence < self.unbroken or sequence in self._early:
             return "doubled"
-        if sequence > self._next:
+        if sequence > self.unbroken:
             is_late = bool(self._early) and sequence < max(self._early)
             self._early.add(sequence)
             return "reordered" if is_late else "after a gap"
         is_late = bool(self._early)
-        self._next += 1
-        while self._next in self._early:
-            self._early.remove(self._next)
-            self._next += 1
+        self.unbroken += 1
+        while self.unbroken in self._early:
+            self._early.remove(self.unbroken)
+            self.unbroken += 1
         return "reordered" if is_late else "in order"

@@ -144,6 +144,14 @@ class Session(ABC):
         written beforehand.
         """
 
+    def asking(self, room: int, text: str) -> bytes | None:
+        """A text that asks the server's own agent for a stream (stream_agent.py).
+
+        None if it runs no agents: the pieces are published then.
+        """
+        del room, text
+        return None
+
     @abstractmethod
     def resumed(self) -> Session:
         """The session that comes back after this one was cut: it goes on from where this stood."""

@@ -78,7 +78,7 @@ class GatewaySession(Session):
         )
 
     def asking(self, room: int, text: str) -> bytes:
-        """A message that the benchmark's own agent replies to."""
+        """A message that an agent of ours replies to."""
         named = {"conversation_id": _name(room), "client_message_id": f"ask-{room}"}
         return _request("send_message", 1, **named, content=text, agent="stream")
 
@@ -190,7 +190,7 @@ class Gateway(System):
         deployment = self._deployment
         if deployment is None:
             raise RuntimeError("not started")
-        own = SETTINGS | {"REDIS_URL": deployment.redis.unix_url}
+        own = SETTINGS | {"REDIS_URL": deployment.redis.url}
         port = self._ports[replica]
         words = ["--workers", str(deployment.workers)] if deployment.workers > 1 else []
         clean = {name: v for name, v in os.environ.items() if not name.startswith("GATEWAY_")}

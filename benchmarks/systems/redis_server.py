@@ -1,8 +1,7 @@
-"""The Redis of a measurement: empty, on its own core, with the gateway's embedded server's options."""
+"""The Redis of a measurement: empty, with the options of the gateway's embedded server."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.systems.base import Redis
@@ -11,6 +10,7 @@ from gateway.store.embedded import find_server_binary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 OPTIONS = {
     "bind": "127.0.0.1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,3 +26,12 @@ class Entry:
         if self.workers > 1:
             words.append(f"{self.workers} workers")
         return ", ".join(words)
+
+    def with_and_without_auth(self, *, has_variants: bool) -> list[Entry]:
+        """This one, and this one authenticated, as far as the system has it."""
+        with_auth = replace(self, with_auth=True)
+        if self.system.always_authenticates:
+            return [with_auth]
+        if not self.system.can_authenticate:
+            return [self]
+        return [self, with_auth] if has_variants else [with_auth]

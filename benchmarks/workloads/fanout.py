@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from benchmarks.generator.engine import Engine
+from benchmarks.generator.errors import MeasurementError
 from benchmarks.generator.load import Load, Shape
 from benchmarks.workloads.stage import staged
 from benchmarks.workloads.statistics import percentile
@@ -35,14 +36,19 @@ class Fanout(Workload):
     """All kinds of rooms, one after the other, on a system started once a round."""
 
     key = "fanout"
+    budget_s = 60.0
+    uses_workers = True
 
-    def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers]]:
+    def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers | str]]:
         """Each kind of rooms."""
         with staged(entry) as stage:
             first_room = first_seat = 0
             for name, full in SHAPES.items():
                 shape = scale.shape(full)
-                yield name, measure(stage, shape, scale, first_room, first_seat)
+                try:
+                    yield name, measure(stage, shape, scale, first_room, first_seat)
+                except MeasurementError as problem:
+                    yield name, str(problem)
                 first_room += shape.rooms
                 first_seat += shape.rooms * shape.receivers
 
@@ -53,19 +59,23 @@ def measure(stage: Stage, shape: Shape, scale: Scale, first_room: int, first_sea
         load = Load(engine, stage.system, shape, first_room=first_room, first_seat=first_seat)
         load.start()
         engine.run_for(scale.warm_up_s)
-        began, meter = time.monotonic(), stage.meter()
-        delivered, acknowledged, load.is_sampling = load.delivered, load.acknowledged, True
-        engine.run_for(scale.fanout_s)
-        passed, shares = time.monotonic() - began, meter.shares()
-        delivered, acknowledged = load.delivered - delivered, load.acknowledged - acknowledged
-        load.is_sampling = False
+        numbers = observe(load, stage, scale.fanout_s)
         load.stop()
         load.drain(DRAIN_S)
-        return {
-            "deliveries_per_s": delivered / passed,
-            "messages_per_s": acknowledged / passed,
-            "p50_ms": percentile(load.latencies_us, 50) / 1000,
-            "p99_ms": percentile(load.latencies_us, 99) / 1000,
-            **shares.numbers(),
-            **load.faults(),
-        }
+        return numbers | load.faults()
+
+
+def observe(load: Load, stage: Stage, seconds: float) -> Numbers:
+    """What passes, meanwhile."""
+    began, meter = time.monotonic(), stage.meter()
+    delivered, acknowledged, load.is_sampling = load.delivered, load.acknowledged, True
+    load.engine.run_for(seconds)
+    passed, shares = time.monotonic() - began, meter.shares()
+    load.is_sampling = False
+    return {
+        "deliveries_per_s": (load.delivered - delivered) / passed,
+        "messages_per_s": (load.acknowledged - acknowledged) / passed,
+        "p50_ms": percentile(load.latencies_us, 50) / 1000,
+        "p99_ms": percentile(load.latencies_us, 99) / 1000,
+        **shares.numbers(),
+    }

@@ -9,19 +9,30 @@ if TYPE_CHECKING:
     from benchmarks.generator.load import Shape
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
     """Times in s, counts of connections.
 
     Attributes:
-        share: of a full workload's rooms and receivers.
-        rounds: of the short workloads, at least; the median is told.
+        rounds: of a workload, at most; the median is told.
+        share: of a full workload's rooms, receivers, clients and rates.
+        has_variants: whether peers run with and without authentication.
+        patience_s: how long a storm may take.
     """
 
     rounds: int
-    share: float
-    warm_up_s: float
-    fanout_s: float
+    share: float = 1.0
+    has_variants: bool = True
+    warm_up_s: float = 0.3
+    fanout_s: float = 1.0
+    rate_s: float = 1.5
+    stream_s: float = 2.0
+    restores: int = 50
+    patience_s: float = 20.0
+
+    def rate(self, full: float) -> float:
+        """So many a second instead of `full`."""
+        return full * min(1.0, self.share)
 
     def count(self, full: int, *, least: int = 2) -> int:
         """So many instead of `full`."""
@@ -40,6 +51,17 @@ class Scale:
         )
 
 
-FULL = Scale(rounds=5, share=1.0, warm_up_s=0.4, fanout_s=1.5)
-QUICK = Scale(rounds=1, share=1.0, warm_up_s=0.3, fanout_s=1.0)
-SMOKE = Scale(rounds=1, share=0.02, warm_up_s=0.05, fanout_s=0.1)
+FULL = Scale(rounds=5)
+QUICK = Scale(rounds=1)
+SMOKE = Scale(
+    rounds=1,
+    share=0.02,
+    has_variants=False,
+    warm_up_s=0.05,
+    fanout_s=0.1,
+    rate_s=0.2,
+    stream_s=0.2,
+    restores=2,
+    patience_s=5.0,
+)
+SCALES = {"full": FULL, "quick": QUICK, "smoke": SMOKE}

@@ -18,14 +18,17 @@ class Workload(ABC):
     """A way to measure a system; `measure` is one round."""
 
     key: str  # on the command line
+    budget_s: float  # of one entry, over all its rounds; it has one round at least
+    uses_workers = False  # whether it is told what several cores bring
 
-    def entries(self, one: Entry) -> list[Entry]:
+    def entries(self, one: Entry, scale: Scale) -> list[Entry]:
         """How a system takes part: not at all, once, or with and without authentication."""
+        del scale
         return [one]
 
     @abstractmethod
-    def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers]]:
-        """Start the system; yield the numbers of each case; stop it.
+    def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers | str]]:
+        """Start the system; yield the numbers of each case, or why there are none; stop it.
 
         Raises:
             MeasurementError: a case gave no number; those after it are not measured.

@@ -1,0 +1,1 @@
+"""From rounds to a table, a page and plots."""

@@ -1,0 +1,91 @@
+"""Writes the measured part of docs/performance.md, and its plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.report.plots import Bar, Group, bars
+from benchmarks.report.results import AUTHENTICATED, OWN, Medians
+from benchmarks.report.rows import ROWS
+from benchmarks.report.table import HEAD, details, markdown, number, summary
+
+if TYPE_CHECKING:
+    from benchmarks.report.results import Results
+    from benchmarks.report.rows import Row
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "performance.md"
+BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->"
+PLOTS = {
+    "performance-deliveries.svg": ("Deliveries a second, saturated", "fanout", "deliveries_per_s"),
+    "performance-latency.svg": ("99th percentile at 5,000 messages/s", "rate", "p99_ms"),
+    "performance-storm.svg": ("Until the last of 2000 has caught up", "storm", "total_s"),
+}
+
+
+def write_page(results: Results, page: Path = PAGE) -> None:
+    """Put the results where the last ones stood, and draw the plots beside the page."""
+    head, found, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, closed, tail = rest.partition(END)
+    if not found or not closed:
+        raise ValueError(f"{page} has no {BEGIN.strip()} … {END}")
+    page.write_text(f"{head}{BEGIN}{measured(results)}{END}{tail}", encoding="utf-8")
+    for name, (title, workload, metric) in PLOTS.items():
+        if groups := _groups(results, workload, metric):
+            picture = bars(title, groups, is_logarithmic=workload == "rate")
+            (page.parent / name).write_text(picture, encoding="utf-8")
+
+
+def measured(results: Results) -> str:
+    """The part of the page between its markers."""
+    names, lines = details(results)
+    machine = results["machine"]
+    where = (
+        f"{results['measured_at'][:10]}, {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['memory']}, {machine['system']}"
+    )
+    parts = [f"Measured {where}.", markdown(HEAD, summary(results))]
+    parts += ["All medians:", markdown(["work", *names], lines)] if lines else []
+    return "\n\n".join([*parts, _versions(results), _left_out(results), _not_done(results)]) + "\n"
+
+
+def _versions(results: Results) -> str:
+    lines = [
+        f"- {name}: {', '.join(f'{part} {version}' for part, version in versions.items())}"
+        for name, versions in results["versions"].items()
+    ]
+    return "Versions:\n\n" + "\n".join(lines)
+
+
+def _left_out(results: Results) -> str:
+    lines = [f"- {name}: {why}" for name, why in results["left_out"].items()]
+    return "Left out:\n\n" + "\n".join(lines or ["- nobody"])
+
+
+def _not_done(results: Results) -> str:
+    medians = Medians(results)
+    unique = {(row.workload, row.case): row for row in ROWS}.values()
+    lines = [
+        f"- {name}, {row.case}: {problem.splitlines()[0][:200]}"
+        for row in unique
+        for name in medians.entries
+        if (problem := medians.problem(row, name)) is not None
+    ]
+    return "No number (`no`):\n\n" + "\n".join(lines or ["- of none"])
+
+
+def _groups(results: Results, workload: str, metric: str) -> list[Group]:
+    medians = Medians(results)
+    rows = {row.case: row for row in ROWS if row.workload == workload and row.metric == metric}
+    groups = [Group(case, _bars(medians, row)) for case, row in rows.items()]
+    return [group for group in groups if len(group.bars) > 1]
+
+
+def _bars(medians: Medians, row: Row) -> tuple[Bar, ...]:
+    return tuple(
+        Bar(name, value, number(value, row.unit))
+        for name in medians.entries
+        if (value := medians.of(row, name)) is not None
+        and (name == OWN or AUTHENTICATED not in name or row.workload == "storm")
+    )

@@ -1,0 +1,73 @@
+"""What a file of results says: medians over rounds, or why there is no number."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.report.rows import Row
+
+OWN = "gateway"
+AUTHENTICATED = ", authenticated"
+Results = dict[str, Any]  # as it stands in the file
+
+
+class Medians:
+    """Looks numbers up."""
+
+    def __init__(self, results: Results) -> None:
+        self._found: defaultdict[tuple[str, str, str], list[dict[str, float]]] = defaultdict(list)
+        self._problems: dict[tuple[str, str, str], str] = {}
+        self.entries: list[str] = []
+        for one in results["rounds"]:
+            place = (one["workload"], one["case"], one["entry"])
+            if one["entry"] not in self.entries:
+                self.entries.append(one["entry"])
+            if one["problem"]:
+                self._problems[place] = one["problem"]
+            else:
+                self._found[place].append(one["numbers"])
+
+    def of(self, row: Row, entry: str) -> float | None:
+        """The median of an entry; None if there is no number."""
+        rounds = self._found.get((row.workload, row.case, entry))
+        return statistics.median(one[row.metric] for one in rounds) if rounds else None
+
+    def rounds(self, row: Row, entry: str) -> int:
+        """How many rounds that is the median of."""
+        return len(self._found.get((row.workload, row.case, entry), ()))
+
+    def faults(self, row: Row, entry: str) -> int:
+        """Messages lost, doubled or out of order, over all rounds."""
+        rounds = self._found.get((row.workload, row.case, entry), ())
+        return int(sum(one.get(f, 0) for one in rounds for f in ("lost", "doubled", "reordered")))
+
+    def problem(self, row: Row, entry: str) -> str | None:
+        """Why there is no number, if it was tried."""
+        return self._problems.get((row.workload, row.case, entry))
+
+    def best_peer(self, row: Row) -> tuple[str, float] | None:
+        """The peer that the gateway is compared with, and its number."""
+        candidates = row.against or [
+            name
+            for name in self.entries
+            if not name.startswith(OWN) and name.endswith(AUTHENTICATED) == row.is_authenticated
+        ]
+        found = [(name, value) for name in candidates if (value := self.of(row, name)) is not None]
+        if not found:
+            return None
+        return (max if row.more_is_better else min)(found, key=lambda pair: pair[1])
+
+    def ratio(self, row: Row) -> float | None:
+        """The gateway's number over the compared peer's."""
+        own, best = self.of(row, OWN), self.best_peer(row)
+        return own / best[1] if own is not None and best is not None and best[1] else None
+
+    def is_met(self, row: Row) -> bool | None:
+        """Whether the target is reached; None if there is none, or nothing to compare."""
+        ratio = self.ratio(row)
+        if row.target is None or ratio is None:
+            return None
+        return ratio >= row.target if row.more_is_better else ratio <= row.target
