@@ -46,7 +46,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path  # noqa: E402
 
-history = redis.asyncio.Redis.from_url(REDIS_URL, decode_responses=True)
+# redis-py's own pool holds 100 connections and raises when all are in use: this one waits.
+history = redis.asyncio.Redis(
+    connection_pool=redis.asyncio.BlockingConnectionPool.from_url(
+        REDIS_URL, decode_responses=True, max_connections=100, timeout=60
+    )
+)
 
 
 class Rooms(AsyncWebsocketConsumer):

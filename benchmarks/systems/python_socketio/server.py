@@ -43,10 +43,15 @@ class FastJson:
         return orjson.loads(text)
 
 
-history = redis.asyncio.Redis.from_url(REDIS_URL, decode_responses=True)
+# redis-py's own pool holds 100 connections and raises when all are in use: this one waits.
+history = redis.asyncio.Redis(
+    connection_pool=redis.asyncio.BlockingConnectionPool.from_url(
+        REDIS_URL, decode_responses=True, max_connections=100, timeout=60
+    )
+)
 server = socketio.AsyncServer(
     async_mode="asgi",
-    client_manager=socketio.AsyncRedisManager(REDIS_URL),
+    client_manager=socketio.AsyncRedisManager(REDIS_URL, redis_options={"max_connections": 10_000}),
     json=FastJson,
     transports=["websocket"],
     allow_upgrades=False,
