@@ -8,6 +8,8 @@ asked for.
                                             joins, after what was missed
     421["publish","r1","payload"]           answered 431["stored","<stream id>"]
     42["m","payload","r1","<stream id>"]    is what everyone in the room hears
+    42["missed","r1",[["payload","<stream id>"],…]]
+                                            is what was missed, a page in one event
     42["live"]                              what was missed has been sent
 """
 
@@ -82,12 +84,12 @@ async def connect(sid: str, _environ: dict[str, Any], auth: dict[str, Any] | Non
 
 
 async def replay(sid: str, room: str, last: str) -> str:
-    """Send what the stream has after an id; return the last id sent."""
+    """Send what the stream has after an id, a page in one event; return the last id sent."""
     while entries := await history.xrange(room, min=f"({last}", count=PAGE):
-        for entry, fields in entries:
-            # ignore_queue: it is a client of this server, no other needs to be told.
-            await server.emit("m", (fields["d"], room, entry), to=sid, ignore_queue=True)
-            last = entry
+        missed = [(fields["d"], entry) for entry, fields in entries]
+        # ignore_queue: it is a client of this server, no other needs to be told.
+        await server.emit("missed", (room, missed), to=sid, ignore_queue=True)
+        last = entries[-1][0]
         if len(entries) < PAGE:
             break
     return last
