@@ -60,6 +60,8 @@ class ConsumerSession(Session):
         told = json.loads(message)
         if "id" in told:
             self._last[told["room"]] = told["id"]
+        elif "missed" in told:
+            self._last[told["room"]] = told["missed"][-1]["id"]
         elif "live" in told:
             self.is_joined = self.is_caught_up = True
         elif "refused" in told:

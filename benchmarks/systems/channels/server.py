@@ -9,6 +9,8 @@ asked for.
     {"room":"r1","text":"…"}        answered {"stored":"<stream id>"}
     {"room":"r1","id":"<stream id>","text":"…"}
                                     is what everyone in the room hears
+    {"room":"r1","missed":[{"id":"<stream id>","text":"…"},…]}
+                                    is what was missed, a page in one frame
     {"live":true}                   what was missed has been sent
 """
 
@@ -46,7 +48,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path  # noqa: E402
 
-history = redis.asyncio.Redis.from_url(REDIS_URL, decode_responses=True)
+# redis-py's own pool holds 100 connections and raises when all are in use: this one waits.
+history = redis.asyncio.Redis(
+    connection_pool=redis.asyncio.BlockingConnectionPool.from_url(
+        REDIS_URL, decode_responses=True, max_connections=100, timeout=60
+    )
+)
 
 
 class Rooms(AsyncWebsocketConsumer):
@@ -72,11 +79,12 @@ class Rooms(AsyncWebsocketConsumer):
         await self.send(text_data='{"live":true}')
 
     async def replay(self, room: str, last: str) -> str:
-        """Send what the stream has after an id; return the last id sent."""
+        """Send what the stream has after an id, a page in one frame; return the last id sent."""
         while entries := await history.xrange(room, min=f"({last}", count=PAGE):
-            for entry, fields in entries:
-                await self.send(text_data=encoded(room, entry, fields["t"]))
-                last = entry
+            missed = [{"id": entry, "text": fields["t"]} for entry, fields in entries]
+            frame = orjson.dumps({"room": room, "missed": missed})
+            await self.send(text_data=frame.decode())
+            last = entries[-1][0]
             if len(entries) < PAGE:
                 break
         return last

@@ -6,6 +6,7 @@ stream a room and sends from it what a client that comes back has missed, as its
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,10 @@ class StreamSession(EngineIoSession):
 
     def told(self, packet: bytes) -> None:
         """The server tells when the past is over."""
-        if packet.startswith(b'42["live"'):
+        if packet.startswith(b'42["missed"'):
+            _, room, missed = json.loads(packet[2:])
+            self._last[room] = missed[-1][1]
+        elif packet.startswith(b'42["live"'):
             self.is_joined = self.is_caught_up = True
 
     def resumed(self) -> Session:

@@ -8,6 +8,8 @@ asked for.
                                             joins, after what was missed
     421["publish","r1","payload"]           answered 431["stored","<stream id>"]
     42["m","payload","r1","<stream id>"]    is what everyone in the room hears
+    42["missed","r1",[["payload","<stream id>"],…]]
+                                            is what was missed, a page in one event
     42["live"]                              what was missed has been sent
 """
 
@@ -43,10 +45,15 @@ class FastJson:
         return orjson.loads(text)
 
 
-history = redis.asyncio.Redis.from_url(REDIS_URL, decode_responses=True)
+# redis-py's own pool holds 100 connections and raises when all are in use: this one waits.
+history = redis.asyncio.Redis(
+    connection_pool=redis.asyncio.BlockingConnectionPool.from_url(
+        REDIS_URL, decode_responses=True, max_connections=100, timeout=60
+    )
+)
 server = socketio.AsyncServer(
     async_mode="asgi",
-    client_manager=socketio.AsyncRedisManager(REDIS_URL),
+    client_manager=socketio.AsyncRedisManager(REDIS_URL, redis_options={"max_connections": 10_000}),
     json=FastJson,
     transports=["websocket"],
     allow_upgrades=False,
@@ -77,12 +84,12 @@ async def connect(sid: str, _environ: dict[str, Any], auth: dict[str, Any] | Non
 
 
 async def replay(sid: str, room: str, last: str) -> str:
-    """Send what the stream has after an id; return the last id sent."""
+    """Send what the stream has after an id, a page in one event; return the last id sent."""
     while entries := await history.xrange(room, min=f"({last}", count=PAGE):
-        for entry, fields in entries:
-            # ignore_queue: it is a client of this server, no other needs to be told.
-            await server.emit("m", (fields["d"], room, entry), to=sid, ignore_queue=True)
-            last = entry
+        missed = [(fields["d"], entry) for entry, fields in entries]
+        # ignore_queue: it is a client of this server, no other needs to be told.
+        await server.emit("missed", (room, missed), to=sid, ignore_queue=True)
+        last = entries[-1][0]
         if len(entries) < PAGE:
             break
     return last
