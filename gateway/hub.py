@@ -18,7 +18,7 @@ from gateway.concurrently import together
 from gateway.errors import NotFound, StoreError
 from gateway.json_text import JsonText
 from gateway.messages import Position
-from gateway.published import batches
+from gateway.published import Pushes, batches
 from gateway.recovery import Tail, Verdict, judge
 from gateway.store.calls import NOTHING_HEARD, Caller
 from gateway.store.log import parse_live
@@ -63,7 +63,7 @@ class Reader(Protocol):
     def take_rest(self, batch: Batch) -> None:
         """Send what is new of these events; only called while ahead."""
 
-    def hear_whisper(self, push: JsonText) -> None:
+    def hear_whisper(self, whispered: Pushes) -> None:
         """Pass on something that is not in the log."""
 
     def fall_behind(self, position: Position) -> None:
@@ -301,10 +301,11 @@ class Hub:
         if kind == b"r:":
             topic.stand_at(Position(payload[2:].decode(), 0))
         elif kind == b"w:":
-            _, origin, push = payload.split(b":", 2)
+            _, origin, told = payload.split(b":", 2)
+            whispered = Pushes([JsonText(push) for push in told.split(b"\n")])
             for reader in (*topic.live, *topic.ahead):
                 if reader.connection_id != origin.decode():
-                    reader.hear_whisper(JsonText(push))
+                    reader.hear_whisper(whispered)
 
     def _deliver(self) -> None:
         """Give each topic what was heard in this tick."""

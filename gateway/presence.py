@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from msgspec.json import encode
 
 from gateway.concurrently import together
-from gateway.errors import NotFound, StoreError
-from gateway.hub import whisper
+from gateway.errors import StoreError
 from gateway.messages import Presence
 
 if TYPE_CHECKING:
@@ -40,18 +40,18 @@ class PresenceTeller:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._news: dict[Caller, dict[str, _News]] = defaultdict(dict)
+        self._news: dict[tuple[str, str], dict[str, _News]] = defaultdict(dict)
         self._filled = asyncio.Event()
 
     def tell(
         self, caller: Caller, connection_id: str, conversations: Iterable[str], *, is_online: bool
     ) -> None:
         """A subject came or went."""
-        of_caller = self._news[caller]
         for conversation_id in conversations:
-            news = of_caller.get(conversation_id)
+            of_conversation = self._news[caller.tenant, conversation_id]
+            news = of_conversation.get(caller.subject)
             if news is None:
-                of_caller[conversation_id] = _News(not is_online, is_online, connection_id)
+                of_conversation[caller.subject] = _News(not is_online, is_online, connection_id)
             else:
                 news.is_online, news.connection_id = is_online, connection_id
         self._filled.set()
@@ -64,24 +64,34 @@ class PresenceTeller:
             await self.tell_now()
 
     async def tell_now(self) -> None:
-        """Tell all that is collected."""
+        """Tell all that is collected: one call a conversation."""
         self._filled.clear()
         collected, self._news = self._news, defaultdict(dict)
         await together(
-            self._tell_one(caller, conversation_id, news)
-            for caller, of_caller in collected.items()
-            for conversation_id, news in of_caller.items()
-            if news.is_online != news.was_online
+            self._tell_one(tenant, conversation_id, of_conversation)
+            for (tenant, conversation_id), of_conversation in collected.items()
         )
 
-    async def _tell_one(self, caller: Caller, conversation_id: str, news: _News) -> None:
-        push = Presence(
-            conversation_id=conversation_id, subject=caller.subject, online=news.is_online
-        )
-        payload = whisper(news.connection_id, push)
-        try:
-            await self._store.conversations.whisper(caller, conversation_id, payload)
-        except NotFound:
+    async def _tell_one(
+        self, tenant: str, conversation_id: str, of_conversation: dict[str, _News]
+    ) -> None:
+        told = {
+            subject: news
+            for subject, news in of_conversation.items()
+            if news.is_online != news.was_online
+        }
+        if not told:
             return
+        pushes = [
+            (
+                who,
+                encode(Presence(conversation_id=conversation_id, subject=who, online=n.is_online)),
+            )
+            for who, n in told.items()
+        ]
+        # A connection need not be told of itself; told of others, it is told of all.
+        origin = next(iter(told.values())).connection_id if len(told) == 1 else ""
+        try:
+            await self._store.conversations.tell_presence(tenant, conversation_id, origin, pushes)
         except StoreError as exc:
             _log.warning("presence_untold", problem=str(exc))

@@ -113,6 +113,29 @@ class Batch:
         return wire
 
 
+class Pushes:
+    """Finished pushes that are not in the log, for all who receive them together."""
+
+    __slots__ = ("_pushes", "_wires", "size")
+
+    def __init__(self, pushes: Sequence[JsonText]) -> None:
+        self._pushes = pushes
+        self._wires: dict[str, bytes] = {}
+        self.size = sum([len(push.data) for push in pushes])
+
+    def payloads(self, encoder: FrameEncoder) -> list[bytes]:
+        """One payload each."""
+        return [encoder.passed_on(push) for push in self._pushes]
+
+    def wire(self, encoder: FrameEncoder) -> bytes:
+        """As finished WebSocket frames, joined."""
+        wire = self._wires.get(encoder.codec)
+        if wire is None:
+            frames = [encoder.frame(payload) for payload in self.payloads(encoder)]
+            wire = self._wires[encoder.codec] = b"".join(frames)
+        return wire
+
+
 def batches(events: Iterable[Published], *, max_bytes: int) -> Iterator[Batch]:
     """Cut events into batches of at most `max_bytes`, and after each leaving.
 

@@ -11,8 +11,7 @@ from gateway.published import Batch
 if TYPE_CHECKING:
     from gateway.attachments import Attachments
     from gateway.hub import Topic
-    from gateway.json_text import JsonText
-    from gateway.published import Published
+    from gateway.published import Published, Pushes
 
 _NOWHERE = Position("", -1)
 
@@ -147,10 +146,9 @@ class ConversationReader:
             self.replay.cuts.pop(self.conversation_id, None)
             self._leave_replay()
 
-    def hear_whisper(self, push: JsonText) -> None:
-        """Pass on a push that is not in the log."""
-        attachments = self._attachments
-        attachments.outbox.put(attachments.encoder.passed_on(push))
+    def hear_whisper(self, whispered: Pushes) -> None:
+        """Pass on what is not in the log."""
+        self._attachments.outbox.put(whispered)
 
     def fall_behind(self, position: Position) -> None:
         """Take what is missing after `position` from memory or the log."""

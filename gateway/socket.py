@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from gateway.published import Batch
 from gateway.transport import control_of, direct_control_of
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class DirectSocket:
         """Send messages in one write."""
         encoder = self._encoder
         frames = [
-            item.wire(encoder) if isinstance(item, Batch) else encoder.frame(item) for item in items
+            encoder.frame(item) if isinstance(item, bytes) else item.wire(encoder) for item in items
         ]
         self._control.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
@@ -183,7 +182,7 @@ class AsgiSocket:
 
     async def _send_all(self, items: Sequence[Outgoing]) -> None:
         for item in items:
-            payloads = item.payloads(self._encoder) if isinstance(item, Batch) else [item]
+            payloads = [item] if isinstance(item, bytes) else item.payloads(self._encoder)
             for payload in payloads:
                 await self._send(payload)
 

@@ -14,7 +14,7 @@ from gateway.hub import Hub, whisper
 from gateway.json_text import JsonText
 from gateway.messages import Position, Presence
 from gateway.outbox import Outbox
-from gateway.published import Batch, Published
+from gateway.published import Batch, Published, Pushes
 from gateway.settings import Settings
 from gateway.store.calls import NOTHING_HEARD, Caller
 from tests.support.eventually import eventually
@@ -93,9 +93,9 @@ class Recorder:
         """Take events."""
         self.take(batch)
 
-    def hear_whisper(self, push: JsonText) -> None:
+    def hear_whisper(self, whispered: Pushes) -> None:
         """Take a whisper."""
-        self.whispers.append(push.data)
+        self.whispers += whispered.payloads(ENCODERS["json"])
 
     def fall_behind(self, position: Position) -> None:
         """Count, and remember from where."""

@@ -54,6 +54,7 @@ class Conversations:
         self._join = Script("join", prelude=("prelude", "members"))
         self._set_member = Script("set_member", prelude=("prelude", "members"))
         self._whisper = Script("whisper")
+        self._presence = Script("presence")
         self._invite = Script("invite", prelude=())
 
     async def create(
@@ -133,6 +134,20 @@ class Conversations:
     async def whisper(self, caller: Caller, conversation_id: str, payload: bytes) -> None:
         """Tell the others something that is not kept in the log."""
         await self._calls.run(self._whisper, caller, conversation_id, payload)
+
+    async def tell_presence(
+        self, tenant: str, conversation_id: str, origin: str, pushes: Sequence[tuple[str, bytes]]
+    ) -> None:
+        """Tell the participants who came and went.
+
+        Args:
+            tenant: of the conversation.
+            conversation_id: which.
+            origin: the connection that need not hear it; empty for none.
+            pushes: subject and push as JSON; those who take no part are not told of.
+        """
+        told = [word for pair in pushes for word in pair]
+        await self._calls.run(self._presence, Caller(tenant, ""), conversation_id, origin, *told)
 
     async def create_invite(  # an invite is all of this
         self,

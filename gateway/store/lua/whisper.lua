@@ -1,4 +1,4 @@
--- Tell the others something that is not kept: typing, presence.
+-- Tell the others something that is not kept: typing.
 -- ARGV 8 what the channel carries
 -- Returns {'not_found'} or {'ok'}
 if not role_of(subject) then
