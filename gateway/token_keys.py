@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -84,15 +84,28 @@ class VerificationKey:
     algorithms: frozenset[str]
     key_id: str | None = None
 
-    def prepared(self, algorithm: str) -> PublicKey | jwt.PyJWK:
-        """The key as PyJWT checks it with: a secret has been looked at for what is none."""
-        return _prepared(self.key, algorithm) if isinstance(self.key, bytes) else self.key
+    def verifies(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
+        """Whether a signature is this key's.
+
+        Raises:
+            jwt.InvalidKeyError: the key does not do for the algorithm.
+        """
+        method = ACCEPTED_JWS.get_algorithm_by_name(algorithm)
+        key = self.key
+        prepare = _prepared_once if isinstance(key, bytes) else _prepared
+        return method.verify(signed, prepare(key, algorithm), signature)
 
 
-@lru_cache(maxsize=8)
-def _prepared(secret: bytes, algorithm: str) -> jwt.PyJWK:
-    encoded = jwt.utils.base64url_encode(secret).decode()
-    return jwt.PyJWK({"kty": "oct", "k": encoded}, algorithm)
+def _prepared(key: PublicKey | bytes, algorithm: str) -> Any:  # a key as the algorithm takes it
+    method = ACCEPTED_JWS.get_algorithm_by_name(algorithm)
+    prepared = method.prepare_key(key)
+    problem = method.check_key_length(prepared)
+    if problem:
+        raise jwt.InvalidKeyError(problem)
+    return prepared
+
+
+_prepared_once = lru_cache(maxsize=8)(_prepared)  # looking at a secret costs more than using it
 
 
 def secret_key(settings: Settings) -> VerificationKey:
