@@ -9,7 +9,8 @@ import pytest
 from gateway.concurrently import together
 from gateway.messages import Position
 from gateway.store.log import parse_live
-from tests.support.stores import make, opened, say
+from tests.support.eventually import eventually
+from tests.support.stores import draft, make, opened, say
 
 if TYPE_CHECKING:
     from gateway.store.calls import Caller
@@ -190,3 +191,71 @@ def test_a_live_copy_of_several_events_is_cut_by_their_sizes() -> None:
     several = parse_live("c_1", 'b:x:9:13,2,11:{"a":"ä:c,"}{}{"b":"€"}'.encode())
     assert [(event.epoch, event.offset) for event in several] == [("x", 9), ("x", 10), ("x", 11)]
     assert [event.event.value() for event in several] == [{"a": "ä:c,"}, {}, {"b": "€"}]
+
+
+async def test_a_log_is_kept_for_its_time_after_the_last_event(
+    redis_server: RedisNode, alice: Caller
+) -> None:
+    """And a tenth longer at most; its expiry is set anew only when it has run down to its time."""
+    async with opened(redis_server.url, log_ttl_s=100.0) as store:
+        await make(store, alice, "c_1")
+        log = store.keys.conversation(alice.tenant, "c_1").log
+        for left_ms, is_set_anew in ((105_000, False), (60_000, True)):
+            await store.redis.execute(log, "PEXPIRE", log, left_ms)
+            base = store.keys.conversation(alice.tenant, "c_1").base
+            seconds, _ = await store.redis.execute(base, "TIME")
+            await store.redis.execute(
+                base, "HSET", base, "log_until", int(seconds) * 1000 + left_ms
+            )
+            await say(store, alice, "c_1", str(left_ms))
+            kept_ms = await store.redis.execute(log, "PTTL", log)
+            assert (kept_ms > 105_000) is is_set_anew
+            assert 100_000 < kept_ms <= 111_000
+
+
+async def test_a_log_that_was_lost_has_an_expiry_again(gateway_store: Store, alice: Caller) -> None:
+    """Whatever is noted of the one before."""
+    await make(gateway_store, alice, "c_1")
+    log = gateway_store.keys.conversation(alice.tenant, "c_1").log
+    await gateway_store.redis.execute(log, "DEL", log)
+    await say(gateway_store, alice, "c_1")
+    assert await gateway_store.redis.execute(log, "PTTL", log) > 0
+
+
+async def test_a_large_room_and_a_long_history_are_tables(
+    gateway_store: Store, alice: Caller, bob: Caller
+) -> None:
+    """Redis would look through them from their beginning; nothing else can be seen of it."""
+    names = [f"s{n}" for n in range(99)]
+    await make(gateway_store, alice, "c_1", participants=names)
+    await gateway_store.messages.send_many(alice, "c_1", [draft("c_1", str(n)) for n in range(65)])
+    for key in gateway_store.keys.conversation(alice.tenant, "c_1").all()[3:5]:
+        assert await gateway_store.redis.execute(key, "OBJECT", "ENCODING", key) == b"hashtable"
+    described = await gateway_store.conversations.describe(alice, "c_1")
+    assert {member.subject for member in described.members} == {"alice", *names}
+    assert {member.role for member in described.members} == {"owner", "member"}
+    assert await gateway_store.messages.find(alice, "c_1", "m_64") is not None
+
+
+async def test_what_one_script_appends_is_published_at_once(
+    gateway_store: Store, redis_server: RedisNode, alice: Caller
+) -> None:
+    """As the log holds it."""
+    at = await make(gateway_store, alice, "c_1")
+    heard: list[bytes] = []
+    link = await gateway_store.redis.open_any()
+    try:
+        link.on_push = lambda push: heard.append(push[2])
+        link.send("SUBSCRIBE", gateway_store.keys.conversation(alice.tenant, "c_1").channel)
+        await eventually(lambda: heard == [1], what="it is subscribed")
+        drafts = [draft("c_1", str(n), "ä€") for n in range(3)]
+        await gateway_store.messages.send_many(alice, "c_1", drafts)
+        await say(gateway_store, alice, "c_1", "4")
+        await eventually(lambda: len(heard) == 3, what="both have come")
+    finally:
+        link.close()
+    live = [event for payload in heard[1:] for event in parse_live("c_1", payload)]
+    cut = await gateway_store.log.read(alice, "c_1", at)
+    assert [(event.epoch, event.offset, event.event) for event in live] == [
+        (event.epoch, event.offset, event.event) for event in cut.events
+    ]
