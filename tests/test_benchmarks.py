@@ -252,6 +252,7 @@ def test_page_is_written_between_its_markers(tmp_path):
     plots = list(tmp_path.glob("*.svg"))
     assert plots
     for plot in plots:
+        assert f"]({plot.name})" in text
         assert ET.parse(plot).getroot().tag.endswith("svg")  # noqa: S314  # written just now
 
 

@@ -30,11 +30,20 @@ def write_page(results: Results, page: Path = PAGE) -> None:
     _, closed, tail = rest.partition(END)
     if not found or not closed:
         raise ValueError(f"{page} has no {BEGIN.strip()} … {END}")
-    page.write_text(f"{head}{BEGIN}{measured(results)}{END}{tail}", encoding="utf-8")
+    pictures = _draw(results, page.parent)
+    inner = f"{measured(results)}\n{pictures}" if pictures else measured(results)
+    page.write_text(f"{head}{BEGIN}{inner}{END}{tail}", encoding="utf-8")
+
+
+def _draw(results: Results, folder: Path) -> str:
+    """Draw what was measured; the links to the plots."""
+    links = ""
     for name, (title, workload, metric) in PLOTS.items():
         if groups := _groups(results, workload, metric):
             picture = bars(title, groups, is_logarithmic=workload == "rate")
-            (page.parent / name).write_text(picture, encoding="utf-8")
+            (folder / name).write_text(picture, encoding="utf-8")
+            links += f"![{title}]({name})\n\n"
+    return links
 
 
 def measured(results: Results) -> str:
