@@ -54,7 +54,7 @@ def measured(results: Results) -> str:
         f"{results['measured_at'][:10]}, {machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory']}, {machine['system']}"
     )
-    parts = [f"Measured {where}.", markdown(HEAD, summary(results))]
+    parts = [f"Measured {where}.", _ceiling(results), markdown(HEAD, summary(results))]
     parts += (
         [
             "All medians (`*`: Redis and the generator, on their core, may have been the limit):",
@@ -63,7 +63,35 @@ def measured(results: Results) -> str:
         if lines
         else []
     )
-    return "\n\n".join([*parts, _versions(results), _left_out(results), _not_done(results)]) + "\n"
+    return (
+        "\n\n".join(
+            [
+                *filter(None, parts),
+                _rounds(results),
+                _versions(results),
+                _left_out(results),
+                _not_done(results),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _ceiling(results: Results) -> str:
+    told = results.get("ceiling")
+    return f"Beforehand, {told}." if told else ""
+
+
+def _rounds(results: Results) -> str:
+    counts: dict[str, dict[str, int]] = {}
+    for one in results["rounds"]:
+        of_workload = counts.setdefault(one["workload"], {})
+        of_workload[one["entry"]] = max(of_workload.get(one["entry"], 0), one["number"] + 1)
+    lines = [
+        f"- {workload}: {', '.join(f'{name} {count}' for name, count in by_entry.items())}"
+        for workload, by_entry in counts.items()
+    ]
+    return "Rounds:\n\n" + "\n".join(lines)
 
 
 def _versions(results: Results) -> str:
