@@ -106,14 +106,14 @@ format: setup  ## format the code, and mend what can be mended without thought
 RESULTS := build/benchmarks.json
 
 .PHONY: bench
-bench: setup  ## measure the gateway beside its peers (20 minutes), write docs/performance.md
+bench: setup  ## measure the gateway beside its peers, write docs/performance.md
 	@mkdir -p build
 	$(BIN)/python -m benchmarks.systems.set_up
 	$(BIN)/python -m benchmarks --json $(RESULTS) $(ARGS)
 	$(BIN)/python -m benchmarks report $(RESULTS)
 
 .PHONY: bench-smoke
-bench-smoke: setup  ## see that the benchmarks work and nothing is lost (1 minute)
+bench-smoke: setup  ## see that the benchmarks work and nothing is lost
 	$(BIN)/python -m benchmarks --scale smoke $(ARGS)
 
 # The suite needs Python 2.7: without its program this says how to come by it.

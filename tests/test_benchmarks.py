@@ -248,10 +248,12 @@ def test_page_is_written_between_its_markers(tmp_path):
     assert text.endswith(f"{END}\nafter\n")
     assert "of the last run" not in text
     assert "Centrifugo: not here" in text
+    assert "fanout: gateway 2, Nchan 1, Socket.IO 1" in text
     assert "Socket.IO, 2000 clients, cold: none came back" in text
     plots = list(tmp_path.glob("*.svg"))
     assert plots
     for plot in plots:
+        assert f"]({plot.name})" in text
         assert ET.parse(plot).getroot().tag.endswith("svg")  # noqa: S314  # written just now
 
 
