@@ -103,9 +103,18 @@ format: setup  ## format the code, and mend what can be mended without thought
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+RESULTS := build/benchmarks.json
+
 .PHONY: bench
-bench: setup  ## measure the time to connect and to restore
-	$(BIN)/python -m benchmarks.connect $(ARGS)
+bench: setup  ## measure the gateway beside its peers, write docs/performance.md
+	@mkdir -p build
+	$(BIN)/python -m benchmarks.systems.set_up
+	$(BIN)/python -m benchmarks --json $(RESULTS) $(ARGS)
+	$(BIN)/python -m benchmarks report $(RESULTS)
+
+.PHONY: bench-smoke
+bench-smoke: setup  ## see that the benchmarks work and nothing is lost
+	$(BIN)/python -m benchmarks --scale smoke $(ARGS)
 
 # ---------------------------------------------------------------------------- lock
 UV := $(VENV)/lock/bin/uv

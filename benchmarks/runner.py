@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.generator.errors import MeasurementError
+from benchmarks.generator.room import FAULTS
+from benchmarks.workloads.stage import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
     from benchmarks.workloads.scale import Scale
     from benchmarks.workloads.workload import Numbers, Workload
 
-LIMITED = 0.95  # of a core; a generator that used more may have been the limit
+GENERATOR_BUSY = 0.9  # of its core; one that used more may have been the limit
+CORE_BUSY = 0.95  # the same, with Redis on the same core
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +33,12 @@ class Round:
     numbers: Numbers = field(default_factory=dict)
     problem: str = ""
 
-    @property
-    def is_limited_by_generator(self) -> bool:
-        """Whether the core of the generator was busier than that of the server."""
-        busy = self.numbers.get("generator_cpu", 0.0) + self.numbers.get("redis_cpu", 0.0)
-        return busy > LIMITED and self.numbers["server_cpu"] < LIMITED
+    limited_by: str = ""  # what else than the server may have been the limit
 
     @property
     def faults(self) -> int:
         """Messages lost, doubled or out of order."""
-        return int(sum(self.numbers.get(name, 0) for name in ("lost", "doubled", "reordered")))
+        return int(sum(self.numbers.get(name, 0) for name in FAULTS))
 
 
 class Runner:
@@ -55,7 +54,7 @@ class Runner:
         left = {entry.name: rounds for entry in entries}
         for number in range(rounds):
             for entry in entries:
-                if number >= left[entry.name]:
+                if number >= left[entry.name] or (number and self._is_late):
                     continue
                 began = time.monotonic()
                 is_done = self._round(workload, entry, number)
@@ -68,12 +67,17 @@ class Runner:
         """All rounds, for JSON."""
         return [asdict(one) for one in self.rounds]
 
+    @property
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._began > self._scale.more_rounds_s
+
     def _round(self, workload: Workload, entry: Entry, number: int) -> bool:
         case = "all"
         try:
             for case, found in workload.measure(entry, self._scale):
                 numbers, problem = ({}, found) if isinstance(found, str) else (found, "")
-                self._add(Round(workload.key, case, entry.name, number, numbers, problem))
+                limit = limited_by(numbers)
+                self._add(Round(workload.key, case, entry.name, number, numbers, problem, limit))
         except (MeasurementError, RuntimeError, OSError) as failure:
             problem = f"{type(failure).__name__}: {failure}"
             self._add(Round(workload.key, f"after {case}", entry.name, number, problem=problem))
@@ -83,10 +87,21 @@ class Runner:
     def _add(self, done: Round) -> None:
         self.rounds.append(done)
         told = " ".join(f"{name}={_short(value)}" for name, value in done.numbers.items())
-        limited = " (the generator was the limit)" if done.is_limited_by_generator else ""
+        limited = f" (limited by {done.limited_by})" if done.limited_by else ""
         at = f"{time.monotonic() - self._began:6.0f} s"
         words = f"{at}  {done.entry}: {done.workload}, {done.case}: {told}{limited}{done.problem}"
         print(words, file=sys.stderr, flush=True)
+
+
+def limited_by(numbers: Numbers) -> str:
+    """What kept the server waiting, if its own core was not the limit."""
+    if "generator_cpu" not in numbers or numbers["server_cpu"] > CORE_BUSY:
+        return ""
+    if numbers["generator_cpu"] > GENERATOR_BUSY:
+        return "the generator"
+    place = Placement.of_machine()
+    shared = numbers["generator_cpu"] + numbers["redis_cpu"]
+    return "Redis and the generator" if place.is_shared and shared > CORE_BUSY else ""
 
 
 def _short(value: float) -> str:

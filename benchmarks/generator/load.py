@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks.generator import marker as markers
 from benchmarks.generator.client import Client
 from benchmarks.generator.publisher import Publisher
-from benchmarks.generator.room import Receiver, Room
+from benchmarks.generator.room import Receiver, Room, faults
 from benchmarks.generator.tokens import mint
 from benchmarks.systems.base import Seat, subject
 
@@ -111,12 +111,7 @@ class Load:
 
     def faults(self) -> dict[str, int]:
         """Messages lost, doubled and out of order, over all receivers."""
-        all_receivers = [one for room in self.rooms for one in room.receivers]
-        return {
-            "lost": sum(one.lost for one in all_receivers),
-            "doubled": sum(one.doubled for one in all_receivers),
-            "reordered": sum(one.reordered for one in all_receivers),
-        }
+        return faults(one for room in self.rooms for one in room.receivers)
 
     def pump(self, now: float) -> None:
         """Publish what the windows allow, in rooms where something has moved; an engine's turn."""

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Literal
 from benchmarks.generator import marker as markers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 BYTES_COMPARED = 8  # receivers from which on the bytes of a room are compared
+FAULTS = ("lost", "doubled", "reordered", "strayed")
 GAUGED = 8  # receivers of a room that tell how far it is
 
 
@@ -80,6 +81,7 @@ class Receiver:
     def __init__(self, room: Room) -> None:
         self.reordered = 0
         self.doubled = 0
+        self.strayed = 0  # from other rooms
         self.limit = 0  # messages after so many are not the workload's; 0: all are
         self._room = room
         self._carry = b""
@@ -161,11 +163,20 @@ class Receiver:
             self._heard = {}
             self._judge(self._room.log[: self._position])
         for one in heard:
+            if int(one[:4]) != self._room.number:
+                self.strayed += 1
+                continue
             of_publisher = self._heard.setdefault(one[4:8], _Heard())
             verdict = of_publisher.judge(int(one[8:16]))
             self.doubled += verdict == "doubled"
             self.reordered += verdict == "reordered"
             self._count += verdict != "doubled"
+
+
+def faults(receivers: Iterable[Receiver]) -> dict[str, int]:
+    """What went wrong, over all of them, by `FAULTS`."""
+    counted = list(receivers)
+    return {name: sum(getattr(one, name) for one in counted) for name in FAULTS}
 
 
 class _Heard:

@@ -30,11 +30,20 @@ def write_page(results: Results, page: Path = PAGE) -> None:
     _, closed, tail = rest.partition(END)
     if not found or not closed:
         raise ValueError(f"{page} has no {BEGIN.strip()} … {END}")
-    page.write_text(f"{head}{BEGIN}{measured(results)}{END}{tail}", encoding="utf-8")
+    pictures = _draw(results, page.parent)
+    inner = f"{measured(results)}\n{pictures}" if pictures else measured(results)
+    page.write_text(f"{head}{BEGIN}{inner}{END}{tail}", encoding="utf-8")
+
+
+def _draw(results: Results, folder: Path) -> str:
+    """Draw what was measured; the links to the plots."""
+    links = ""
     for name, (title, workload, metric) in PLOTS.items():
         if groups := _groups(results, workload, metric):
             picture = bars(title, groups, is_logarithmic=workload == "rate")
-            (page.parent / name).write_text(picture, encoding="utf-8")
+            (folder / name).write_text(picture, encoding="utf-8")
+            links += f"![{title}]({name})\n\n"
+    return links
 
 
 def measured(results: Results) -> str:
@@ -45,9 +54,44 @@ def measured(results: Results) -> str:
         f"{results['measured_at'][:10]}, {machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory']}, {machine['system']}"
     )
-    parts = [f"Measured {where}.", markdown(HEAD, summary(results))]
-    parts += ["All medians:", markdown(["work", *names], lines)] if lines else []
-    return "\n\n".join([*parts, _versions(results), _left_out(results), _not_done(results)]) + "\n"
+    parts = [f"Measured {where}.", _ceiling(results), markdown(HEAD, summary(results))]
+    parts += (
+        [
+            "All medians (`*`: Redis and the generator, on their core, may have been the limit):",
+            markdown(["work", *names], lines),
+        ]
+        if lines
+        else []
+    )
+    return (
+        "\n\n".join(
+            [
+                *filter(None, parts),
+                _rounds(results),
+                _versions(results),
+                _left_out(results),
+                _not_done(results),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _ceiling(results: Results) -> str:
+    told = results.get("ceiling")
+    return f"Beforehand, {told}." if told else ""
+
+
+def _rounds(results: Results) -> str:
+    counts: dict[str, dict[str, int]] = {}
+    for one in results["rounds"]:
+        of_workload = counts.setdefault(one["workload"], {})
+        of_workload[one["entry"]] = max(of_workload.get(one["entry"], 0), one["number"] + 1)
+    lines = [
+        f"- {workload}: {', '.join(f'{name} {count}' for name, count in by_entry.items())}"
+        for workload, by_entry in counts.items()
+    ]
+    return "Rounds:\n\n" + "\n".join(lines)
 
 
 def _versions(results: Results) -> str:

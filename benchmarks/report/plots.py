@@ -61,8 +61,7 @@ def _bar(bar: Bar, y: int, length: float, colour: str) -> list[str]:
     start = MARGIN + LABEL
     return [
         _text(start - 8, y + 12, bar.name, anchor="end"),
-        f'<rect x="{start}" y="{y}" width="{max(length, 1):.1f}" height="{BAR}" rx="2" '
-        f'fill="{colour}"/>',
+        f'<rect x="{start}" y="{y}" width="{max(length, 1):.1f}" height="{BAR}" fill="{colour}"/>',
         _text(start + max(length, 1) + 6, y + 12, bar.text),
     ]
 

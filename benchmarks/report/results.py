@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.generator.room import FAULTS
 
 if TYPE_CHECKING:
     from benchmarks.report.rows import Row
@@ -19,6 +21,7 @@ class Medians:
 
     def __init__(self, results: Results) -> None:
         self._found: defaultdict[tuple[str, str, str], list[dict[str, float]]] = defaultdict(list)
+        self._limited: Counter[tuple[str, str, str]] = Counter()
         self._problems: dict[tuple[str, str, str], str] = {}
         self.entries: list[str] = []
         for one in results["rounds"]:
@@ -29,6 +32,7 @@ class Medians:
                 self._problems[place] = one["problem"]
             else:
                 self._found[place].append(one["numbers"])
+                self._limited[place] += bool(one.get("limited_by"))
 
     def of(self, row: Row, entry: str) -> float | None:
         """The median of an entry; None if there is no number."""
@@ -42,7 +46,12 @@ class Medians:
     def faults(self, row: Row, entry: str) -> int:
         """Messages lost, doubled or out of order, over all rounds."""
         rounds = self._found.get((row.workload, row.case, entry), ())
-        return int(sum(one.get(f, 0) for one in rounds for f in ("lost", "doubled", "reordered")))
+        return int(sum(one.get(f, 0) for one in rounds for f in FAULTS))
+
+    def is_limited(self, row: Row, entry: str) -> bool:
+        """Whether something else than the server may have been the limit in most rounds."""
+        place = (row.workload, row.case, entry)
+        return self._limited[place] * 2 > len(self._found.get(place, ()))
 
     def problem(self, row: Row, entry: str) -> str | None:
         """Why there is no number, if it was tried."""

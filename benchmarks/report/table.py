@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from benchmarks.report.results import Results
     from benchmarks.report.rows import Row
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 HEAD = ("work", "gateway", "best peer", "", "ratio", "target", "")
 
 
@@ -50,10 +51,7 @@ def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def number(value: float, unit: str) -> str:
     """As it is read: three digits, its unit behind it."""
-    if abs(value) >= 100:  # noqa: PLR2004  # no fraction from here on
-        text = f"{value:,.0f}"
-    else:
-        text = f"{value:.3g}"
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004  # digits
     return f"{text}{unit}" if unit.startswith("/") else f"{text} {unit}"
 
 
@@ -66,8 +64,8 @@ def _line(row: Row, medians: Medians) -> tuple[str, ...]:
         number(own or 0.0, row.unit),
         name,
         value,
-        "" if ratio is None else f"{ratio:.2f} ×",
-        "" if row.target is None else f"{sign} {row.target:g} ×",
+        "" if ratio is None else f"{ratio:.2f} {TIMES}",
+        "" if row.target is None else f"{sign} {row.target:g} {TIMES}",
         {True: "met", False: "missed", None: ""}[medians.is_met(row)],
     )
 
@@ -93,4 +91,4 @@ def _cell(medians: Medians, row: Row, entry: str) -> str:
         return "no" if medians.problem(row, entry) else ""
     faults = medians.faults(row, entry)
     told = f" ({faults:,} faults)" if faults else ""
-    return number(value, row.unit) + told
+    return number(value, row.unit) + ("*" if medians.is_limited(row, entry) else "") + told

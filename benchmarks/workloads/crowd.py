@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks.generator import marker as markers
 from benchmarks.generator.client import Client
 from benchmarks.generator.publisher import Publisher
-from benchmarks.generator.room import Receiver
+from benchmarks.generator.room import Receiver, faults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,12 +106,7 @@ class Crowd:
 
     def faults(self) -> dict[str, int]:
         """Messages lost, doubled and out of order, over all members."""
-        receivers = [one for member in self.members for one in member.receivers]
-        return {
-            "lost": sum(one.lost for one in receivers),
-            "doubled": sum(one.doubled for one in receivers),
-            "reordered": sum(one.reordered for one in receivers),
-        }
+        return faults(one for member in self.members for one in member.receivers)
 
     def publisher(self, seat: Seat, room: Room, replica: int, number: int = 0) -> Client:
         """A connection that publishes into a room, to be dialled."""

@@ -36,7 +36,7 @@ class Fanout(Workload):
     """All kinds of rooms, one after the other, on a system started once a round."""
 
     key = "fanout"
-    budget_s = 60.0
+    budget_s = 70.0
     uses_workers = True
 
     def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers | str]]:

@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 COUNTS = (1000, 5000)
 WARM_UP_ROOMS = 50
 WARM_UP_ROUNDS = 2
-SETTLE_S = 1.0
 
 
 class Idle(Workload):
     """Resident memory of the serving processes, above that with no connection left."""
 
     key = "idle"
-    budget_s = 25.0
+    budget_s = 20.0
 
     def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers | str]]:
         """A case for each count; those of the first stay for the second."""
@@ -37,7 +36,12 @@ class Idle(Workload):
         with staged(entry), Engine() as engine:
             warm_up_rooms = scale.count(WARM_UP_ROOMS)
             for n in range(WARM_UP_ROUNDS):
-                _warm_up(engine, system, range(n * warm_up_rooms, (n + 1) * warm_up_rooms))
+                _warm_up(
+                    engine,
+                    system,
+                    range(n * warm_up_rooms, (n + 1) * warm_up_rooms),
+                    scale.settle_s,
+                )
             before, rooms = rss_bytes(system.pids), WARM_UP_ROUNDS * warm_up_rooms
             connections = 0
             for full in COUNTS:
@@ -45,15 +49,15 @@ class Idle(Workload):
                 more = range(rooms, rooms + (wanted - connections) // 2)
                 _join_rooms(engine, system, more)
                 rooms, connections = more.stop, wanted
-                engine.run_for(SETTLE_S)
+                engine.run_for(scale.settle_s)
                 used = rss_bytes(system.pids) - before
                 yield f"{full} idle", {"kib_per_connection": used / 1024 / connections}
 
 
-def _warm_up(engine: Engine, system: System, rooms: range) -> None:
+def _warm_up(engine: Engine, system: System, rooms: range, settle_s: float) -> None:
     for client in _join_rooms(engine, system, rooms):
         client.cut()
-    engine.run_for(SETTLE_S)
+    engine.run_for(settle_s)
 
 
 def _join_rooms(engine: Engine, system: System, rooms: range) -> list[Client]:

@@ -35,7 +35,7 @@ class Restore(Workload):
     """One client, again and again."""
 
     key = "restore"
-    budget_s = 15.0
+    budget_s = 10.0
 
     def entries(self, one: Entry, scale: Scale) -> list[Entry]:
         """Those that can resume."""

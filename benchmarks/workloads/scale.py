@@ -17,7 +17,9 @@ class Scale:
         rounds: of a workload, at most; the median is told.
         share: of a full workload's rooms, receivers, clients and rates.
         has_variants: whether peers run with and without authentication.
+        settle_s: after which idle connections have cost what they cost.
         patience_s: how long a storm may take.
+        more_rounds_s: how long a run may have taken when a round that is not the first begins.
     """
 
     rounds: int
@@ -28,7 +30,9 @@ class Scale:
     rate_s: float = 1.5
     stream_s: float = 2.0
     restores: int = 50
+    settle_s: float = 1.0
     patience_s: float = 20.0
+    more_rounds_s: float = 960.0
 
     def rate(self, full: float) -> float:
         """So many a second instead of `full`."""
@@ -62,6 +66,7 @@ SMOKE = Scale(
     rate_s=0.2,
     stream_s=0.2,
     restores=2,
+    settle_s=0.1,
     patience_s=5.0,
 )
 SCALES = {"full": FULL, "quick": QUICK, "smoke": SMOKE}

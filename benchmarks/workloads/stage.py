@@ -30,6 +30,11 @@ class Placement:
     generator: tuple[int, ...]
     redis: tuple[int, ...]
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether Redis and the generator have one core."""
+        return self.generator == self.redis
+
     @classmethod
     def of_machine(cls, workers: int = 1) -> Placement:
         """The first cores serve. Redis has one of its own if there are enough, else the last."""

@@ -35,7 +35,7 @@ class Streaming(Workload):
     """Every delta is timed, at one device of each run."""
 
     key = "streaming"
-    budget_s = 25.0
+    budget_s = 15.0
 
     def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers | str]]:
         """One case."""

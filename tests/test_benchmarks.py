@@ -1,0 +1,308 @@
+"""The benchmarks measure what they say: what is lost is seen, and every workload runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from benchmarks.generator import frames
+from benchmarks.generator import marker as markers
+from benchmarks.generator.room import BYTES_COMPARED, Receiver, Room
+from benchmarks.report.page import BEGIN, END, write_page
+from benchmarks.report.results import Medians
+from benchmarks.report.rows import ROWS, Row
+from benchmarks.report.table import text_table
+from benchmarks.workloads.statistics import percentile
+
+ROOT = Path(__file__).parent.parent
+FILLER = markers.filler(200)
+CASE = "100 rooms of 2, saturated"
+STORM = "2000 clients, cold"
+
+
+def message(sequence: int, *, publisher: int = 0, room: int = 0) -> bytes:
+    """A frame's bytes with a marker in it."""
+    name = markers.identifier(room, publisher, sequence)
+    payload = b'{"text":"%b"}' % markers.text(name, 123_456, FILLER)
+    return b"\x81\x7e" + len(payload).to_bytes(2, "big") + payload
+
+
+def room_of(receivers: int, *, sent: int) -> tuple[Room, list[Receiver]]:
+    """A room into which so many messages were sent."""
+    room = Room(0)
+    heard_by = [Receiver(room) for _ in range(receivers)]
+    room.sent = sent
+    return room, heard_by
+
+
+def faults(receiver: Receiver) -> tuple[int, int, int]:
+    """Lost, doubled, reordered."""
+    return receiver.lost, receiver.doubled, receiver.reordered
+
+
+# what is heard
+
+
+@pytest.mark.parametrize("size", [1, 7, 31, 33, 250, 10_000])
+@pytest.mark.parametrize("receivers", [2, BYTES_COMPARED])
+def test_every_message_is_counted_once_however_bytes_are_cut(receivers, size):
+    """Markers that come in pieces are found, by whoever hears them first and by the others."""
+    _, heard_by = room_of(receivers, sent=20)
+    stream = b"".join(message(n) for n in range(20))
+    for receiver in heard_by:
+        for start in range(0, len(stream), size):
+            receiver.take(stream[start : start + size])
+    assert [one.delivered for one in heard_by] == [20] * receivers
+    assert {faults(one) for one in heard_by} == {(0, 0, 0)}
+
+
+@pytest.mark.parametrize("receivers", [2, BYTES_COMPARED])
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ([0, 1, 3], (1, 0, 0)),
+        ([0, 1, 1, 2, 3], (0, 1, 0)),
+        ([0, 2, 1, 3], (0, 0, 1)),
+        ([3, 0, 1, 2], (0, 0, 3)),
+        ([0, 1, 2, 3, 0], (0, 1, 0)),
+    ],
+)
+def test_lost_doubled_and_reordered_messages_are_seen(receivers, order, expected):
+    """At the one who heard wrongly, and not at those who heard right, before and after it."""
+    _, heard_by = room_of(receivers, sent=4)
+    first, wrong, last = heard_by[0], heard_by[1], heard_by[-1]
+    right = b"".join(message(n) for n in range(4))
+    first.take(right)
+    wrong.take(b"".join(message(n) for n in order))
+    assert faults(wrong) == expected
+    assert faults(first) == (0, 0, 0)
+    if last is not wrong:
+        last.take(right)
+        assert faults(last) == (0, 0, 0)
+
+
+def test_first_to_hear_is_judged_too():
+    """A gap at the one who is ahead of all is a loss of its own, not of the others."""
+    _, (ahead, behind) = room_of(2, sent=3)
+    ahead.take(message(0) + message(2))
+    behind.take(message(0) + message(1) + message(2))
+    assert faults(ahead) == (1, 0, 0)
+    assert faults(behind) == (0, 0, 0)
+
+
+def test_publishers_may_be_heard_in_another_order_by_each():
+    """Only the messages of one publisher have an order."""
+    _, (one, other) = room_of(2, sent=4)
+    a, b = (b"".join(message(n, publisher=p) for n in range(2)) for p in (1, 2))
+    one.take(a + b)
+    other.take(b + a)
+    assert faults(one) == faults(other) == (0, 0, 0)
+
+
+def test_messages_of_another_room_count_for_nothing():
+    """Whoever hears another room has not heard its own."""
+    _, (one, other) = room_of(2, sent=1)
+    one.take(message(0))
+    other.take(message(0, room=7))
+    assert faults(other) == (1, 0, 0)
+    assert other.strayed == 1
+
+
+def test_frames_between_the_messages_change_nothing():
+    """An answer in one stream, and not in the others, is looked over."""
+    _, heard_by = room_of(BYTES_COMPARED, sent=3)
+    answer = b'\x81\x0d{"ok":"~|~|"}'
+    for n, receiver in enumerate(heard_by):
+        receiver.take(message(0) + (answer if n == 3 else b"") + message(1))
+        receiver.take(message(2))
+    assert {faults(one) for one in heard_by} == {(0, 0, 0)}
+
+
+def test_limit_leaves_out_what_comes_again():
+    """The message that a stream makes at its end holds all its pieces a second time."""
+    _, (one, _) = room_of(2, sent=2)
+    one.limit = 2
+    one.take(message(0) + message(1))
+    one.take(message(0) + message(1))
+    assert faults(one) == (0, 0, 0)
+
+
+def test_caught_up_means_the_missed_ones():
+    """Newer messages, however many, do not make up for those that were missed."""
+    _, (one, other) = room_of(2, sent=6)
+    other.take(b"".join(message(n) for n in range(6)))
+    one.take(b"".join(message(n) for n in (0, 3, 4, 5)))
+    assert not one.has_first(3)
+    assert other.has_first(3)
+
+
+# frames
+
+
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
+def test_frame_of_a_client_has_a_key_of_zero(length):
+    """The payload stands in it as it is."""
+    payload = b"x" * length
+    made = frames.frame(payload)
+    assert made.endswith(b"\0\0\0\0" + payload)
+    assert made[1] & 0x80
+
+
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
+def test_frames_of_a_server_are_read_byte_by_byte(length):
+    """A text in two fragments with a ping between is one message after the ping."""
+    payload = b"y" * length
+    sizes = {125: length.to_bytes(1, "big")} if length < 126 else {}
+    size = sizes.get(125) or (
+        b"\x7e" + length.to_bytes(2, "big") if length < 65_536 else b"\x7f" + length.to_bytes(8)
+    )
+    reader, read = frames.FrameReader(), []
+    data = b"\x01" + size + payload + b"\x89\x01!" + b"\x80\x02ok"
+    step = max(1, len(data) // 50)
+    for start in range(0, len(data), step):
+        reader.feed(data[start : start + step])
+        while (found := reader.next()) is not None:
+            read.append(found)
+    assert read == [(frames.PING, b"!"), (frames.TEXT, payload + b"ok")]
+
+
+def test_percentile_is_a_value_that_was_measured():
+    """The nearest rank, whatever the count."""
+    assert percentile([], 99) == 0.0
+    assert percentile([5.0], 50) == 5.0
+    assert percentile(range(1, 101), 99) == 99
+    assert percentile(range(1, 101), 50) == 50
+
+
+# the report
+
+
+def results() -> dict:
+    """Two rounds of the gateway, one of two peers, and a failure."""
+    numbers = {
+        ("fanout", CASE, "gateway"): [("deliveries_per_s", 80.0), ("deliveries_per_s", 120.0)],
+        ("fanout", CASE, "Nchan"): [("deliveries_per_s", 20.0)],
+        ("fanout", CASE, "Socket.IO"): [("deliveries_per_s", 10.0)],
+        ("storm", STORM, "gateway"): [("total_s", 1.0)],
+        ("storm", STORM, "Nchan"): [("total_s", 2.0)],
+    }
+    rounds = [
+        {
+            "workload": workload,
+            "case": case,
+            "entry": entry,
+            "number": n,
+            "numbers": {name: value},
+            "problem": "",
+        }
+        for (workload, case, entry), pairs in numbers.items()
+        for n, (name, value) in enumerate(pairs)
+    ]
+    rounds.append(rounds[-1] | {"entry": "Socket.IO", "numbers": {}, "problem": "none came back"})
+    facts = {"processor": "P", "cores": "2", "memory": "1 GiB", "system": "S"}
+    return {
+        "measured_at": "2026-11-21T12:00:00+00:00",
+        "machine": facts,
+        "versions": {"gateway": {"Python": "3.11"}},
+        "left_out": {"Centrifugo": "not here"},
+        "rounds": rounds,
+    }
+
+
+def row(workload: str, case: str) -> Row:
+    """The first row of a case."""
+    return next(one for one in ROWS if (one.workload, one.case) == (workload, case))
+
+
+def test_ratio_is_of_medians_to_the_best_peer():
+    """More is better for deliveries, less for times; each target looks the right way."""
+    medians = Medians(results())
+    assert medians.of(row("fanout", CASE), "gateway") == 100.0
+    assert medians.best_peer(row("fanout", CASE)) == ("Nchan", 20.0)
+    assert medians.ratio(row("fanout", CASE)) == 5.0
+    assert medians.is_met(row("fanout", CASE))
+    assert medians.ratio(row("storm", STORM)) == 0.5
+    assert medians.is_met(row("storm", STORM))
+
+
+def test_table_has_a_line_for_what_was_measured_only():
+    """The head, two lines of deliveries and storms each with its number."""
+    lines = text_table(results()).splitlines()
+    assert any(line.startswith("100 rooms of 2") and "met" in line for line in lines)
+    assert not any("memory" in line for line in lines)
+
+
+def test_page_is_written_between_its_markers(tmp_path):
+    """What stands around them stays; failures and those left out are told; plots are XML."""
+    page = tmp_path / "performance.md"
+    page.write_text(f"before\n{BEGIN}of the last run\n{END}\nafter\n")
+    write_page(results(), page)
+    write_page(results(), page)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "of the last run" not in text
+    assert "Centrifugo: not here" in text
+    assert "fanout: gateway 2, Nchan 1, Socket.IO 1" in text
+    assert "Socket.IO, 2000 clients, cold: none came back" in text
+    plots = list(tmp_path.glob("*.svg"))
+    assert plots
+    for plot in plots:
+        assert f"]({plot.name})" in text
+        assert ET.parse(plot).getroot().tag.endswith("svg")  # noqa: S314  # written just now
+
+
+def test_page_of_the_project_has_its_markers():
+    """docs/performance.md can be written anew."""
+    text = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    assert text.index(BEGIN) < text.index(END)
+
+
+# everything
+
+
+@pytest.mark.timeout(240)
+def test_short_form_runs_every_workload_and_loses_nothing(tmp_path):
+    """`--scale smoke` ends with 0 only if no message was lost, doubled or out of order."""
+    file = tmp_path / "results.json"
+    words = ["--scale", "smoke", "--systems", "gateway", "--json", str(file)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=230,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rounds = json.loads(file.read_text())["rounds"]
+    assert {one["workload"] for one in rounds} == {
+        "fanout",
+        "rate",
+        "connects",
+        "storm",
+        "idle",
+        "streaming",
+        "restore",
+    }
+    assert all(one["numbers"] for one in rounds)
+    assert "100 rooms of 2" in done.stdout
+
+
+def test_benchmarks_explain_themselves():
+    """`--help` tells what is measured, and how."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    for words in ("--scale", "--only", "--systems", "--rounds", "report FILE", "ceiling"):
+        assert words in done.stdout
