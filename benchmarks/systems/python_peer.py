@@ -22,8 +22,7 @@ PYTHON = FOLDER / "bin" / "python"
 INSTALLED = FOLDER / REQUIREMENTS.name  # what was installed, once it was
 SHOW_VERSIONS = """
 import importlib.metadata, json, sys
-names = ["python-socketio", "channels", "channels-redis", "django", "uvicorn", "redis"]
-print(json.dumps({name: importlib.metadata.version(name) for name in names}))
+print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:]}))
 """
 
 
@@ -51,9 +50,11 @@ class PythonPeer(Peer):
 
     def versions(self) -> dict[str, str]:
         """Of Python and the packages that the server is made of."""
-        installed = json.loads(command_output(str(PYTHON), "-c", SHOW_VERSIONS))
+        installed: dict[str, str] = json.loads(
+            command_output(str(PYTHON), "-c", SHOW_VERSIONS, *self.packages)
+        )
         python = command_output(str(PYTHON), "--version").split()[-1]
-        return {"python": python} | {name: installed[name] for name in self.packages}
+        return {"python": python} | installed
 
     def launch(self, replica: int, port: int, deployment: Deployment) -> ServerProcess:
         """Start a server; with JWT verified if asked for."""

@@ -29,7 +29,7 @@ from django.conf import settings
 
 PORT, REDIS_URL = int(sys.argv[1]), sys.argv[2]
 SECRET = os.environ.get("JWT_SECRET")
-LAYER = os.environ.get("LAYER", "channels_redis.pubsub.RedisPubSubChannelLayer")
+LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
 MAX_LEN = 10_000  # entries of a room's stream
 PAGE = 1000
 
@@ -142,7 +142,7 @@ if __name__ == "__main__":
         port=PORT,
         loop="uvloop",
         http="httptools",
-        ws=os.environ.get("WS", "websockets-sansio"),
+        ws="websockets-sansio",
         ws_per_message_deflate=False,
         lifespan="off",
         log_level="warning",

@@ -1,4 +1,4 @@
-"""python-socketio with its Redis manager, under uvicorn on uvloop and httptools.
+"""python-socketio with its Redis manager, under aiohttp on uvloop.
 
 `server.py` is the server. The library forgets what it has sent: the application keeps a Redis
 stream a room and sends from it what a client that comes back has missed, as its users do.
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class PythonSocketIo(PythonPeer):
-    """One uvicorn process a replica."""
+    """One aiohttp server a replica."""
 
     name = "python-socketio"
     key = "python-socketio"
     rooms_a_session = 1000
     server = Path(__file__).with_name("server.py")
-    packages = ("python-socketio", "uvicorn", "redis")
+    packages = ("python-socketio", "aiohttp", "uvloop", "redis")
 
     @property
     def dialect(self) -> Dialect:

@@ -1,4 +1,4 @@
-"""python-socketio with its Redis manager under uvicorn: python server.py PORT REDIS_URL.
+"""python-socketio with its Redis manager under aiohttp: python server.py PORT REDIS_URL.
 
 The library has no history of its own: the application appends what is published to a Redis stream
 a room, and reads what a client has missed from it. With JWT_SECRET in the environment, tokens are
@@ -23,7 +23,8 @@ import jwt
 import orjson
 import redis.asyncio
 import socketio
-import uvicorn
+import uvloop
+from aiohttp import web
 
 PORT, REDIS_URL = int(sys.argv[1]), sys.argv[2]
 SECRET = os.environ.get("JWT_SECRET")
@@ -52,7 +53,7 @@ history = redis.asyncio.Redis(
     )
 )
 server = socketio.AsyncServer(
-    async_mode="asgi",
+    async_mode="aiohttp",
     client_manager=socketio.AsyncRedisManager(REDIS_URL, redis_options={"max_connections": 10_000}),
     json=FastJson,
     transports=["websocket"],
@@ -106,15 +107,7 @@ async def publish(sid: str, room: str, payload: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(
-        socketio.ASGIApp(server),
-        host="127.0.0.1",
-        port=PORT,
-        loop="uvloop",
-        http="httptools",
-        ws=os.environ.get("WS", "websockets-sansio"),
-        ws_per_message_deflate=False,
-        log_level="warning",
-        access_log=False,
-        backlog=4096,
-    )
+    uvloop.install()
+    application = web.Application()
+    server.attach(application)
+    web.run_app(application, host="127.0.0.1", port=PORT, access_log=None, print=None, backlog=4096)
