@@ -7,7 +7,7 @@ import resource
 import select
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from benchmarks.generator.client import Phase
 from benchmarks.generator.errors import TooSlow
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 AT_ONCE = 256  # connections being dialled: what every server's backlog takes without a lost SYN
 POLL_S = 0.05
 EVENTS = 1024
+T = TypeVar("T")
 
 
 class Engine:
@@ -63,6 +64,23 @@ class Engine:
             now = self.turn()
             if now > end:
                 raise TooSlow(f"{what}: not within {within_s:g} s")
+
+    def run_until_all(
+        self, items: Iterable[T], is_done: Callable[[T], bool], *, within_s: float, what: str
+    ) -> None:
+        """Serve the sockets until it is so of each; looks no further than at the first it is not.
+
+        Raises:
+            TooSlow: it was not within the time.
+        """
+        left = list(items)
+
+        def are_done() -> bool:
+            while left and is_done(left[-1]):
+                left.pop()
+            return not left
+
+        self.run_until(are_done, within_s=within_s, what=what)
 
     def run_for(self, seconds: float) -> None:
         """Serve the sockets for a time."""

@@ -59,8 +59,9 @@ def join(engine: Engine, clients: Iterable[Client]) -> None:
     """Dial them all, and wait until they have joined."""
     waiting = [client for client in clients if not client.is_joined]
     engine.dial(waiting)
-    engine.run_until(
-        lambda: all(client.is_joined for client in waiting),
+    engine.run_until_all(
+        waiting,
+        lambda client: client.is_joined,
         within_s=JOIN_S,
         what=f"{len(waiting)} clients join",
     )

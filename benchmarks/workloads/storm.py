@@ -173,8 +173,9 @@ def _come_back(crowd: Crowd, within_s: float) -> None:
     wanted = 1 + MISSED
     crowd.engine.dial([one.come_back(SECOND, wanted=wanted) for one in crowd.members])
     try:
-        crowd.engine.run_until(
-            lambda: all(one.caught_up_at for one in crowd.members),
+        crowd.engine.run_until_all(
+            crowd.members,
+            lambda one: bool(one.caught_up_at),
             within_s=within_s,
             what="all have what they missed",
         )
