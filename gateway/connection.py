@@ -113,6 +113,7 @@ class Connection:
         bound = self._bound_log()
         bound.debug("connection_opened")
         self.push(self._replica.hello(self.caller))
+        self.flush()  # at once: it leaves together with the handshake's answer
 
     def push(self, message: msgspec.Struct) -> None:
         """Send a message, unasked or as a reply."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import binascii
 import hashlib
 import hmac
+import os
 import re
-import secrets
 
 ID_PATTERN = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -20,7 +20,7 @@ def is_identifier(text: str) -> bool:
 
 def random_id(prefix: str) -> str:
     """Make an id nobody can guess: 96 bits after the prefix."""
-    return f"{prefix}_{secrets.token_urlsafe(12)}"
+    return f"{prefix}_{_base64url(os.urandom(12))}"
 
 
 class IdMaker:
@@ -61,7 +61,7 @@ class IdMaker:
 
     def resume_token(self, tenant: str, subject: str, session_id: str) -> str:
         """Make a fresh resume token, sealed to its session: 128 random bits and a 128 bit MAC."""
-        random = secrets.token_urlsafe(16)
+        random = _base64url(os.urandom(16))
         return random + self._digest("resume", tenant, subject, session_id, random)
 
     def is_resume_token(self, token: str, tenant: str, subject: str, session_id: str) -> bool:

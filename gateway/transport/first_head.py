@@ -153,7 +153,14 @@ def handshake_in(data: bytes, transport: asyncio.Transport) -> tuple[RequestHead
         url=parsed.url,
         headers=parsed.headers,
         scheme="wss" if is_ssl(transport) else "ws",
-        server=get_local_addr(transport),
-        client=get_remote_addr(transport),
+        server=_address(transport, "sockname") or get_local_addr(transport),
+        client=_address(transport, "peername") or get_remote_addr(transport),
     )
     return head, data[end:]
+
+
+def _address(transport: asyncio.Transport, which: str) -> tuple[str, int] | None:
+    """Host and port of one end, without the socket object that uvicorn's way makes for it."""
+    found = transport.get_extra_info(which)
+    is_pair = isinstance(found, tuple) and len(found) >= 2  # noqa: PLR2004  # four parts in IPv6
+    return (str(found[0]), int(found[1])) if is_pair else None
