@@ -110,8 +110,6 @@ class Connection:
     def open(self) -> None:
         """Be known to the replica, and greet."""
         self._replica.add(self)
-        bound = self._bound_log()
-        bound.debug("connection_opened")
         self.push(self._replica.hello(self.caller))
         self.flush()  # at once: it leaves together with the handshake's answer
 

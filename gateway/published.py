@@ -83,17 +83,20 @@ class Batch:
     Never empty. What a codec makes of it is kept: a thousand receivers cost one encoding.
     """
 
-    __slots__ = ("_payloads", "_wires", "events", "size")
+    __slots__ = ("_leavers", "_payloads", "_wires", "events", "size")
 
     def __init__(self, events: Sequence[Published], *, size: int | None = None) -> None:
         self.events = events
         self.size = sum([event.size for event in events]) if size is None else size
+        self._leavers: frozenset[str | None] | None = None
         self._payloads: dict[str, list[bytes]] | None = None
         self._wires: dict[str, bytes] = {}
 
     def is_left_by(self, subject: str) -> bool:
         """Whether a subject takes no part any more after one of these events."""
-        return any(event.leaver == subject for event in self.events)
+        if self._leavers is None:
+            self._leavers = frozenset([event.leaver for event in self.events])
+        return subject in self._leavers
 
     def payloads(self, encoder: FrameEncoder) -> list[bytes]:
         """The `event` pushes, one payload each."""

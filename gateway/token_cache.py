@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from gateway.tokens import Identity
@@ -14,8 +15,7 @@ MAX_AGE_S: Final = 300.0  # after this a removed key or a changed rule is notice
 MAX_ENTRIES: Final = 10_000  # about 6 MB; one a connection, see GATEWAY_MAX_CONNECTIONS
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True):
     identity: Identity
     from_s: float
     until_s: float

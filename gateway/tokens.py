@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import jwt
+import msgspec
 from jwt.utils import base64url_decode
 
 from gateway.errors import ExpiredToken, InvalidToken
@@ -42,8 +43,7 @@ _SHAPE = re.compile(r"\A[A-Za-z0-9_-]+={0,2}(?:\.[A-Za-z0-9_-]*={0,2}){2}\Z")
 _TENANT = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """Who a verified token speaks for.
 
     Attributes:
@@ -229,9 +229,7 @@ def _read_object(text: bytes) -> dict[str, object]:
     an error, not a RecursionError.
     """
     try:
-        value = json.loads(
-            text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
-        )
+        value = _STRICT.decode(text.decode("utf-8"))
     except RecursionError as exc:
         raise ValueError("nested too deep") from exc
     if not isinstance(value, dict):
@@ -248,6 +246,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
 def _check_type(kind: object) -> None:

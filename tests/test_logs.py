@@ -143,7 +143,7 @@ async def test_no_line_of_a_connection_holds_its_token(lines, ws, path):
 def test_fields_are_redacted_by_name_and_by_text(lines):
     """In lists and mappings too; what is no secret stays what it is."""
     structlog.get_logger("gateway.test").info(
-        "connection_opened",
+        "connection_closed",
         resume_token=SECRET,
         url=f"/ws?ticket={SECRET}",
         headers=[("authorization", f"Bearer {SECRET}")],
@@ -154,7 +154,7 @@ def test_fields_are_redacted_by_name_and_by_text(lines):
     text = lines.getvalue()
     assert SECRET not in text
     line = json.loads(text)
-    assert line["event"] == "connection_opened"
+    assert line["event"] == "connection_closed"
     assert line["message"] == {"type": "refresh_token", "token": "[redacted]", "id": 7}
     assert (line["token_id"], line["has_token"]) == ("t1", True)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from gateway.errors import Conflict, Forbidden, NotFound, RequestError, RunActive, StoreError
 from gateway.messages import Position
@@ -27,8 +28,7 @@ SHARED_ARGUMENTS = 15  # the number of keys, 7 keys and ARGV 1 to 7 (lua/prelude
 _COUNTS = [packed_arguments((7 + more,)) for more in range(8)]  # of keys, with those of a script
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks: nothing is read or written without a tenant and a subject."""
 
     tenant: str
