@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -65,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Measure, or report what was measured."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # servers are ended
     arguments = parser().parse_args()
     if arguments.command == "ceiling":
         print(ceiling())

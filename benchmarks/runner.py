@@ -51,7 +51,7 @@ class Runner:
 
     def run(self, workload: Workload, entries: Sequence[Entry], *, rounds: int) -> None:
         """Measure, interleaved; who takes long gets fewer rounds, who fails gets no second."""
-        left = {entry.name: rounds for entry in entries}
+        left = {entry.name: min(rounds, entry.most_rounds) for entry in entries}
         for number in range(rounds):
             for entry in entries:
                 if number >= left[entry.name] or (number and self._is_late):
@@ -61,7 +61,7 @@ class Runner:
                 took_s = time.monotonic() - began
                 if number == 0:
                     fit = int(workload.budget_s / took_s) if is_done else 1
-                    left[entry.name] = max(1, min(rounds, fit))
+                    left[entry.name] = max(1, min(left[entry.name], fit))
 
     def results(self) -> list[dict[str, object]]:
         """All rounds, for JSON."""

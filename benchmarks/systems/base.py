@@ -168,6 +168,9 @@ class System(ABC):
     can_resume = True
     needs_publishers = False  # publishers are connections of their own and hear nothing
     rooms_a_session = 1  # how many rooms one connection can be in, at most
+    warm_up_s = 0.0  # of full load after a start, before its compiler is done
+    most_rounds = 5  # fewer where it is so far off that a median of five tells nothing more
+    is_for_all_storms = False  # else the first kinds only: the others would take it minutes
 
     @abstractmethod
     def why_unavailable(self) -> str | None:

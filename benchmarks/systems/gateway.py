@@ -123,6 +123,7 @@ class Gateway(System):
 
     name = "gateway"
     key = "gateway"
+    is_for_all_storms = True
     is_peer = False
     always_authenticates = True
     rooms_a_session = 200

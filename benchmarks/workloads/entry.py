@@ -18,6 +18,11 @@ class Entry:
     workers: int = 1
 
     @property
+    def most_rounds(self) -> int:
+        """No more rounds than this: where it is measured to show a tendency, two."""
+        return self.system.most_rounds if self.workers == 1 else 2
+
+    @property
     def name(self) -> str:
         """As it stands in tables and results."""
         words = [self.system.name]

@@ -33,7 +33,7 @@ def workloads(*, is_short: bool) -> list[Workload]:
         Fanout(),
         Rate(),
         Connects(),
-        Storm("storm", storms, budget_s=30.0),
+        Storm("storm", storms, budget_s=70.0),
         *other,
         Idle(),
         Streaming(),

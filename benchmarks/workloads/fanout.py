@@ -36,30 +36,19 @@ class Fanout(Workload):
     """All kinds of rooms, one after the other, on a system started once a round."""
 
     key = "fanout"
-    budget_s = 70.0
+    budget_s = 120.0
     uses_workers = True
 
-    def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers | str]]:
-        """Each kind of rooms."""
-        with staged(entry) as stage:
-            first_room = first_seat = 0
-            for name, full in SHAPES.items():
-                shape = scale.shape(full)
-                try:
-                    yield name, measure(stage, shape, scale, first_room, first_seat)
-                except MeasurementError as problem:
-                    yield name, str(problem)
-                first_room += shape.rooms
-                first_seat += shape.rooms * shape.receivers
-
-
-def measure(stage: Stage, shape: Shape, scale: Scale, first_room: int, first_seat: int) -> Numbers:
+    def measure(
+    stage: Stage, shape: Shape, *, warm_up_s: float, measured_s: float, first: tuple[int, int]
+) -> Numbers:
     """One kind of rooms."""
     with Engine() as engine:
+        first_room, first_seat = first
         load = Load(engine, stage.system, shape, first_room=first_room, first_seat=first_seat)
         load.start()
-        engine.run_for(scale.warm_up_s)
-        numbers = observe(load, stage, scale.fanout_s)
+        engine.run_for(warm_up_s)
+        numbers = observe(load, stage, measured_s)
         load.stop()
         load.drain(DRAIN_S)
         return numbers | load.faults()

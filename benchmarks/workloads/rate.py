@@ -28,7 +28,7 @@ class Rate(Workload):
     """Messages come when they are due, not when the server is ready for them."""
 
     key = "rate"
-    budget_s = 18.0
+    budget_s = 40.0
 
     def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers | str]]:
         """One case."""
@@ -36,7 +36,7 @@ class Rate(Workload):
             load = Load(engine, entry.system, scale.shape(SHAPE))
             pace = Pace(engine, load.publishers, scale.rate(PER_S))
             pace.start()
-            engine.run_for(scale.warm_up_s)
+            engine.run_for(scale.warm_up_of(entry.system))
             numbers = observe(load, stage, scale.rate_s)
             pace.stop()
             load.drain()

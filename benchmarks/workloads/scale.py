@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmarks.generator.load import Shape
+    from benchmarks.systems.base import System
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,11 @@ class Scale:
     def count(self, full: int, *, least: int = 2) -> int:
         """So many instead of `full`."""
         return max(least, round(full * self.share)) if self.share < 1 else full
+
+    def warm_up_of(self, system: System | None) -> float:
+        """How long to load a system before it is measured; None: one that is warm."""
+        needed_s = system.warm_up_s if system is not None and self.share >= 1 else 0.0
+        return max(self.warm_up_s, needed_s)
 
     def shape(self, full: Shape) -> Shape:
         """A smaller shape of the same kind."""

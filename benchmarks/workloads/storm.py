@@ -74,9 +74,11 @@ class Storm(Workload):
 
     def entries(self, one: Entry, scale: Scale) -> list[Entry]:
         """With authentication; without, where there is a choice and a budget for it."""
-        has_variants = scale.has_variants and self.budget_s > 0
+        is_for_all = one.system.is_for_all_storms
+        has_variants = scale.has_variants and self.budget_s > 0 and is_for_all
         entries = one.with_and_without_auth(has_variants=has_variants)
-        return entries if one.system.can_resume else []
+        is_for_these = self.budget_s > 0 or is_for_all
+        return entries if one.system.can_resume and is_for_these else []
 
     def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers | str]]:
         """Each case on a system of its own: a replica dies in it."""

@@ -23,6 +23,7 @@ class Channels(PythonPeer):
 
     name = "Channels"
     key = "channels"
+    most_rounds = 2
     rooms_a_session = 100
     server = Path(__file__).with_name("server.py")
     packages = ("channels", "channels-redis", "django", "uvicorn", "redis")

@@ -37,6 +37,7 @@ class Nchan(Peer):
 
     name = "Nchan"
     key = "nchan"
+    is_for_all_storms = True
     needs_publishers = True
 
     @property

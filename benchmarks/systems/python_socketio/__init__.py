@@ -23,6 +23,7 @@ class PythonSocketIo(PythonPeer):
 
     name = "python-socketio"
     key = "python-socketio"
+    most_rounds = 2
     rooms_a_session = 1000
     server = Path(__file__).with_name("server.py")
     packages = ("python-socketio", "aiohttp", "uvloop", "redis")
