@@ -39,16 +39,30 @@ class Fanout(Workload):
     budget_s = 120.0
     uses_workers = True
 
-    def measure(
-    stage: Stage, shape: Shape, *, warm_up_s: float, measured_s: float, first: tuple[int, int]
-) -> Numbers:
+    def measure(self, entry: Entry, scale: Scale) -> Iterator[tuple[str, Numbers | str]]:
+        """Each kind of rooms."""
+        with staged(entry) as stage:
+            first_room = first_seat = 0
+            for name, full in SHAPES.items():
+                shape = scale.shape(full)
+                warm_up_s = scale.warm_up_of(None if first_room else entry.system)
+                load = Load(
+                    Engine(), stage.system, shape, first_room=first_room, first_seat=first_seat
+                )
+                try:
+                    yield name, measure(load, stage, warm_up_s, scale.fanout_s)
+                except MeasurementError as problem:
+                    yield name, str(problem)
+                first_room += shape.rooms
+                first_seat += shape.rooms * shape.receivers
+
+
+def measure(load: Load, stage: Stage, warm_up_s: float, seconds: float) -> Numbers:
     """One kind of rooms."""
-    with Engine() as engine:
-        first_room, first_seat = first
-        load = Load(engine, stage.system, shape, first_room=first_room, first_seat=first_seat)
+    with load.engine as engine:
         load.start()
         engine.run_for(warm_up_s)
-        numbers = observe(load, stage, measured_s)
+        numbers = observe(load, stage, seconds)
         load.stop()
         load.drain(DRAIN_S)
         return numbers | load.faults()
