@@ -20,7 +20,7 @@ COMPOSE := $(VENV)/.compose
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make run ARGS="--port 9000"      more words for the command'
 	@echo '  make test ARGS="-k resume"       more words for pytest'
@@ -83,6 +83,12 @@ run: setup  ## set up, and run a gateway for development on 127.0.0.1:8000
 test: check  ## check, then run all tests but the long ones
 	$(BIN)/python -m pytest -n $(PARALLEL) $(ARGS)
 
+# What clients are promised, on uvicorn's WebSockets as well.
+.PHONY: test-fallback
+test-fallback: setup  ## run the tests of the wire with GATEWAY_TRANSPORT=uvicorn
+	$(BIN)/python -m pytest -n $(PARALLEL) --transport uvicorn \
+		tests/conformance tests/resilience tests/runs tests/client $(ARGS)
+
 .PHONY: soak
 soak: setup  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m soak $(ARGS)
@@ -115,6 +121,12 @@ bench: setup  ## measure the gateway beside its peers, write docs/performance.md
 .PHONY: bench-smoke
 bench-smoke: setup  ## see that the benchmarks work and nothing is lost
 	$(BIN)/python -m benchmarks --scale smoke $(ARGS)
+
+.PHONY: bench-micro
+bench-micro: setup  ## measure codec, recovery, scripts and transport by themselves
+	$(BIN)/python -m benchmarks.micro_pure
+	$(BIN)/python -m benchmarks.micro_scripts
+	$(BIN)/python -m benchmarks.micro_transport
 
 # The suite needs Python 2.7: without its program this says how to come by it.
 .PHONY: autobahn

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 
     from gateway.codecs import FrameEncoder
-    from gateway.hub import Hub, Topic
+    from gateway.hub import Hub
     from gateway.messages import Mode, Position
     from gateway.outbox import Outbox
     from gateway.published import Published
     from gateway.store.calls import Caller
     from gateway.store.log import Cut, Log
+    from gateway.topic import Topic
 
 CHUNK_BYTES = 16_384  # of a replay, put in at once
 _RETRY_S = 0.5  # between reads of the log while Redis is away

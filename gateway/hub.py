@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -18,21 +18,16 @@ from gateway.concurrently import together
 from gateway.errors import NotFound, StoreError
 from gateway.json_text import JsonText
 from gateway.messages import Position
-from gateway.published import Pushes, batches
-from gateway.recovery import Tail, Verdict, judge
+from gateway.published import Pushes
 from gateway.store.calls import NOTHING_HEARD, Caller
 from gateway.store.log import parse_live
 from gateway.store.subscriber import Subscriber
+from gateway.topic import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gateway.published import Batch, Published
     from gateway.settings import Settings
     from gateway.store.store import Store
 
-TAIL_BYTES = 65_536  # of events a topic keeps in memory for those who come back
-BATCH_BYTES = 65_536  # of events that go out in one piece
 REMEMBERED_TOPICS = 10_000  # positions kept of topics nobody listens to any more
 LINGER_S = 15.0  # how long a topic is heard after its last reader went: a brief absence
 LINGER_TOPICS = 10_000
@@ -40,132 +35,6 @@ SWEEP_S = 1.0
 COMPARE_S = 30.0  # how often positions are compared with Redis without any cause for doubt
 COMPARE_AT_ONCE = 200  # topics compared in one pipeline
 _log = structlog.get_logger(__name__)
-
-
-class Reader(Protocol):
-    """One connection's reading of one conversation."""
-
-    @property
-    def subject(self) -> str:
-        """Who reads."""
-
-    @property
-    def connection_id(self) -> str:
-        """Whose connection it is."""
-
-    @property
-    def position(self) -> Position:
-        """The last event it has."""
-
-    def take(self, batch: Batch) -> None:
-        """Send the next events; only called while live."""
-
-    def take_rest(self, batch: Batch) -> None:
-        """Send what is new of these events; only called while ahead."""
-
-    def hear_whisper(self, whispered: Pushes) -> None:
-        """Pass on something that is not in the log."""
-
-    def fall_behind(self, position: Position) -> None:
-        """Be live no more and read on from `position`: something was missed."""
-
-    def expel(self, left: Published) -> None:
-        """The subject takes no part any more, unless it came back before it reads on."""
-
-    def fail(self) -> None:
-        """End the connection."""
-
-
-class Topic:
-    """One conversation that is listened to here.
-
-    Readers that are `live` stand where the topic stands: what comes next is next for all of them.
-    Those that read the log may be `ahead` of what was heard, and live once that has caught up.
-    """
-
-    __slots__ = (
-        "ahead",
-        "conversation_id",
-        "fresh",
-        "holds",
-        "is_heard",
-        "live",
-        "readers",
-        "tail",
-        "tenant",
-    )
-
-    def __init__(self, tenant: str, conversation_id: str) -> None:
-        self.tenant = tenant
-        self.conversation_id = conversation_id
-        self.tail: Tail | None = None  # None until its position is known
-        self.readers: set[Reader] = set()
-        self.live: set[Reader] = set()  # of the readers
-        self.ahead: set[Reader] = set()  # of the others
-        self.holds = 0  # connections that use it, readers or about to be
-        self.is_heard = False  # since its subscription was confirmed
-        self.fresh: list[Published] = []  # heard in this tick, delivered at its end
-
-    @property
-    def epoch(self) -> str | None:
-        """The epoch of what was heard; None if nothing is known yet."""
-        return None if self.tail is None else self.tail.position.epoch
-
-    def hear(self, events: Sequence[Published]) -> None:
-        """Give events to every live reader; where some are missing, readers fall behind."""
-        tail = self.tail
-        if tail is None:
-            tail = self.tail = Tail(before(events[0]), max_bytes=TAIL_BYTES)
-        run: list[Published] = []
-        epoch, offset = tail.position.epoch, tail.position.offset
-        for event in events:
-            if event.epoch == epoch and event.offset <= offset:
-                continue
-            if event.epoch != epoch or event.offset != offset + 1:
-                self._deliver(tail, run)
-                run = []
-                self._restart(tail, before(event))
-            run.append(event)
-            epoch, offset = event.epoch, event.offset
-        self._deliver(tail, run)
-
-    def stand_at(self, position: Position) -> None:
-        """Learn where the log stands; readers who lack something read it."""
-        if self.tail is None:
-            self.tail = Tail(position, max_bytes=TAIL_BYTES)
-        elif judge(self.tail.position, position.epoch, position.offset) is not Verdict.DUPLICATE:
-            self._restart(self.tail, position)
-
-    def _restart(self, tail: Tail, position: Position) -> None:
-        stood_at = tail.position
-        tail.restart(position)
-        for reader in tuple(self.live):
-            reader.fall_behind(stood_at)
-        for reader in tuple(self.ahead):
-            reader.fall_behind(reader.position)
-
-    def _deliver(self, tail: Tail, run: list[Published]) -> None:
-        for batch in batches(run, max_bytes=BATCH_BYTES):
-            tail.extend(batch)
-            ahead = tuple(self.ahead)
-            for reader in tuple(self.live):
-                try:
-                    reader.take(batch)
-                except Exception:  # noqa: BLE001  # the edge: it costs this reader only
-                    _log.exception("delivery_failed", conversation_id=self.conversation_id)
-                    reader.fail()
-            for reader in ahead:
-                reader.take_rest(batch)
-            last = batch.events[-1]
-            leaver = last.leaver
-            if leaver is not None:
-                for reader in [one for one in self.readers if one.subject == leaver]:
-                    reader.expel(last)
-
-
-def before(event: Published) -> Position:
-    """The position of a reader for whom an event is the next one."""
-    return Position(event.epoch, event.offset - 1)
 
 
 class Hub:
@@ -316,8 +185,13 @@ class Hub:
     @staticmethod
     def _deliver_one(topic: Topic) -> None:
         events, topic.fresh = topic.fresh, []
-        if events:
+        if not events:
+            return
+        try:
             topic.hear(events)
+        except Exception:  # noqa: BLE001  # the edge: it costs this topic's readers only
+            _log.exception("delivery_failed", conversation_id=topic.conversation_id)
+            topic.fail()
 
     async def _compare_for_ever(self) -> None:
         while True:

@@ -10,8 +10,8 @@ from gateway.published import Batch
 
 if TYPE_CHECKING:
     from gateway.attachments import Attachments
-    from gateway.hub import Topic
     from gateway.published import Published, Pushes
+    from gateway.topic import Topic
 
 _NOWHERE = Position("", -1)
 

@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from tests.support.dialling import Dialler
-from tests.support.gateways import GatewayProcess, InProcessGateway
+from tests.support.gateways import GENEROUS, GatewayProcess, InProcessGateway
 from tests.support.redis_servers import standalone
 from tests.support.store_view import StoreView
 
@@ -51,6 +51,20 @@ class OwnRedis(Protocol):
     async def __call__(self, **options: str) -> RedisNode:
         """Start one, stopped when the test ends."""
         ...
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the gateways of a run be served by another class of WebSockets."""
+    parser.addoption(
+        "--transport", choices=["fast", "uvicorn"], help="GATEWAY_TRANSPORT of all gateways"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell those that start gateways."""
+    transport = config.getoption("--transport")
+    if transport is not None:
+        GENEROUS["transport"] = transport
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,8 @@ from tests.support.stores import make, opened, say
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from gateway.hub import Topic
     from gateway.store.store import Store
+    from gateway.topic import Topic
     from tests.conftest import OwnRedis
     from tests.support.redis_node import RedisNode
 

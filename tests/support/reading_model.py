@@ -15,7 +15,6 @@ import msgspec
 from gateway.attachments import Attachments
 from gateway.codecs import ENCODERS
 from gateway.errors import NotFound
-from gateway.hub import Topic
 from gateway.json_text import JsonText
 from gateway.messages import Position
 from gateway.outbox import Outbox
@@ -23,6 +22,7 @@ from gateway.published import Batch, Published
 from gateway.store.calls import Caller
 from gateway.store.contexts import Context
 from gateway.store.log import Cut, Snapshot
+from gateway.topic import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
