@@ -2,8 +2,8 @@
 
     python -m benchmarks.micro_pure [--rounds N] [--json FILE]
 
-Microseconds of one call, the best of several rounds: what else runs on the machine only adds. A text
-has 200 bytes. Calls that take several items are told for one item.
+Microseconds of one call, the best of several rounds: what else runs on the machine only adds.
+A text has 200 bytes. Calls that take several items are told for one item.
 """
 
 from __future__ import annotations

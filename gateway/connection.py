@@ -17,6 +17,7 @@ from gateway.attachments import Attachments
 from gateway.codes import CloseCode
 from gateway.errors import StoreError
 from gateway.ids import random_id
+from gateway.inbox import Inbox
 from gateway.messages import Disconnect
 from gateway.outbox import Outbox
 from gateway.performer import Performer
@@ -24,19 +25,16 @@ from gateway.protocol import Close, ConnectImplied, ConnectionProtocol, Perform,
 from gateway.store.calls import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine
 
     import msgspec
 
     from gateway.codecs import Frame, FrameEncoder
-    from gateway.messages import Request
     from gateway.protocol import Effect
     from gateway.replica import Replica
     from gateway.socket import Socket
     from gateway.tokens import Identity
 
-INBOX_FRAMES = 64  # frames read ahead of the worker; when full, reading stops
-MAX_TOGETHER = 64  # requests performed in one
 WRITE_BYTES = 65_536  # written at once, so that a slow socket is noticed before it holds more
 GOODBYE_S = 4.0  # what is queued, and `disconnect`, must leave within this time
 _log = structlog.get_logger(__name__)
@@ -50,11 +48,9 @@ class Connection:
 
     __slots__ = (
         "_catching_up",
-        "_effects",
         "_encoder",
         "_goodbye",
         "_inbox",
-        "_is_paused",
         "_protocol",
         "_replica",
         "_socket",
@@ -85,9 +81,7 @@ class Connection:
         self._socket = socket
         self._encoder = encoder
         self._protocol = _protocol_of(replica, encoder, identity, self.caller)
-        self._inbox: list[Frame] = []
-        self._effects: list[Effect] = []  # of the frames that were read, still to be applied
-        self._is_paused = False
+        self._inbox = Inbox(self._protocol, socket, replica.clock)
         self._worker: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
         self._goodbye: asyncio.TimerHandle | None = None
@@ -176,11 +170,7 @@ class Connection:
     def message(self, data: Frame) -> None:
         """Take a frame, and let it be worked off."""
         self.frames_in += 1
-        self._protocol.heard(self._replica.clock.monotonic_s())
-        self._inbox.append(data)
-        if len(self._inbox) >= INBOX_FRAMES and not self._is_paused:
-            self._is_paused = True
-            self._socket.pause_reading()
+        self._inbox.add(data)
         if self._worker is None:
             self._work_on()
 
@@ -222,8 +212,7 @@ class Connection:
 
     async def _work(self) -> None:
         try:
-            while (effect := self._next()) is not None:
-                del self._effects[0]
+            while (effect := self._inbox.take()) is not None:
                 await self._apply(effect)
             if self.is_over:
                 await self._let_go()
@@ -236,25 +225,14 @@ class Connection:
             if self.is_over:
                 self._replica.remove(self)
 
-    def _next(self) -> Effect | None:
-        """What is to be done next, read from the inbox if nothing is left of earlier frames."""
-        while self._inbox and not self._effects:
-            frame = self._inbox.pop(0)
-            if self._is_paused and len(self._inbox) <= INBOX_FRAMES // 2 and not self.is_over:
-                self._is_paused = False
-                self._socket.resume_reading()
-            now = self._replica.clock.monotonic_s()
-            self._effects.extend(self._protocol.receive(frame, now))
-        return self._effects[0] if self._effects else None
-
     async def _apply(self, effect: Effect) -> None:
         if self.performer.is_unconfirmed:
             await self.performer.confirm()
         match effect:
             case Perform(request):
                 requests = [request]
-                if self._inbox or self._effects:
-                    requests += self._joining(request)
+                if self._inbox:
+                    requests += self._inbox.take_joining(request, self.performer.may_join)
                 await self.performer.perform(requests)
             case ConnectImplied():
                 await self.performer.imply_connect()
@@ -264,17 +242,6 @@ class Connection:
                 self.close(effect)
             case Warn(warning):
                 self.push(warning)
-
-    def _joining(self, first: Request) -> Iterator[Request]:
-        """The requests that follow and can be performed together with the first."""
-        for _ in range(MAX_TOGETHER - 1):
-            effect = self._next()
-            if not isinstance(effect, Perform):
-                return
-            if not self.performer.may_join(first, effect.request):
-                return
-            del self._effects[0]
-            yield effect.request
 
     def _catch_up(self, work: Coroutine[None, None, None]) -> None:
         if self.is_over:  # nobody is to catch up

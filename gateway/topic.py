@@ -1,4 +1,4 @@
-"""One conversation that a replica listens to: who reads it here, and its newest events in memory."""
+"""One conversation that a replica listens to: who reads it here, and its newest events."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ TRIES = 5  # the replica has calls of its own, which may cost a step of their ow
 
 
 class SteppingRoad:
-    """A road to Redis on which replies wait until they are let through, all that are there at once."""
+    """A road to Redis on which replies wait until they are let through, all at once."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
