@@ -57,6 +57,8 @@ class Inbox:
         self, first: Request, may_join: Callable[[Request, Request], bool]
     ) -> Iterator[Request]:
         """Take the requests that follow, as far as they can be performed with the first."""
+        if not may_join(first, first):
+            return
         for _ in range(MAX_TOGETHER - 1):
             effect = self._peek()
             if not isinstance(effect, Perform) or not may_join(first, effect.request):

@@ -67,10 +67,13 @@ class PresenceTeller:
         """Tell all that is collected: one call a conversation."""
         self._filled.clear()
         collected, self._news = self._news, defaultdict(dict)
-        await together(
-            self._tell_one(tenant, conversation_id, of_conversation)
-            for (tenant, conversation_id), of_conversation in collected.items()
-        )
+        try:
+            await together(
+                self._tell_one(tenant, conversation_id, of_conversation)
+                for (tenant, conversation_id), of_conversation in collected.items()
+            )
+        except StoreError as exc:
+            _log.warning("presence_untold", conversations=len(collected), problem=str(exc))
 
     async def _tell_one(
         self, tenant: str, conversation_id: str, of_conversation: dict[str, _News]
@@ -91,7 +94,4 @@ class PresenceTeller:
         ]
         # A connection need not be told of itself; told of others, it is told of all.
         origin = next(iter(told.values())).connection_id if len(told) == 1 else ""
-        try:
-            await self._store.conversations.tell_presence(tenant, conversation_id, origin, pushes)
-        except StoreError as exc:
-            _log.warning("presence_untold", problem=str(exc))
+        await self._store.conversations.tell_presence(tenant, conversation_id, origin, pushes)
