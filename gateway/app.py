@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -15,6 +15,7 @@ from gateway.clock import Clock
 from gateway.dispatch import Registry
 from gateway.drain import drain
 from gateway.endpoint import serve_websocket
+from gateway.errors import StoreError
 from gateway.replica import Replica
 from gateway.rest.health import healthz, readyz
 from gateway.rest.tickets import issue_ticket
@@ -92,6 +93,8 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
         )
         app.state.replica = replica
         await opened.store.check_durability()
+        with suppress(StoreError):  # else at the first connect
+            await opened.store.ids()
         duties = {
             "hub": replica.hub.run(),
             "keys": app.verifier.run(),

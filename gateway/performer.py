@@ -172,11 +172,11 @@ class Performer:
             request,
             began_ms=began_ms,
         )
-        await replica.tell_replaced(attached)
         session = Session(
             replica.store.sessions, connection.caller, attached, on_lost=self._lose_session
         )
-        resumed = await read_conversations(connection.attachments, session)
+        telling = replica.tell_replaced(attached)
+        resumed = await read_conversations(connection.attachments, session, meanwhile=telling)
         await self._begin_session(session)
         self._reply(session_ready(attached, resumed, replica.settings), request.id)
         warning = gap_warning(attached, replica.settings)

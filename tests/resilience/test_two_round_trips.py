@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -43,8 +42,9 @@ class SteppingRoad:
     ) -> None:
         """Cut everything."""
         self._listener.close()
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def let_through(self) -> None:
         """Let all replies go that are waiting now."""
@@ -62,13 +62,16 @@ class SteppingRoad:
     async def _carry(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_reply: bool
     ) -> None:
-        with suppress(OSError):
+        try:
             while data := await source.read(65_536):
                 if is_reply and self.is_held:
                     self.waiting.append((sink, data))
                 else:
                     sink.write(data)
-        sink.close()
+        except OSError:
+            return
+        finally:
+            sink.transport.abort()
 
 
 @pytest.mark.parametrize("conversations", [1, 10])
