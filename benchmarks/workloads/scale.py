@@ -33,7 +33,7 @@ class Scale:
     restores: int = 50
     settle_s: float = 1.0
     patience_s: float = 20.0
-    more_rounds_s: float = 960.0
+    more_rounds_s: float = 840.0
 
     def rate(self, full: float) -> float:
         """So many a second instead of `full`."""

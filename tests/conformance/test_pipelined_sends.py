@@ -94,7 +94,9 @@ async def test_a_message_that_starts_a_run_is_performed_alone(
         message(conversation, 2, "/count 2 0", agent="demo"),
         message(conversation, 3),
     )
-    assert [one["seq"] for one in found] == [1, 2, 3]
+    numbers = [one["seq"] for one in found]
+    assert numbers[:2] == [1, 2]
+    assert numbers[2] > 2  # the run's reply may be before it
     assert ["run_id" in one for one in found] == [False, True, False]
 
 
