@@ -194,8 +194,9 @@ class Connection:
     def flush(self) -> None:
         """Write what waits, as far as the socket takes it."""
         outbox, socket = self.outbox, self._socket
+        at_once = min(WRITE_BYTES, outbox.max_bytes // 8)  # what was written can merge no more
         while outbox and socket.is_writable:
-            socket.write(outbox.take(WRITE_BYTES))
+            socket.write(outbox.take(at_once))
         if self.closed_with is not None and not outbox:
             socket.close(self.closed_with, self.closed_with.reason)
 
