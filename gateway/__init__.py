@@ -10,7 +10,7 @@ from gateway.context import Context
 from gateway.dispatch import handler, handler_of_many
 from gateway.hub import whisper
 from gateway.ids import random_id
-from gateway.json_text import JsonText
+from gateway.json_text import JsonText, exceeds
 from gateway.messages import Position, Reply, Request
 from gateway.patching import apply_patch
 from gateway.snapshots import agent_context, newest_that_fit, oldest_that_fit
@@ -38,6 +38,7 @@ __all__ = [
     "apply_patch",
     "check_answer",
     "errors",
+    "exceeds",
     "handler",
     "handler_of_many",
     "invite_conversation",

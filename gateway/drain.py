@@ -31,6 +31,4 @@ async def drain(replica: Replica) -> None:
         for connection in leaving[start : start + BATCH]:
             connection.close(Close(CloseCode.DRAINING, window_ms=window_ms))
         await asyncio.sleep(PAUSE_S)
-    while replica.connections:
-        replica.one_gone.clear()
-        await replica.one_gone.wait()
+    await replica.all_gone()

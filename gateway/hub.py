@@ -69,7 +69,7 @@ class Hub:
 
     def hold(self, tenant: str, conversation_id: str) -> Topic:
         """Hold a topic, which is about to be heard; `release` it as often as it was held."""
-        channel = self._store.keys.conversation(tenant, conversation_id).channel
+        channel = self._channel(tenant, conversation_id)
         topic = self._topics.get(channel)
         if topic is None:
             topic = self._topics[channel] = Topic(tenant, conversation_id)
@@ -85,23 +85,12 @@ class Hub:
             StoreUnavailable: the subscription was not confirmed.
         """
         if not topic.is_heard:
-            channel = self._store.keys.conversation(topic.tenant, topic.conversation_id).channel
+            channel = self._channel(topic.tenant, topic.conversation_id)
             await self.subscriber.subscribe(channel, timeout_s=self._timeout_s)
             topic.is_heard = True
 
-    async def open(self, tenant: str, conversation_id: str) -> Topic:
-        """Hold a topic, heard from now on.
-
-        Raises:
-            StoreUnavailable: the subscription was not confirmed.
-        """
-        topic = self.hold(tenant, conversation_id)
-        try:
-            await self.wait_until_heard(topic)
-        except BaseException:
-            self.release(topic)
-            raise
-        return topic
+    def _channel(self, tenant: str, conversation_id: str) -> str:
+        return self._store.keys.conversation(tenant, conversation_id).channel
 
     def check_soon(self, topic: Topic) -> None:
         """Compare a topic with its log, which was read before the topic was heard."""
@@ -114,7 +103,7 @@ class Hub:
         Whoever dropped out for a moment finds its newest events still in memory.
         """
         topic.holds -= 1
-        channel = self._store.keys.conversation(topic.tenant, topic.conversation_id).channel
+        channel = self._channel(topic.tenant, topic.conversation_id)
         if topic.holds <= 0 and self._topics.get(channel) is topic:
             self._lingering[channel] = asyncio.get_running_loop().time() + LINGER_S
             if len(self._lingering) > LINGER_TOPICS:
@@ -122,7 +111,7 @@ class Hub:
 
     def heard(self, tenant: str, conversation_id: str) -> Position:
         """Where this replica has heard a log to be, also if nobody listens any more."""
-        channel = self._store.keys.conversation(tenant, conversation_id).channel
+        channel = self._channel(tenant, conversation_id)
         topic = self._topics.get(channel)
         once = self._remembered.get(channel, NOTHING_HEARD)
         if topic is None or topic.tail is None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+MAX_UTF8_BYTES = 4  # of a character
 _decode = msgspec.json.Decoder().decode
 
 
@@ -38,3 +39,10 @@ class JsonText:
     def value(self) -> Any:  # the user's own JSON
         """Decode to plain Python values."""
         return _decode(self.data)
+
+
+def exceeds(text: str, max_bytes: int) -> bool:
+    """Whether a text takes more bytes of UTF-8; a short one is not encoded to know."""
+    if len(text) * MAX_UTF8_BYTES <= max_bytes:
+        return False
+    return len(text.encode("utf-8", "surrogatepass")) > max_bytes

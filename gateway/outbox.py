@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from gateway.published import Batch, Pushes
+from gateway.published import Batch, Shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.published import Published
 
-Outgoing = bytes | Batch | Pushes  # one message's payload, or several messages for many receivers
+Outgoing = bytes | Shared  # one message's payload, or messages for many receivers
 
 
 class Outbox:

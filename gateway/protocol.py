@@ -17,6 +17,7 @@ import msgspec
 from gateway.codecs import Rejected
 from gateway.codes import CloseCode
 from gateway.errors import BadRequest, RateLimited
+from gateway.json_text import exceeds
 from gateway.messages import Connect, Request, SessionWarning
 from gateway.rate_limit import TokenBucket
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from gateway.codecs import Frame, FrameDecoder
     from gateway.errors import RequestError
     from gateway.settings import Settings
-
-
-MAX_UTF8_BYTES = 4  # a character
 
 
 class Phase(Enum):
@@ -139,7 +137,7 @@ class ConnectionProtocol:
 
     def receive(self, frame: Frame, now: float) -> list[Effect]:
         """Take one frame; returns what to do, in order."""
-        if len(frame) * MAX_UTF8_BYTES > self._max_frame_bytes and self._is_too_big(frame):
+        if self._is_too_big(frame):
             return [self._close(CloseCode.TOO_BIG)]
         effects: list[Effect] = []
         for item in self._decoder.decode(frame):
@@ -197,8 +195,9 @@ class ConnectionProtocol:
         effects.append(Perform(item))
 
     def _is_too_big(self, frame: Frame) -> bool:
-        size = len(frame) if isinstance(frame, bytes) else _utf8_size(frame)
-        return size > self._max_frame_bytes
+        if isinstance(frame, bytes):
+            return len(frame) > self._max_frame_bytes
+        return exceeds(frame, self._max_frame_bytes)
 
     def _refuse_excess(self, wait_ms: int, request_id: str | int | None) -> Effect:
         self._refusals += 1
@@ -218,7 +217,3 @@ class ConnectionProtocol:
     def _close(self, code: CloseCode) -> Effect:
         self.phase = Phase.CLOSED
         return Close(code)
-
-
-def _utf8_size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -77,20 +77,44 @@ class Published:
         )
 
 
-class Batch:
-    """Adjacent events of one conversation, which their receivers get in one write.
+class Shared:
+    """What many receivers get alike: what a codec makes of it is made once for all of them."""
 
-    Never empty. What a codec makes of it is kept: a thousand receivers cost one encoding.
-    """
+    __slots__ = ("_payloads", "_wires", "size")
 
-    __slots__ = ("_leavers", "_payloads", "_wires", "events", "size")
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._payloads: dict[str, list[bytes]] = {}
+        self._wires: dict[str, bytes] = {}
+
+    def _encoded(self, encoder: FrameEncoder) -> list[bytes]:
+        raise NotImplementedError
+
+    def payloads(self, encoder: FrameEncoder) -> list[bytes]:
+        """The messages, one payload each."""
+        payloads = self._payloads.get(encoder.codec)
+        if payloads is None:
+            payloads = self._payloads[encoder.codec] = self._encoded(encoder)
+        return payloads
+
+    def wire(self, encoder: FrameEncoder) -> bytes:
+        """The messages as finished WebSocket frames, joined."""
+        wire = self._wires.get(encoder.codec)
+        if wire is None:
+            frames = [encoder.frame(payload) for payload in self._encoded(encoder)]
+            wire = self._wires[encoder.codec] = b"".join(frames)
+        return wire
+
+
+class Batch(Shared):
+    """Adjacent events of one conversation, which their receivers get in one write; never empty."""
+
+    __slots__ = ("_leavers", "events")
 
     def __init__(self, events: Sequence[Published], *, size: int | None = None) -> None:
+        super().__init__(sum([event.size for event in events]) if size is None else size)
         self.events = events
-        self.size = sum([event.size for event in events]) if size is None else size
         self._leavers: frozenset[str | None] | None = None
-        self._payloads: dict[str, list[bytes]] | None = None
-        self._wires: dict[str, bytes] = {}
 
     def is_left_by(self, subject: str) -> bool:
         """Whether a subject takes no part any more after one of these events."""
@@ -98,45 +122,21 @@ class Batch:
             self._leavers = frozenset([event.leaver for event in self.events])
         return subject in self._leavers
 
-    def payloads(self, encoder: FrameEncoder) -> list[bytes]:
-        """The `event` pushes, one payload each."""
-        if self._payloads is None:
-            self._payloads = {}
-        payloads = self._payloads.get(encoder.codec)
-        if payloads is None:
-            payloads = self._payloads[encoder.codec] = encoder.events(self.events)
-        return payloads
-
-    def wire(self, encoder: FrameEncoder) -> bytes:
-        """The `event` pushes as finished WebSocket frames, joined."""
-        wire = self._wires.get(encoder.codec)
-        if wire is None:
-            frames = [encoder.frame(payload) for payload in encoder.events(self.events)]
-            wire = self._wires[encoder.codec] = b"".join(frames)
-        return wire
+    def _encoded(self, encoder: FrameEncoder) -> list[bytes]:
+        return encoder.events(self.events)
 
 
-class Pushes:
-    """Finished pushes that are not in the log, for all who receive them together."""
+class Pushes(Shared):
+    """Finished pushes that are not in the log."""
 
-    __slots__ = ("_pushes", "_wires", "size")
+    __slots__ = ("_pushes",)
 
     def __init__(self, pushes: Sequence[JsonText]) -> None:
+        super().__init__(sum([len(push.data) for push in pushes]))
         self._pushes = pushes
-        self._wires: dict[str, bytes] = {}
-        self.size = sum([len(push.data) for push in pushes])
 
-    def payloads(self, encoder: FrameEncoder) -> list[bytes]:
-        """One payload each."""
+    def _encoded(self, encoder: FrameEncoder) -> list[bytes]:
         return [encoder.passed_on(push) for push in self._pushes]
-
-    def wire(self, encoder: FrameEncoder) -> bytes:
-        """As finished WebSocket frames, joined."""
-        wire = self._wires.get(encoder.codec)
-        if wire is None:
-            frames = [encoder.frame(payload) for payload in self.payloads(encoder)]
-            wire = self._wires[encoder.codec] = b"".join(frames)
-        return wire
 
 
 def batches(events: Iterable[Published], *, max_bytes: int) -> Iterator[Batch]:

@@ -63,7 +63,7 @@ class Replica:
         self.flusher = Flusher()
         self.presence = PresenceTeller(store)
         self.is_draining = False
-        self.one_gone = asyncio.Event()
+        self._one_gone = asyncio.Event()
         self._heartbeat = Heartbeat(
             interval_s=settings.heartbeat_s, timeout_s=settings.heartbeat_timeout_s
         )
@@ -105,7 +105,7 @@ class Replica:
         self._sockets[connection.caller] -= 1
         if not self._sockets[connection.caller]:
             del self._sockets[connection.caller]
-        self.one_gone.set()
+        self._one_gone.set()
 
     def connections_of(self, caller: Caller) -> int:
         """How many sockets a subject has here."""
@@ -137,13 +137,17 @@ class Replica:
             limits=self._limits,
         )
 
+    async def all_gone(self) -> None:
+        """Wait until there is no connection any more."""
+        while self.connections:
+            self._one_gone.clear()
+            await self._one_gone.wait()
+
     async def wait_until_gone(self) -> None:
         """Wait until the connections, whose sockets were closed, have let go; not for ever."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LET_GO_S):
-                while self.connections:
-                    self.one_gone.clear()
-                    await self.one_gone.wait()
+                await self.all_gone()
                 await self.presence.tell_now()
         for connection in list(self.connections.values()):
             connection.abandon()

@@ -21,12 +21,12 @@ class Session:
     """
 
     __slots__ = (
-        "_is_confirmed",
         "_on_lost",
         "_sessions",
         "caller",
         "cursors",
         "generation",
+        "is_confirmed",
         "session_id",
     )
 
@@ -44,18 +44,13 @@ class Session:
         self.cursors = dict(attached.cursors)
         self._sessions = sessions
         self._on_lost = on_lost
-        self._is_confirmed = not attached.is_resumed
-
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether the resume token before this session's own is dead."""
-        return self._is_confirmed
+        self.is_confirmed = not attached.is_resumed  # the token before this session's own is dead
 
     async def confirm(self) -> None:
         """The client uses the session: the resume token before this one is dead."""
-        if not self._is_confirmed:
+        if not self.is_confirmed:
             held = await self._sessions.confirm(self.caller, self.session_id, self.generation)
-            self._is_confirmed = True
+            self.is_confirmed = True
             await self._check(is_held=held)
 
     async def attach(self, where: dict[str, Position]) -> None:

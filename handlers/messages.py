@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -13,6 +13,7 @@ from gateway import (
     Position,
     RunRequest,
     errors,
+    exceeds,
     handler,
     handler_of_many,
     newest_that_fit,
@@ -34,9 +35,9 @@ from gateway.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-MAX_UTF8_BYTES = 4  # a character
+A = TypeVar("A")  # an answer
 
 
 @handler(SendMessage)
@@ -45,16 +46,13 @@ async def send_message(context: Context, message: SendMessage) -> MessageAccepte
     _check_content(context, message.content)
     draft = _draft(context, message)
     conversation_id = draft.conversation_id
-    await context.connection.hold(conversation_id)
-    try:
+
+    async def send() -> list[Accepted]:
         if draft.may_create:
             await context.store.subjects.add(context.caller, conversation_id)
-        accepted = await context.store.messages.send(context.caller, draft)
-    except errors.GatewayError:
-        context.connection.release(conversation_id)
-        raise
-    at = accepted.position
-    await context.connection.follow(conversation_id, Position(at.epoch, at.offset - 1))
+        return [await context.store.messages.send(context.caller, draft)]
+
+    (accepted,) = await _attached(context, conversation_id, send)
     return _accepted(context, draft, accepted)
 
 
@@ -91,31 +89,41 @@ async def send_messages(
                     may_create=False,
                 )
             )
-    accepted = iter(await _send_all(context, drafts) if drafts else ())
-    return [next(accepted) if answer is None else answer for answer in answers]
+    sent = iter(await _send_all(context, drafts) if drafts else ())
+    return [next(sent) if answer is None else answer for answer in answers]
 
 
 async def _send_all(
     context: Context, drafts: Sequence[Draft]
 ) -> list[MessageAccepted | errors.RequestError]:
     conversation_id = drafts[0].conversation_id
-    await context.connection.hold(conversation_id)
-    try:
-        answers = await context.store.messages.send_many(context.caller, conversation_id, drafts)
-    except errors.GatewayError:
-        context.connection.release(conversation_id)
-        raise
-    places = [answer.position for answer in answers if isinstance(answer, Accepted)]
-    if places:
-        await context.connection.follow(
-            conversation_id, Position(places[0].epoch, places[0].offset - 1)
-        )
-    else:
-        context.connection.release(conversation_id)
+    answers = await _attached(
+        context,
+        conversation_id,
+        lambda: context.store.messages.send_many(context.caller, conversation_id, drafts),
+    )
     return [
         _accepted(context, draft, answer) if isinstance(answer, Accepted) else answer
         for draft, answer in zip(drafts, answers, strict=True)
     ]
+
+
+async def _attached(
+    context: Context, conversation_id: str, send: Callable[[], Awaitable[Sequence[A]]]
+) -> Sequence[A]:
+    """Send, and attach the session to the conversation if anything of it was accepted."""
+    await context.connection.hold(conversation_id)
+    try:
+        answers = await send()
+    except errors.GatewayError:
+        context.connection.release(conversation_id)
+        raise
+    first = next((one.position for one in answers if isinstance(one, Accepted)), None)
+    if first is None:
+        context.connection.release(conversation_id)
+    else:
+        await context.connection.follow(conversation_id, Position(first.epoch, first.offset - 1))
+    return answers
 
 
 @handler(GetConversationHistory)
@@ -222,10 +230,11 @@ def _accepted(context: Context, draft: Draft, accepted: Accepted) -> MessageAcce
 
 def _check_content(context: Context, content: object) -> None:
     limit = context.settings.max_content_bytes
-    if isinstance(content, str) and len(content) * MAX_UTF8_BYTES <= limit:
-        return
-    data = content.encode() if isinstance(content, str) else msgspec.json.encode(content)
-    if len(data) > limit:
+    if isinstance(content, str):
+        is_too_large = exceeds(content, limit)
+    else:
+        is_too_large = len(msgspec.json.encode(content)) > limit
+    if is_too_large:
         raise errors.TooLarge(f"$.content: exceeds {limit} bytes")
 
 

@@ -117,9 +117,16 @@ def alice(tenant: str) -> Caller:
     return Caller(tenant, "alice")
 
 
+async def heard_topic(made: Replica, caller: Caller) -> Topic:
+    """Hold the topic of `c_1`, heard from now on."""
+    topic = made.hub.hold(caller.tenant, "c_1")
+    await made.hub.wait_until_heard(topic)
+    return topic
+
+
 async def listen(made: Replica, caller: Caller) -> tuple[Topic, Recorder]:
     """Open the topic of `c_1` with one reader."""
-    topic = await made.hub.open(caller.tenant, "c_1")
+    topic = await heard_topic(made, caller)
     reader = Recorder(caller)
     topic.readers.add(reader)
     topic.live.add(reader)
@@ -239,17 +246,17 @@ async def test_a_topic_is_heard_as_long_as_somebody_holds_it(
     async with replica(redis_server.url) as made:
         await make(made.store, alice, "c_1")
         first, reader = await listen(made, alice)
-        second = await made.hub.open(alice.tenant, "c_1")
+        second = await heard_topic(made, alice)
         assert first is second
         made.hub.release(first)
         await say(made.store, alice, "c_1", "1")
         await eventually(lambda: reader.offsets == [3], what="it is heard")
         made.hub.release(second)
-        assert await made.hub.open(alice.tenant, "c_1") is first
+        assert await heard_topic(made, alice) is first
         made.hub.release(first)
         for channel in list(made.hub._lingering):
             made.hub._close(channel)
-        assert await made.hub.open(alice.tenant, "c_1") is not first
+        assert await heard_topic(made, alice) is not first
 
 
 async def test_what_was_missed_while_deaf_is_found_by_comparing(

@@ -42,11 +42,6 @@ class Redis:
         """Over TCP, on this machine."""
         return f"redis://127.0.0.1:{self.port}"
 
-    @property
-    def unix_url(self) -> str:
-        """Over its socket."""
-        return f"unix://{self.socket_path}"
-
 
 @dataclass(frozen=True, slots=True)
 class Deployment:

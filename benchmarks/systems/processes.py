@@ -86,10 +86,6 @@ class ServerProcess:
                 raise RuntimeError(f"{self._process.args!r} is not ready:\n{self.output}")
             time.sleep(POLL_S)
 
-    def wait_until_listening(self, port: int) -> None:
-        """Wait until the port accepts connections."""
-        self.wait_until(lambda: is_listening(port))
-
     def kill(self) -> None:
         """SIGKILL it and its children."""
         with contextlib.suppress(ProcessLookupError):

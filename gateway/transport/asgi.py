@@ -12,6 +12,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from gateway.codes import CloseCode
 from gateway.frames import binary_frame, text_frame
 from gateway.transport.handshake import http_response, switching_protocols
+from gateway.transport.limits import MAX_QUEUED_MESSAGES
 
 if TYPE_CHECKING:
     from uvicorn._types import (
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from gateway.transport.fast import FastWebSocketProtocol
 
-MAX_QUEUED_MESSAGES = 64  # parsed and not yet received by the application
 
 logger = logging.getLogger(__name__)
 

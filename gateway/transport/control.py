@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EXTENSION = "gateway.transport"
+ABNORMAL = 1006  # RFC 6455 section 7.1.5: ended without a close frame; never sent
 
 
 class TransportControl(ABC):

@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from gateway.frames import close_frame, close_payload, pong_frame
+from gateway.transport.control import ABNORMAL
 from gateway.transport.frame_parser import FrameParser
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from gateway.transport.config import TransportConfig
     from gateway.transport.control import Receiver
-
-ABNORMAL = 1006  # RFC 6455 section 7.1.5: ended without a close frame; never sent
 
 
 class Nobody:

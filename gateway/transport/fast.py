@@ -20,8 +20,8 @@ from gateway.codes import CloseCode
 from gateway.frames import close_frame, close_payload
 from gateway.transport import refusal as answers
 from gateway.transport.asgi import AsgiReceiver
-from gateway.transport.control import EXTENSION, DirectControl
-from gateway.transport.ending import ABNORMAL, EndingConnection, Leaving
+from gateway.transport.control import ABNORMAL, EXTENSION, DirectControl
+from gateway.transport.ending import EndingConnection, Leaving
 from gateway.transport.frame_parser import Violation
 from gateway.transport.handshake import accept_key_of, scope_of
 from gateway.transport.refusal import Refused

@@ -35,7 +35,6 @@ TOO_BIG = 1009
 # Section 7.4.2 and IANA's registry: what may be sent.
 CLOSE_CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
 
-OPCODE_BITS = 0x0F
 CONTROL_BIT = 0x08
 LENGTH_BITS = 0x7F
 MASK_BIT = 0x80

@@ -20,6 +20,7 @@ MAX_HEADERS = 128
 KEEP_ALIVE_S = 65.0
 MAX_BODY_BYTES = 16 * 1_048_576
 CLOSE_TIMEOUT_S = 5.0
+MAX_QUEUED_MESSAGES = 64  # parsed and not yet received by the application
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.transport import refusal as answers
+from gateway.transport.frame_parser import INVALID_TEXT
+from gateway.transport.limits import MAX_QUEUED_MESSAGES
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,9 +25,7 @@ if TYPE_CHECKING:
     from gateway.transport.config import TransportConfig
     from gateway.transport.guard import GuardedTransport
 
-INVALID_TEXT = 1007
 SLICE_BYTES = 4_096  # parsed at a time: 680 of the smallest frames
-MAX_QUEUED_MESSAGES = 64  # parsed and not yet received by the application
 
 
 class BoundedReadingProtocol(WebSocketsSansIOProtocol):

@@ -22,11 +22,6 @@ class Timer:
         self._action = action
         self._handle: asyncio.TimerHandle | None = None
 
-    @property
-    def is_armed(self) -> bool:
-        """Whether the action is still to come."""
-        return self._handle is not None
-
     def arm(self, delay_s: float) -> None:
         """Start counting; counting that had begun before goes on unchanged."""
         if self._handle is None:

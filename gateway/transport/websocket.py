@@ -21,8 +21,9 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from gateway.codes import CloseCode
+from gateway.frames import MAX_REASON_BYTES
 from gateway.transport import refusal as answers
-from gateway.transport.control import EXTENSION, TransportControl
+from gateway.transport.control import ABNORMAL, EXTENSION, TransportControl
 from gateway.transport.guard import guarded
 from gateway.transport.reading import BoundedReadingProtocol
 from gateway.transport.timer import Timer
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
     from gateway.transport.limits import Limits
 
-ABNORMAL = 1006  # RFC 6455 section 7.1.5: ended without a close frame; never sent
-MAX_REASON_BYTES = 123  # RFC 6455 section 5.5: 125 of a control frame, less the code
 PONG_OPCODE = b"\x8a"
 
 # Quiet on purpose: at INFO uvicorn logs the URL with its token and `websockets` every open and
