@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 
 from gateway.settings import load_settings
 from tests.support.eventually import eventually
+from tests.support.ports import free_port
 from tools.check_compose import EXAMPLE_ENVIRONMENT, compose_config, find_compose
 from tools.check_nginx import nginx_command, write_config
 
@@ -80,12 +81,6 @@ def test_compose_without_a_secret_says_what_to_set(docker_compose):
     refused = compose_config(docker_compose, "--quiet", environment={})
     assert refused.returncode != 0
     assert "GATEWAY_JWT_SECRET is missing a value: set it to 32 bytes" in refused.stderr
-
-
-def free_port() -> int:
-    """A port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def accepts(port: int) -> bool:

@@ -31,6 +31,7 @@ from tests.support.embedded_servers import (
     pid_of,
     watched,
 )
+from tests.support.eventually import eventually
 from tests.support.redis_servers import redis7, standalone
 
 if TYPE_CHECKING:
@@ -259,18 +260,19 @@ async def test_emptied_folder_gets_a_new_server(tmp_path: Path) -> None:
 async def test_loading_server_is_waited_for_beyond_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading a large file is a sign of life."""
-    monkeypatch.setattr(embedded, "START_LIMIT_S", 0.7)
-    async with standalone(options={"key-load-delay": "400"}) as node:
-        await node.call("EVAL", "for i=1,4096 do redis.call('SET', 'k'..i, i) end", 0)
+    """Reading a large file is a sign of life. It answers after each 1024 keys, every 0.2 s."""
+    monkeypatch.setattr(embedded, "START_LIMIT_S", 1.5)
+    async with standalone(options={"key-load-delay": "150"}) as node:
+        await node.call("EVAL", "for i=1,16384 do redis.call('SET', 'k'..i, i) end", 0)
         await node.stop()
         (tmp_path / "server.sock").symlink_to(node.socket_path)
         with DataFolder(tmp_path).try_lock():
             node._spawn()
+            await eventually(node.is_loading, what="it loads")
             started_s = asyncio.get_running_loop().time()
             await EmbeddedServer(tmp_path).ensure()
-        assert asyncio.get_running_loop().time() - started_s > 2 * embedded.START_LIMIT_S
-        assert await node.call("DBSIZE") == 4096
+        assert asyncio.get_running_loop().time() - started_s > embedded.START_LIMIT_S
+        assert await node.call("DBSIZE") == 16384
 
 
 # ---------------------------------------------------------------- what is started

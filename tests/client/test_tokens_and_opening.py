@@ -9,7 +9,7 @@ import pytest
 from gateway_client import AccessRefused, NotConnected, State, TokenExpired
 from tests.client.clients import client_of
 from tests.support.eventually import eventually
-from tests.support.gateways import free_port
+from tests.support.ports import free_port
 from tests.support.tokens import forged, mint
 
 if TYPE_CHECKING:

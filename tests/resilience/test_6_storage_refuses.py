@@ -9,7 +9,7 @@ import pytest
 
 from tests.resilience.clear_errors import assert_clear, ready_is, recovers
 from tests.support.eventually import eventually
-from tests.support.gateways import free_port
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import AsyncExitStack
@@ -21,6 +18,7 @@ from gateway.settings import load_settings
 from gateway.store.die_with_parent import dying_with_us
 from gateway.transport import GatewayServer, uvicorn_config
 from tests.support.eventually import eventually, eventually_blocking
+from tests.support.ports import free_port
 from tests.support.tokens import SECRET
 
 if TYPE_CHECKING:
@@ -45,21 +43,6 @@ class Endpoint(Protocol):
     """Somewhere to dial: a gateway, or a proxy before one."""
 
     port: int
-
-
-SERVER_PORTS = range(10_240, 20_480)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nothing listens on now, and that no client is given either.
-
-    Ports for outgoing connections begin at 32768 (Linux, ip_local_port_range): one of those may be
-    taken by any client of any test between this call and the server's start.
-    """
-    while True:
-        port = secrets.choice(SERVER_PORTS)
-        with contextlib.suppress(OSError), socket.create_server((host, port)):
-            return port
 
 
 class GatewayProcess:

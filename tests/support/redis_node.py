@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import signal
-import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -14,11 +12,11 @@ import hiredis
 
 from gateway.store.die_with_parent import dying_with_us
 from tests.support.eventually import eventually
+from tests.support.ports import HOST, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HOST = "127.0.0.1"
 START_S = 20.0
 CALL_S = 2.0
 _INCOMPLETE = object()
@@ -28,17 +26,6 @@ PERSISTENT = {
     "save": "",
     "maxmemory-policy": "noeviction",
 }
-
-
-def quiet_port() -> int:
-    """Return a free port below the ephemeral ones: nobody takes it while its server is down."""
-    for _ in range(1000):
-        port = random.randint(20_000, 31_999)
-        with socket.socket() as trial, contextlib.suppress(OSError):
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((HOST, port))
-            return port
-    raise AssertionError("no free port between 20000 and 31999")
 
 
 class RedisNode:
@@ -59,7 +46,7 @@ class RedisNode:
             config: of a sentinel, which keeps its state in its configuration file.
         """
         folder.mkdir(parents=True)
-        self.port = quiet_port()
+        self.port = free_port()
         self.socket_path = folder / "s"
         self.log_path = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -126,6 +113,13 @@ class RedisNode:
         try:
             return await self.call("PING") == "PONG"
         except (OSError, hiredis.ReplyError):  # not listening yet, or loading
+            return False
+
+    async def is_loading(self) -> bool:
+        """Whether it reads its data."""
+        try:
+            return (await self.info("persistence"))["loading"] == "1"
+        except OSError:  # not listening yet
             return False
 
     async def call(self, *words: str | int) -> object:

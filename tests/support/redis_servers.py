@@ -24,7 +24,8 @@ import hiredis
 
 from gateway.store.embedded import find_server_binary
 from tests.support.eventually import eventually
-from tests.support.redis_node import HOST, PERSISTENT, RedisNode, fields_of, quiet_port
+from tests.support.ports import HOST, free_port
+from tests.support.redis_node import PERSISTENT, RedisNode, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -224,10 +225,7 @@ async def cluster(
                 RedisNode(
                     Path(folder, f"n{n}"),
                     binary=binary or find_server_binary(),
-                    options=PERSISTENT
-                    | own
-                    | {"cluster-port": str(quiet_port())}
-                    | (options or {}),
+                    options=PERSISTENT | own | {"cluster-port": str(free_port())} | (options or {}),
                 )
                 for n in range(2 * SHARDS)
             ]

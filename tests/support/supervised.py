@@ -54,7 +54,7 @@ class SupervisedGateway(GatewayProcess):
         return {
             child.pid: child
             for child in psutil.Process(self.pid).children()
-            if child.status() != psutil.STATUS_ZOMBIE and "gateway.cli.replica" in _words(child)
+            if "gateway.cli.replica" in _words(child)
         }
 
     def replica_of(self, client: WireClient) -> int | None:
