@@ -121,6 +121,11 @@ class Attachments:
     def __contains__(self, conversation_id: str) -> bool:
         return conversation_id in self._readers
 
+    def is_heard(self, conversation_id: str) -> bool:
+        """Whether it is attached to, and heard: there is nothing to wait for."""
+        reader = self._readers.get(conversation_id)
+        return reader is not None and reader.topic.is_heard
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._readers)
 

@@ -55,6 +55,7 @@ class Connection:
         "_replica",
         "_socket",
         "_worker",
+        "_write_bytes",
         "attachments",
         "caller",
         "closed_with",
@@ -85,9 +86,9 @@ class Connection:
         self._worker: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
         self._goodbye: asyncio.TimerHandle | None = None
-        self.outbox = Outbox(
-            replica.settings.outbox_bytes, on_full=self._be_slow, on_filled=self._flush_soon
-        )
+        outbox_bytes = replica.settings.outbox_bytes
+        self._write_bytes = min(WRITE_BYTES, outbox_bytes // 8)  # written, it can merge no more
+        self.outbox = Outbox(outbox_bytes, on_full=self._be_slow, on_filled=self._flush_soon)
         self.attachments = Attachments(
             replica.hub,
             replica.store.log,
@@ -194,9 +195,8 @@ class Connection:
     def flush(self) -> None:
         """Write what waits, as far as the socket takes it."""
         outbox, socket = self.outbox, self._socket
-        at_once = min(WRITE_BYTES, outbox.max_bytes // 8)  # what was written can merge no more
-        while outbox and socket.is_writable:
-            socket.write(outbox.take(at_once))
+        while socket.is_writable and outbox:
+            socket.write(outbox.take(self._write_bytes))
         if self.closed_with is not None and not outbox:
             socket.close(self.closed_with, self.closed_with.reason)
 
@@ -229,12 +229,13 @@ class Connection:
     async def _apply(self, effect: Effect) -> None:
         if self.performer.is_unconfirmed:
             await self.performer.confirm()
+        if isinstance(effect, Perform):
+            requests = [effect.request]
+            if self._inbox:
+                requests += self._inbox.take_joining(effect.request, self.performer.may_join)
+            await self.performer.perform(requests)
+            return
         match effect:
-            case Perform(request):
-                requests = [request]
-                if self._inbox:
-                    requests += self._inbox.take_joining(request, self.performer.may_join)
-                await self.performer.perform(requests)
             case ConnectImplied():
                 await self.performer.imply_connect()
             case Refuse(error, request_id):

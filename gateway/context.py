@@ -38,6 +38,9 @@ class Attachment(Protocol):
 class Conversing(Protocol):
     """What of a connection a handler may use."""
 
+    def is_following(self, conversation_id: str) -> bool:
+        """Whether `hold` and `follow` would do nothing: it is attached and heard."""
+
     async def hold(self, conversation_id: str) -> None:
         """Hear a conversation from now on, so that nothing written next is missed."""
 

@@ -57,6 +57,10 @@ class ConnectionDoings:
         self._present = present
         self._after_reply: list[Callable[[], None]] = []
 
+    def is_following(self, conversation_id: str) -> bool:
+        """Whether `hold` and `follow` would do nothing."""
+        return self._attachments.is_heard(conversation_id)
+
     async def hold(self, conversation_id: str) -> None:
         """Hear a conversation from now on."""
         await self._attachments.hold(conversation_id)

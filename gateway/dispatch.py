@@ -108,26 +108,24 @@ class Registry:
             max_depth=settings.max_json_depth,
         )
 
-    async def handle(self, context: Context, request: Request) -> Reply | None:
+    def handle(self, context: Context, request: Request) -> Awaitable[Reply | None]:
         """Let the handler of the request's type answer it."""
         function = self._handlers.get(type(request))
         if function is None:
             raise UnknownType(f"$.type: no handler for {type(request).__name__}")
-        return await function(context, request)
+        return function(context, request)
 
     def may_join(self, context: Context, first: Request, following: Request) -> bool:
         """Whether a request can be performed together with the one before it, or by itself."""
-        if type(first) is not type(following):
-            return False
-        found = self._together.get(type(first))
+        kind = type(first)
+        found = self._together.get(kind) if kind is type(following) else None
         return found is not None and found[1](context, first, following)
 
-    async def handle_together(
+    def handle_together(
         self, context: Context, requests: Sequence[Request]
-    ) -> Sequence[Reply | RequestError]:
+    ) -> Awaitable[Sequence[Reply | RequestError]]:
         """Let the requests' handler of many answer them."""
-        function, _ = self._together[type(requests[0])]
-        return await function(context, requests)
+        return self._together[type(requests[0])][0](context, requests)
 
 
 def _submodules(package: ModuleType) -> Iterator[ModuleType]:

@@ -25,11 +25,14 @@ class Flusher:
 
     def __init__(self) -> None:
         self._senders: list[Sender] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # asking for it costs a system call
 
     def add(self, sender: Sender) -> None:
         """Let a sender flush soon."""
         if not self._senders:
-            asyncio.get_running_loop().call_soon(self._flush)
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self._flush)
         self._senders.append(sender)
 
     def _flush(self) -> None:

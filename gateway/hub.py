@@ -109,15 +109,15 @@ class Hub:
             if len(self._lingering) > LINGER_TOPICS:
                 self._close(next(iter(self._lingering)))
 
-    def heard(self, tenant: str, conversation_id: str) -> Position:
+    def heard(self, channel: str) -> Position:
         """Where this replica has heard a log to be, also if nobody listens any more."""
-        channel = self._channel(tenant, conversation_id)
-        topic = self._topics.get(channel)
-        once = self._remembered.get(channel, NOTHING_HEARD)
+        topic, once = self._topics.get(channel), self._remembered.get(channel)
         if topic is None or topic.tail is None:
-            return once
+            return once or NOTHING_HEARD
         now = topic.tail.position
-        return once if once.epoch == now.epoch and once.offset > now.offset else now
+        if once is not None and once.epoch == now.epoch and once.offset > now.offset:
+            return once
+        return now
 
     async def _sweep_for_ever(self) -> None:
         while True:
@@ -128,8 +128,7 @@ class Hub:
 
     def _close(self, channel: str) -> None:
         del self._lingering[channel]
-        topic = self._topics[channel]
-        position = self.heard(topic.tenant, topic.conversation_id)
+        position = self.heard(channel)
         del self._topics[channel]
         self.subscriber.unsubscribe(channel)
         if position != NOTHING_HEARD:

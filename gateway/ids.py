@@ -7,8 +7,10 @@ import hashlib
 import hmac
 import os
 import re
+from functools import lru_cache
 
 ID_PATTERN = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
+KEPT_AUTHORS = 4096  # each in one conversation; some 400 bytes
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _TOKEN_RANDOM_CHARS = 22  # 128 bits in base64url
 
@@ -34,8 +36,9 @@ class IdMaker:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
         self._key = hashlib.sha256(secret).digest()  # of a length that blake2b takes
+        self.message_ids = lru_cache(KEPT_AUTHORS)(self._message_ids)
 
-    def message_ids(self, tenant: str, conversation_id: str, author: str) -> MessageIds:
+    def _message_ids(self, tenant: str, conversation_id: str, author: str) -> MessageIds:
         """What makes the ids of an author's messages in a conversation."""
         hashed = hashlib.blake2b(key=self._key, digest_size=16)
         hashed.update(_parts("message", tenant, conversation_id, author))

@@ -39,8 +39,7 @@ class Inbox:
         return bool(self._frames or self._effects)
 
     def add(self, frame: Frame) -> None:
-        """Take a frame; it counts as life."""
-        self._protocol.heard(self._clock.monotonic_s())
+        """Take a frame."""
         self._frames.append(frame)
         if len(self._frames) >= MAX_FRAMES and not self._is_paused:
             self._is_paused = True
@@ -48,10 +47,7 @@ class Inbox:
 
     def take(self) -> Effect | None:
         """Take what is to be done next; None if there is nothing."""
-        effect = self._peek()
-        if effect is not None:
-            del self._effects[0]
-        return effect
+        return self._effects.pop(0) if self._effects or self._peek() is not None else None
 
     def take_joining(
         self, first: Request, may_join: Callable[[Request, Request], bool]

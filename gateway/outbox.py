@@ -32,8 +32,10 @@ class Outbox:
     __slots__ = (
         "_bytes",
         "_for_room",
-        "_is_full",
+        "_freely",
+        "_half",
         "_items",
+        "_limit",
         "_on_filled",
         "_on_full",
         "is_finished",
@@ -45,11 +47,13 @@ class Outbox:
     ) -> None:
         self.max_bytes = max_bytes
         self.is_finished = False
+        self._half = max_bytes // 2
+        self._limit = max_bytes  # nothing fits once it is finished or full
+        self._freely = self._half  # up to here anything may be put in
         self._on_full = on_full
         self._on_filled = on_filled
         self._items: list[Outgoing] = []
         self._bytes = 0
-        self._is_full = False
         self._for_room: list[asyncio.Future[None]] | None = None  # who waits for room
 
     def __bool__(self) -> bool:
@@ -63,30 +67,29 @@ class Outbox:
     @property
     def room_bytes(self) -> int:
         """How much a replay may put in at once: up to half of the whole."""
-        return max(0, self.max_bytes // 2 - self._bytes)
+        return max(0, self._half - self._bytes)
 
     @property
     def has_room(self) -> bool:
         """Whether a replay may put more in."""
-        return self._bytes * 2 <= self.max_bytes or self.is_finished
+        return self._bytes <= self._half or self.is_finished
 
     def put(self, item: Outgoing) -> None:
         """Add something; dropped if finished or full."""
-        if self.is_finished or self._is_full:
-            return
-        size = min(len(item) if isinstance(item, bytes) else item.size, self.max_bytes // 2)
-        if self._bytes + size > self.max_bytes:
-            self._is_full = True
-            self._on_full()
-            return
-        self._bytes += size
+        taken = self._bytes + (len(item) if isinstance(item, bytes) else item.size)
+        if taken > self._freely:
+            taken = self._bytes + self._cost(item)
+            if taken > self._limit:
+                self._refuse()
+                return
+        self._bytes = taken
         self._items.append(item)
         if len(self._items) == 1:
             self._on_filled()
 
     def put_live(self, batch: Batch) -> None:
         """Add events just heard. More than half full, adjacent text of one message is merged."""
-        if self._bytes * 2 <= self.max_bytes:
+        if self._bytes <= self._half:
             self.put(batch)
             return
         for event in batch.events:
@@ -103,6 +106,7 @@ class Outbox:
             self._items.append(last)
             self._bytes += self._cost(last)
         self.is_finished = True
+        self._limit = self._freely = -1
         self._on_filled()
         self._tell_room()
 
@@ -131,6 +135,11 @@ class Outbox:
             self._for_room.append(waiting)
             await waiting
 
+    def _refuse(self) -> None:
+        if self._limit >= 0:
+            self._limit = self._freely = -1
+            self._on_full()
+
     def _tell_room(self) -> None:
         waiting, self._for_room = self._for_room, None
         for one in waiting or ():
@@ -140,7 +149,7 @@ class Outbox:
     def _put_merged(self, event: Published) -> None:
         last = self._items[-1] if self._items else None
         merged = last.events[-1].merged_with(event) if isinstance(last, Batch) else None
-        if merged is None or self.is_finished or self._is_full:
+        if merged is None or self._limit < 0:
             self.put(Batch((event,)))
             return
         before = last.events[:-1] if isinstance(last, Batch) else ()
@@ -150,4 +159,4 @@ class Outbox:
 
     def _cost(self, item: Outgoing) -> int:
         size = len(item) if isinstance(item, bytes) else item.size
-        return min(size, self.max_bytes // 2)
+        return min(size, self._half)

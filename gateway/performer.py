@@ -136,30 +136,31 @@ class Performer:
         self._connection.push(reply)
 
     async def _answer(self, requests: Sequence[Request]) -> None:
-        request, context = requests[0], self._context
+        request, context, doings = requests[0], self._context, self._doings
+        if context is None or doings is None:
+            await self._answer_without_session(request)
+            return
+        registry = self._replica.registry
+        if registry.may_join(context, request, request):
+            answers = await registry.handle_together(context, requests)
+            for one, answer in zip(requests, answers, strict=True):
+                if isinstance(answer, RequestError):
+                    self.refuse(answer, one.id)
+                else:
+                    self._reply(answer, one.id)
+        else:
+            reply = await registry.handle(context, request)
+            if reply is not None:
+                self._reply(reply, request.id)
+        doings.run_after_reply()
+
+    async def _answer_without_session(self, request: Request) -> None:
         if isinstance(request, Connect):
             await self._connect(request)
-        elif context is not None and self._doings is not None:
-            await self._handle(context, requests)
-            self._doings.run_after_reply()
         elif isinstance(request, Ping):
             self._reply(Pong(), request.id)  # alive is what it asks; that can be told
         else:
             raise StoreUnavailable("no session could be opened")
-
-    async def _handle(self, context: Context, requests: Sequence[Request]) -> None:
-        registry = self._replica.registry
-        if not registry.may_join(context, requests[0], requests[0]):
-            reply = await registry.handle(context, requests[0])
-            if reply is not None:
-                self._reply(reply, requests[0].id)
-            return
-        answers = await registry.handle_together(context, requests)
-        for request, answer in zip(requests, answers, strict=True):
-            if isinstance(answer, RequestError):
-                self.refuse(answer, request.id)
-            else:
-                self._reply(answer, request.id)
 
     async def _connect(self, request: Connect, *, is_implied: bool = False) -> None:
         connection, replica = self._connection, self._replica

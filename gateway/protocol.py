@@ -137,6 +137,7 @@ class ConnectionProtocol:
 
     def receive(self, frame: Frame, now: float) -> list[Effect]:
         """Take one frame; returns what to do, in order."""
+        self.heard_at = now
         if self._is_too_big(frame):
             return [self._close(CloseCode.TOO_BIG)]
         effects: list[Effect] = []

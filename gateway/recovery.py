@@ -66,12 +66,17 @@ class Tail:
         Raises:
             ValueError: they are not the next ones; the caller judges first.
         """
-        first, last = batch.events[0], batch.events[-1]
-        if judge(self.position, first.epoch, first.offset) is not Verdict.NEXT:
-            raise ValueError(first.offset, self.position)
-        self._events.extend(batch.events)
+        events, at = batch.events, self.position
+        first, last = events[0], events[-1]
+        if first.offset != at.offset + 1 or first.epoch != at.epoch:
+            raise ValueError(first.offset, at)
+        self._events.extend(events)
         self._bytes += batch.size
         self.position = Position(last.epoch, last.offset)
+        if self._bytes > self._max_bytes:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
         while self._bytes > self._max_bytes and len(self._events) > 1:
             self._bytes -= self._events.popleft().size
 

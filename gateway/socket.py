@@ -78,11 +78,14 @@ class DirectSocket:
 
     def write(self, items: Sequence[Outgoing]) -> None:
         """Send messages in one write."""
+        if len(items) == 1:
+            self._control.write(self._wire(items[0]))
+        else:
+            self._control.write(b"".join([self._wire(item) for item in items]))
+
+    def _wire(self, item: Outgoing) -> bytes:
         encoder = self._encoder
-        frames = [
-            encoder.frame(item) if isinstance(item, bytes) else item.wire(encoder) for item in items
-        ]
-        self._control.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        return encoder.frame(item) if isinstance(item, bytes) else item.wire(encoder)
 
     async def serve(self, receiver: Receiver) -> None:
         """Hand the connection over: it needs no task from now on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,9 +28,8 @@ class TimeLimit:
         self._task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task(loop)
-        self._ends_at = loop.time() + self._limit_s
+        self._task = asyncio.current_task()
+        self._ends_at = monotonic() + self._limit_s
 
     def __exit__(
         self,
@@ -48,6 +48,6 @@ class TimeLimit:
         """Cancel the block if its time is over; it raises TimeoutError."""
         if self._ends_at == _NEVER or self._task is None or self._is_overdue:
             return
-        if asyncio.get_running_loop().time() >= self._ends_at:
+        if monotonic() >= self._ends_at:
             self._is_overdue = True
             self._task.cancel()

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from gateway.messages import Position
-from gateway.published import batches
+from gateway.published import Batch, batches
 from gateway.recovery import Tail, Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.published import Batch, Published, Pushes
+    from gateway.published import Published, Pushes
 
 TAIL_BYTES = 65_536  # of events a topic keeps in memory for those who come back
 BATCH_BYTES = 65_536  # of events that go out in one piece
@@ -94,8 +94,11 @@ class Topic:
         tail = self.tail
         if tail is None:
             tail = self.tail = Tail(before(events[0]), max_bytes=TAIL_BYTES)
-        run: list[Published] = []
         epoch, offset = tail.position.epoch, tail.position.offset
+        if len(events) == 1 and events[0].offset == offset + 1 and events[0].epoch == epoch:
+            self._deliver_one(tail, Batch(events, size=events[0].size))  # by far the commonest
+            return
+        run: list[Published] = []
         for event in events:
             if event.epoch == epoch and event.offset <= offset:
                 continue
@@ -129,21 +132,24 @@ class Topic:
 
     def _deliver(self, tail: Tail, run: list[Published]) -> None:
         for batch in batches(run, max_bytes=BATCH_BYTES):
-            tail.extend(batch)
-            ahead = tuple(self.ahead)
-            for reader in tuple(self.live):
-                try:
-                    reader.take(batch)
-                except Exception:  # noqa: BLE001  # the edge: it costs this reader only
-                    _log.exception("delivery_failed", conversation_id=self.conversation_id)
-                    reader.fail()
-            for reader in ahead:
-                reader.take_rest(batch)
-            last = batch.events[-1]
-            leaver = last.leaver
-            if leaver is not None:
-                for reader in [one for one in self.readers if one.subject == leaver]:
-                    reader.expel(last)
+            self._deliver_one(tail, batch)
+
+    def _deliver_one(self, tail: Tail, batch: Batch) -> None:
+        tail.extend(batch)
+        ahead = tuple(self.ahead)
+        for reader in tuple(self.live):
+            try:
+                reader.take(batch)
+            except Exception:  # noqa: BLE001  # the edge: it costs this reader only
+                _log.exception("delivery_failed", conversation_id=self.conversation_id)
+                reader.fail()
+        for reader in ahead:
+            reader.take_rest(batch)
+        last = batch.events[-1]
+        leaver = last.leaver
+        if leaver is not None:
+            for reader in [one for one in self.readers if one.subject == leaver]:
+                reader.expel(last)
 
 
 def before(event: Published) -> Position:

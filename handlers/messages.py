@@ -37,6 +37,8 @@ from gateway.messages import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from gateway.ids import MessageIds
+
 A = TypeVar("A")  # an answer
 
 
@@ -69,43 +71,39 @@ async def send_messages(
     context: Context, messages: Sequence[SendMessage]
 ) -> list[MessageAccepted | errors.RequestError]:
     """Accept messages to one conversation, none of which starts a run, in one step."""
-    answers: list[MessageAccepted | errors.RequestError | None] = []
-    drafts = []
-    conversation_id = messages[0].conversation_id or ""
-    ids = context.ids.message_ids(context.caller.tenant, conversation_id, context.caller.subject)
-    for message in messages:
-        try:
-            _check_content(context, message.content)
-        except errors.TooLarge as error:
-            answers.append(error)
-        else:
-            answers.append(None)
-            drafts.append(
-                Draft(
-                    conversation_id=conversation_id,
-                    message_id=ids.of(message.client_message_id),
-                    client_message_id=message.client_message_id,
-                    content=message.content,
-                    may_create=False,
-                )
-            )
-    sent = iter(await _send_all(context, drafts) if drafts else ())
-    return [next(sent) if answer is None else answer for answer in answers]
-
-
-async def _send_all(
-    context: Context, drafts: Sequence[Draft]
-) -> list[MessageAccepted | errors.RequestError]:
-    conversation_id = drafts[0].conversation_id
-    answers = await _attached(
-        context,
-        conversation_id,
-        lambda: context.store.messages.send_many(context.caller, conversation_id, drafts),
-    )
+    conversation_id, caller = messages[0].conversation_id or "", context.caller
+    ids = context.ids.message_ids(caller.tenant, conversation_id, caller.subject)
+    checked = [_checked(context, conversation_id, ids, message) for message in messages]
+    drafts = [one for one in checked if isinstance(one, Draft)]
+    answers: Sequence[Accepted | errors.RequestError] = ()
+    if drafts and context.connection.is_following(conversation_id):
+        answers = await context.store.messages.send_many(caller, conversation_id, drafts)
+    elif drafts:
+        answers = await _attached(
+            context,
+            conversation_id,
+            lambda: context.store.messages.send_many(caller, conversation_id, drafts),
+        )
+    sent = iter(answers)
     return [
-        _accepted(context, draft, answer) if isinstance(answer, Accepted) else answer
-        for draft, answer in zip(drafts, answers, strict=True)
+        _answered(context, one, next(sent)) if isinstance(one, Draft) else one for one in checked
     ]
+
+
+def _checked(
+    context: Context, conversation_id: str, ids: MessageIds, message: SendMessage
+) -> Draft | errors.RequestError:
+    limit = context.settings.max_content_bytes
+    if _is_larger(message.content, limit):
+        return _too_large(limit)
+    client_id = message.client_message_id
+    return Draft(conversation_id, ids.of(client_id), client_id, message.content, may_create=False)
+
+
+def _answered(
+    context: Context, draft: Draft, answer: Accepted | errors.RequestError
+) -> MessageAccepted | errors.RequestError:
+    return _accepted(context, draft, answer) if isinstance(answer, Accepted) else answer
 
 
 async def _attached(
@@ -230,12 +228,18 @@ def _accepted(context: Context, draft: Draft, accepted: Accepted) -> MessageAcce
 
 def _check_content(context: Context, content: object) -> None:
     limit = context.settings.max_content_bytes
+    if _is_larger(content, limit):
+        raise _too_large(limit)
+
+
+def _is_larger(content: object, max_bytes: int) -> bool:
     if isinstance(content, str):
-        is_too_large = exceeds(content, limit)
-    else:
-        is_too_large = len(msgspec.json.encode(content)) > limit
-    if is_too_large:
-        raise errors.TooLarge(f"$.content: exceeds {limit} bytes")
+        return exceeds(content, max_bytes)
+    return len(msgspec.json.encode(content)) > max_bytes
+
+
+def _too_large(limit: int) -> errors.TooLarge:
+    return errors.TooLarge(f"$.content: exceeds {limit} bytes")
 
 
 def _agent(context: Context, message: SendMessage) -> str | None:

@@ -46,10 +46,10 @@ class ConversationCalls:
         self.redis = redis
         self.keys = keys
         self.settings = settings
-        self.heard: Callable[[str, str], Position] = lambda _tenant, _conversation: NOTHING_HEARD
+        self.heard: Callable[[str], Position] = lambda _channel: NOTHING_HEARD
         self._clock = clock
         self._durable = settings.durability != "memory"
-        self._offset_ms, self._limits = 0, b""
+        self._offset_s, self._limits = 0.0, b""
         self._packed_limits()
         # A fresh epoch must never repeat: random for the process, counted within it.
         self._epochs, self._epoch = secrets.token_urlsafe(6), itertools.count()
@@ -71,8 +71,8 @@ class ConversationCalls:
             StoreUnavailable: Redis is away; `may_have_run` tells if it is unknown what happened.
         """
         keys = self.keys.conversation(caller.tenant, conversation_id)
-        heard = self.heard(caller.tenant, conversation_id)
-        limits = self._limits if self._clock.offset_ms == self._offset_ms else self._packed_limits()
+        heard = self.heard(keys.channel)
+        limits = self._limits if self._clock.offset_s == self._offset_s else self._packed_limits()
         epoch = f"{self._epochs}{next(self._epoch):x}"
         own = packed_arguments((epoch, heard.epoch, heard.offset, caller.subject, *args))
         more = packed_arguments(tuple(more_keys)) if more_keys else b""
@@ -80,7 +80,7 @@ class ConversationCalls:
             self.redis,
             keys.base,
             SHARED_ARGUMENTS + len(more_keys) + len(args),
-            _COUNTS[len(more_keys)] + keys.packed + more + limits + own,
+            (_COUNTS[len(more_keys)], keys.packed, more, limits, own),
             durable=writes and self._durable,
         )
         if type(reply) is list and reply:
@@ -92,9 +92,9 @@ class ConversationCalls:
 
     def _packed_limits(self) -> bytes:
         """ARGV 1 to 3, which change with the clock only, and that in tests only."""
-        self._offset_ms = self._clock.offset_ms
+        self._offset_s = self._clock.offset_s
         of_log = (self.settings.log_max_events, round(self.settings.log_ttl_s * 1000))
-        self._limits = packed_arguments((self._offset_ms, *of_log))
+        self._limits = packed_arguments((self._clock.offset_ms, *of_log))
         return self._limits
 
 

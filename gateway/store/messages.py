@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SEARCH_PAGE = 200  # messages read at once while searching
 SEARCH_MAX_PAGES = 50  # a search looks at the newest 10,000 messages
 EDIT_TRIES = 3  # an edit that meets another one is done again on the new text
+_encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _NEW, _OBSERVER = 1, 0  # what the scripts say of a message besides what is known of it
 
 
@@ -265,9 +267,9 @@ class Messages:
 
 def _stored(caller: Caller, draft: Draft) -> tuple[bytes, bytes]:
     """A hash of the content, and the message as JSON after `created_at`, as the scripts take it."""
-    encode, content = msgspec.json.encode, draft.content
+    encode, content = _encode, draft.content
     encoded = encode(content)
-    canonical = encoded if isinstance(content, str) else encode(content, order="sorted")
+    canonical = encoded if isinstance(content, str) else _encode_sorted(content)
     rest = b',"role":"user","author":%b,"content":%b,"client_message_id":%b}' % (
         encode(caller.subject),
         encoded,

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from gateway.errors import StoreError, StoreUnavailable
 from gateway.store.link import Address, Argument, Link, Reply, ReplyError, packed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.store.address import RedisUrl
     from gateway.store.topology import Topology
 
@@ -41,8 +44,16 @@ class Call:
     is_durable: bool
     is_idempotent: bool
     give_up: float
+    in_full: Callable[[], bytes] | None
     redirect: Redirect | None = None
     may_have_run: bool = False
+
+    def is_spelled_out(self, error: StoreError) -> bool:
+        """Whether the server did not know the call's short form, which now is the full one."""
+        if self.in_full is None or not isinstance(error, ReplyError) or error.prefix != "NOSCRIPT":
+            return False
+        self.command, self.in_full = self.in_full(), None
+        return True
 
 
 class Redis:
@@ -76,10 +87,19 @@ class Redis:
         return await self.execute_packed(key, packed(args), durable=durable, idempotent=idempotent)
 
     async def execute_packed(
-        self, key: str, command: bytes, *, durable: bool = False, idempotent: bool = True
+        self,
+        key: str,
+        command: bytes,
+        *,
+        durable: bool = False,
+        idempotent: bool = True,
+        in_full: Callable[[], bytes] | None = None,
     ) -> Reply:
-        """Run a command that is packed already, as `execute` does."""
-        began = asyncio.get_running_loop().time()
+        """Run a command that is packed already, as `execute` does.
+
+        `in_full` makes the command that is sent instead to a server that answers NOSCRIPT.
+        """
+        give_up = monotonic() + self._reconnect_s
         link = self._routes.get((self._topology.route(key), durable))
         error: StoreError | None = None
         if link is not None and link.is_open:
@@ -87,7 +107,7 @@ class Redis:
                 return await link.call_packed(command, durable=durable)
             except StoreError as exc:
                 error = exc
-        call = Call(key, command, durable, idempotent, give_up=began + self._reconnect_s)
+        call = Call(key, command, durable, idempotent, give_up, in_full)
         return await self._patiently(call, error)
 
     async def _patiently(self, call: Call, error: StoreError | None) -> Reply:
@@ -99,6 +119,9 @@ class Redis:
                     return await self._try(call)
                 except StoreError as exc:
                     error = exc
+            if call.is_spelled_out(error):
+                error = None
+                continue
             self._check(call, error)
             error = None
             if call.redirect is None:
@@ -107,7 +130,7 @@ class Redis:
 
     def _check(self, call: Call, error: StoreError) -> None:
         """See if a call that failed may be tried again, and where; raises if it may not."""
-        is_late = asyncio.get_running_loop().time() >= call.give_up
+        is_late = monotonic() >= call.give_up
         if isinstance(error, StoreUnavailable):
             self._learn(None)
             call.redirect = None
@@ -172,7 +195,7 @@ class Redis:
         link = self._links.get(which)
         if link is not None and link.is_open:
             return link
-        waits_since = asyncio.get_running_loop().time()
+        waits_since = monotonic()
         async with self._opening.setdefault(address, asyncio.Lock()):
             link = self._links.get(which)
             if link is not None and link.is_open:
@@ -183,7 +206,7 @@ class Redis:
             try:
                 link = await Link.open(address, timeout_s=self._timeout_s)
             except StoreUnavailable as exc:
-                self._failures[address] = (asyncio.get_running_loop().time(), exc.problem)
+                self._failures[address] = (monotonic(), exc.problem)
                 raise
             link.durability_command = self.durability_command
             link.durability_quorum = self.durability_quorum

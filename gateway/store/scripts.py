@@ -10,10 +10,10 @@ import hashlib
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from gateway.store.link import ReplyError, packed_arguments
+from gateway.store.link import packed_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from gateway.store.link import Argument, Reply
     from gateway.store.redis import Redis
@@ -53,37 +53,38 @@ class Script:
             StoreUnavailable: Redis did not answer or refuses to write.
             ReplyError: the script failed, a bug of ours.
         """
-        rest = packed_arguments((len(keys), *keys, *args))
+        rest = (packed_arguments((len(keys), *keys, *args)),)
         count = 1 + len(keys) + len(args)
         return await self.run_packed(
             redis, keys[0], count, rest, durable=durable, idempotent=idempotent
         )
 
-    async def run_packed(
+    def run_packed(
         self,
         redis: Redis,
         key: str,
         count: int,
-        rest: bytes,
+        rest: tuple[bytes, ...],
         *,
         durable: bool = False,
         idempotent: bool = True,
-    ) -> Reply:
+    ) -> Awaitable[Reply]:
         """Run it with arguments that are packed already.
 
         Args:
             redis: where.
             key: the first of the keys.
             count: how many arguments `rest` holds.
-            rest: the number of keys, keys and arguments, as `packed_arguments` makes them.
+            rest: the number of keys, keys and arguments, as `packed_arguments` makes them; in
+                parts.
             durable: as of `Redis.execute`.
             idempotent: as of `Redis.execute`.
         """
-        command = b"*%d\r\n%b%b" % (count + 2, self._by_sha, rest)
-        try:
-            return await redis.execute_packed(key, command, durable=durable, idempotent=idempotent)
-        except ReplyError as exc:
-            if exc.prefix != "NOSCRIPT":
-                raise
-        command = b"*%d\r\n%b%b" % (count + 2, self._by_text, rest)
-        return await redis.execute_packed(key, command, durable=durable, idempotent=idempotent)
+        begin = b"*%d\r\n" % (count + 2)
+        return redis.execute_packed(
+            key,
+            b"".join((begin, self._by_sha, *rest)),
+            durable=durable,
+            idempotent=idempotent,
+            in_full=lambda: b"".join((begin, self._by_text, *rest)),
+        )

@@ -64,8 +64,8 @@ class Store:
             self._ids = IdMaker(await self.redis.execute(key, "GET", key))
         return self._ids
 
-    def listen_positions(self, heard: Callable[[str, str], Position]) -> None:
-        """Let scripts know where this replica has heard each log to be."""
+    def listen_positions(self, heard: Callable[[str], Position]) -> None:
+        """Let scripts know where this replica has heard each log to be, by its channel."""
         self._calls.heard = heard
 
     async def check_writable(self) -> None:

@@ -122,11 +122,10 @@ class FrameParser:
         try:
             while self._is_reading and size - at > 1:
                 first, second = data[at], data[at + 1]
-                if MASK_BIT <= second <= MASK_BIT | SHORT_BYTES and self._is_plain(first):
-                    begin = at + HEAD_BYTES
-                    end = begin + second - MASK_BIT
-                else:
+                if first not in WHOLE or self._collected is not None:
                     begin, end = self._measure(data, at)
+                else:
+                    begin, end = self._measure_whole(data, at, second - MASK_BIT)
                 if end > size:
                     self._needed_bytes = end - at
                     break
@@ -136,8 +135,17 @@ class FrameParser:
             self._is_parsing = False
         return at
 
-    def _is_plain(self, first: int) -> bool:
-        return first in WHOLE and self._collected is None
+    def _measure_whole(self, data: bytes | bytearray, at: int, length: int) -> tuple[int, int]:
+        """Do as `_measure` for a whole message; `length` is what its second byte says."""
+        begin = at + HEAD_BYTES
+        if length == LENGTH_16 and at + 3 < len(data):
+            length = data[at + 2] << 8 | data[at + 3]
+            begin += 2
+        elif length > SHORT_BYTES:
+            return self._measure(data, at)
+        if 0 <= length <= self._max_bytes:
+            return begin, begin + length
+        return self._measure(data, at)
 
     def _measure(self, data: bytes | bytearray, at: int) -> tuple[int, int]:
         """Check a frame's head; return where its payload begins and ends.

@@ -63,7 +63,7 @@ async def converse(store: Store, caller: Caller) -> None:
     await store.conversations.join(type(caller)(caller.tenant, "bob"), "c_1", "c_1.used")
     await store.conversations.set_member(caller, "c_1", "carol", "observer")
     await store.conversations.whisper(caller, "c_1", b"w:k:{}")
-    store.listen_positions(lambda _tenant, _name: Position(at.epoch, 99))
+    store.listen_positions(lambda _channel: Position(at.epoch, 99))
     await store.log.read(caller, "c_1", at)  # begins a new epoch
     await say(store, caller, "c_1", "after")
 

@@ -117,7 +117,7 @@ async def test_a_replica_that_heard_more_than_redis_holds_begins_a_new_epoch(
     at = await make(gateway_store, alice, "c_1")
     await say(gateway_store, alice, "c_1", "kept")
     async with opened(redis_server.url) as other:
-        other.listen_positions(lambda _tenant, _name: Position(at.epoch, 9))
+        other.listen_positions(lambda _channel: Position(at.epoch, 9))
         cut = await other.log.read(alice, "c_1", Position(at.epoch, 9))
     assert cut.mode == "snapshot"
     assert cut.position.epoch != at.epoch
@@ -136,7 +136,7 @@ async def test_a_new_epoch_is_begun_once(
     at = await make(gateway_store, alice, "c_1")
     async with opened(redis_server.url) as one, opened(redis_server.url) as two:
         for store in (one, two):
-            store.listen_positions(lambda _tenant, _name: Position(at.epoch, 9))
+            store.listen_positions(lambda _channel: Position(at.epoch, 9))
         epochs = {
             (await store.log.read(alice, "c_1", None)).position.epoch for store in (one, two) * 2
         }
@@ -151,7 +151,7 @@ async def test_what_a_replica_heard_of_an_older_epoch_means_nothing(
     async with opened(redis_server.url) as store:
         at = await make(store, alice, "c_1")
         for heard in (Position("older", 99), Position(at.epoch, 1), at):
-            store.listen_positions(lambda _tenant, _name, heard=heard: heard)
+            store.listen_positions(lambda _channel, heard=heard: heard)
             assert (await store.log.read(alice, "c_1", None)).position == at
 
 
@@ -163,7 +163,7 @@ async def test_a_duplicate_of_before_a_new_epoch_keeps_its_own_position(
         at = await make(store, alice, "c_1")
         for n in range(5):
             first = await say(store, alice, "c_1", str(n))
-        store.listen_positions(lambda _tenant, _name: Position(at.epoch, 99))
+        store.listen_positions(lambda _channel: Position(at.epoch, 99))
         for n in range(5, 15):
             await say(store, alice, "c_1", str(n))
         again = await say(store, alice, "c_1", "4")
