@@ -37,8 +37,6 @@ from gateway.messages import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from gateway.ids import MessageIds
-
 A = TypeVar("A")  # an answer
 
 
@@ -73,7 +71,7 @@ async def send_messages(
     """Accept messages to one conversation, none of which starts a run, in one step."""
     conversation_id, caller = messages[0].conversation_id or "", context.caller
     ids = context.ids.message_ids(caller.tenant, conversation_id, caller.subject)
-    checked = [_checked(context, conversation_id, ids, message) for message in messages]
+    checked = [_checked(context, conversation_id, ids.of, message) for message in messages]
     drafts = [one for one in checked if isinstance(one, Draft)]
     answers: Sequence[Accepted | errors.RequestError] = ()
     if drafts and context.connection.is_following(conversation_id):
@@ -91,13 +89,13 @@ async def send_messages(
 
 
 def _checked(
-    context: Context, conversation_id: str, ids: MessageIds, message: SendMessage
+    context: Context, conversation_id: str, id_of: Callable[[str], str], message: SendMessage
 ) -> Draft | errors.RequestError:
     limit = context.settings.max_content_bytes
     if _is_larger(message.content, limit):
         return _too_large(limit)
     client_id = message.client_message_id
-    return Draft(conversation_id, ids.of(client_id), client_id, message.content, may_create=False)
+    return Draft(conversation_id, id_of(client_id), client_id, message.content, may_create=False)
 
 
 def _answered(
