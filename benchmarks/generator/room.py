@@ -34,7 +34,7 @@ class Room:
         self.log: list[bytes] = []
         self.stream = bytearray()
         self.ends: list[int] = []  # where in the stream each message of the log is complete
-        self._next: dict[bytes, int] = {}
+        self._places: dict[bytes, list[int]] = {}  # in the log, of each publisher's messages
         self._gauge: list[Receiver] = []
 
     def add(self, receiver: Receiver) -> None:
@@ -54,6 +54,11 @@ class Room:
             return self.log[position : position + len(heard)] == heard
         return self.log[position:] == heard[:known] and self._extend(heard[known:])
 
+    def place(self, publisher: bytes, number: int) -> int:
+        """Where in the log a publisher's message stands; beyond its end if nobody has heard it."""
+        places = self._places.get(publisher, ())
+        return places[number] if number < len(places) else len(self.log)
+
     def extend_stream(self, data: bytes) -> bool:
         """Add bytes that somebody was the first to hear; whether they agree with the log."""
         before = len(self.stream)
@@ -67,10 +72,10 @@ class Room:
 
     def _extend(self, heard: Sequence[bytes]) -> bool:
         for one in heard:
-            expected = self._next.get(one[4:8], 0)
-            if int(one[8:16]) != expected or int(one[:4]) != self.number:
+            places = self._places.setdefault(one[4:8], [])
+            if int(one[8:16]) != len(places) or int(one[:4]) != self.number:
                 return False
-            self._next[one[4:8]] = expected + 1
+            places.append(len(self.log))
             self.log.append(one)
         return True
 
@@ -104,8 +109,7 @@ class Receiver:
             return False
         if self._heard is not None:
             return publisher in self._heard and self._heard[publisher].unbroken >= count
-        log = self._room.log[: self.delivered]
-        return sum(1 for one in log if one[4:8] == publisher) >= count
+        return self._room.place(publisher, count - 1) < self.delivered
 
     @property
     def lost(self) -> int:
