@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from benchmarks.generator import marker as markers
 from benchmarks.generator.client import HOST, Client
 from benchmarks.generator.engine import Engine
 from benchmarks.generator.room import BYTES_COMPARED, Receiver, Room
+from benchmarks.generator.usage import Meter, Shares, stolen_s
 from benchmarks.systems.base import Dialect, Session
 from benchmarks.workloads.statistics import percentile
 
@@ -188,6 +190,32 @@ def test_percentile_is_a_value_that_was_measured():
     assert percentile(range(1, 101), 50) == 50
 
 
+# what the machine is denied
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("cpu  179 35 255 286 127 0 632 4200 0 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n", 4200),
+        ("cpu  179 35 255 286 127 0 632 0 0 0\n", 0),
+        ("cpu  179 35 255 286 127 0 632\n", 0),
+        ("cpu  179 35 255 286\n", 0),
+        ("", 0),
+    ],
+)
+def test_stolen_time_is_that_of_all_cores(told, expected):
+    """Kernels that do not tell it have no such field."""
+    assert stolen_s(told) == expected / os.sysconf("SC_CLK_TCK")
+
+
+def test_stolen_share_is_a_number_of_a_result():
+    """Beside what each side used."""
+    numbers = Meter([os.getpid()], []).shares().numbers()
+    assert set(numbers) == {"server_cpu", "redis_cpu", "generator_cpu", "stolen_cpu"}
+    assert numbers["stolen_cpu"] >= 0.0
+    assert Shares(0.5, 0.25, 0.125, 0.0625).numbers()["stolen_cpu"] == 0.0625
+
+
 # connections
 
 
@@ -258,6 +286,7 @@ def test_short_form_runs_every_workload_and_loses_nothing(tmp_path):
         "restore",
     }
     assert all(one["numbers"] for one in rounds)
+    assert {"stolen_cpu" in one["numbers"] for one in rounds if one["workload"] != "idle"} == {True}
     assert "100 rooms of 2" in done.stdout
 
 

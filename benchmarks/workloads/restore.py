@@ -54,8 +54,10 @@ class Restore(Workload):
                 try:
                     with Engine() as engine:
                         crowd = _crowd(Crowd(engine, stage.system), first_room, count)
+                        meter = stage.meter()
                         times = [_restore(crowd) for _ in range(scale.restores)]
-                    yield name, _numbers(times) | crowd.faults()
+                        stolen = meter.shares().stolen  # the others are mostly of its publishing
+                    yield name, _numbers(times) | {"stolen_cpu": stolen} | crowd.faults()
                 except MeasurementError as problem:
                     yield name, str(problem)
                 first_room += count
