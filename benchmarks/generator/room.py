@@ -34,7 +34,9 @@ class Room:
         self.log: list[bytes] = []
         self.stream = bytearray()
         self.ends: list[int] = []  # where in the stream each message of the log is complete
+        self._next: dict[bytes, int] = {}
         self._places: dict[bytes, list[int]] = {}  # in the log, of each publisher's messages
+        self._placed = 0  # so much of the log is in it: only as far as somebody asked
         self._gauge: list[Receiver] = []
 
     def add(self, receiver: Receiver) -> None:
@@ -56,6 +58,9 @@ class Room:
 
     def place(self, publisher: bytes, number: int) -> int:
         """Where in the log a publisher's message stands; beyond its end if nobody has heard it."""
+        for n in range(self._placed, len(self.log)):
+            self._places.setdefault(self.log[n][4:8], []).append(n)
+        self._placed = len(self.log)
         places = self._places.get(publisher, ())
         return places[number] if number < len(places) else len(self.log)
 
@@ -72,10 +77,10 @@ class Room:
 
     def _extend(self, heard: Sequence[bytes]) -> bool:
         for one in heard:
-            places = self._places.setdefault(one[4:8], [])
-            if int(one[8:16]) != len(places) or int(one[:4]) != self.number:
+            expected = self._next.get(one[4:8], 0)
+            if int(one[8:16]) != expected or int(one[:4]) != self.number:
                 return False
-            places.append(len(self.log))
+            self._next[one[4:8]] = expected + 1
             self.log.append(one)
         return True
 
