@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
+import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks.generator import frames
 from benchmarks.generator import marker as markers
+from benchmarks.generator.client import HOST, Client
+from benchmarks.generator.engine import Engine
 from benchmarks.generator.room import BYTES_COMPARED, Receiver, Room
-from benchmarks.report.page import BEGIN, END, write_page
-from benchmarks.report.results import Medians
-from benchmarks.report.rows import ROWS, Row
-from benchmarks.report.table import text_table
+from benchmarks.generator.usage import Meter, Shares, stolen_s
+from benchmarks.systems.base import Dialect, Session
 from benchmarks.workloads.statistics import percentile
 
 ROOT = Path(__file__).parent.parent
 FILLER = markers.filler(200)
-CASE = "100 rooms of 2, saturated"
-STORM = "2000 clients, cold"
 
 
 def message(sequence: int, *, publisher: int = 0, room: int = 0) -> bytes:
@@ -141,6 +141,17 @@ def test_caught_up_means_the_missed_ones():
     assert other.has_first(3)
 
 
+def test_caught_up_means_one_publisher_among_others():
+    """What others say in between does not count, at whoever is first to hear it and later."""
+    _, heard_by = room_of(2, sent=6)
+    for receiver in heard_by:
+        for n in range(3):
+            assert not receiver.has_first(n + 1)
+            receiver.take(message(n, publisher=1) + message(n))
+            assert receiver.has_first(n + 1)
+        assert not receiver.has_first(4)
+
+
 # frames
 
 
@@ -179,88 +190,72 @@ def test_percentile_is_a_value_that_was_measured():
     assert percentile(range(1, 101), 50) == 50
 
 
-# the report
+# what the machine is denied
 
 
-def results() -> dict:
-    """Two rounds of the gateway, one of two peers, and a failure."""
-    numbers = {
-        ("fanout", CASE, "gateway"): [("deliveries_per_s", 80.0), ("deliveries_per_s", 120.0)],
-        ("fanout", CASE, "Nchan"): [("deliveries_per_s", 20.0)],
-        ("fanout", CASE, "Socket.IO"): [("deliveries_per_s", 10.0)],
-        ("storm", STORM, "gateway"): [("total_s", 1.0)],
-        ("storm", STORM, "Nchan"): [("total_s", 2.0)],
-    }
-    rounds = [
-        {
-            "workload": workload,
-            "case": case,
-            "entry": entry,
-            "number": n,
-            "numbers": {name: value},
-            "problem": "",
-        }
-        for (workload, case, entry), pairs in numbers.items()
-        for n, (name, value) in enumerate(pairs)
-    ]
-    rounds.append(rounds[-1] | {"entry": "Socket.IO", "numbers": {}, "problem": "none came back"})
-    facts = {"processor": "P", "cores": "2", "memory": "1 GiB", "system": "S"}
-    return {
-        "measured_at": "2026-11-21T12:00:00+00:00",
-        "machine": facts,
-        "versions": {"gateway": {"Python": "3.11"}},
-        "left_out": {"Centrifugo": "not here"},
-        "rounds": rounds,
-    }
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("cpu  179 35 255 286 127 0 632 4200 0 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n", 4200),
+        ("cpu  179 35 255 286 127 0 632 0 0 0\n", 0),
+        ("cpu  179 35 255 286 127 0 632\n", 0),
+        ("cpu  179 35 255 286\n", 0),
+        ("", 0),
+    ],
+)
+def test_stolen_time_is_that_of_all_cores(told, expected):
+    """Kernels that do not tell it have no such field."""
+    assert stolen_s(told) == expected / os.sysconf("SC_CLK_TCK")
 
 
-def row(workload: str, case: str) -> Row:
-    """The first row of a case."""
-    return next(one for one in ROWS if (one.workload, one.case) == (workload, case))
+def test_stolen_share_is_a_number_of_a_result():
+    """Beside what each side used."""
+    numbers = Meter([os.getpid()], []).shares().numbers()
+    assert set(numbers) == {"server_cpu", "redis_cpu", "generator_cpu", "stolen_cpu"}
+    assert numbers["stolen_cpu"] >= 0.0
+    assert Shares(0.5, 0.25, 0.125, 0.0625).numbers()["stolen_cpu"] == 0.0625
 
 
-def test_ratio_is_of_medians_to_the_best_peer():
-    """More is better for deliveries, less for times; each target looks the right way."""
-    medians = Medians(results())
-    assert medians.of(row("fanout", CASE), "gateway") == 100.0
-    assert medians.best_peer(row("fanout", CASE)) == ("Nchan", 20.0)
-    assert medians.ratio(row("fanout", CASE)) == 5.0
-    assert medians.is_met(row("fanout", CASE))
-    assert medians.ratio(row("storm", STORM)) == 0.5
-    assert medians.is_met(row("storm", STORM))
+# connections
 
 
-def test_table_has_a_line_for_what_was_measured_only():
-    """The head, two lines of deliveries and storms each with its number."""
-    lines = text_table(results()).splitlines()
-    assert any(line.startswith("100 rooms of 2") and "met" in line for line in lines)
-    assert not any("memory" in line for line in lines)
+class _Answers(Session):
+    """Joined when the first bytes came; remembers when it was given them."""
+
+    is_websocket = False
+
+    def __init__(self) -> None:
+        self.given_at = 0.0
+
+    def opening(self):
+        return b""
+
+    def opened(self):
+        return [b"hello"]
+
+    def received(self, message):
+        self.given_at = time.monotonic()
+        self.is_joined = message == b"hello yourself"
+        return ()
+
+    def publishing(self, room):
+        raise NotImplementedError
+
+    def resumed(self):
+        raise NotImplementedError
 
 
-def test_page_is_written_between_its_markers(tmp_path):
-    """What stands around them stays; failures and those left out are told; plots are XML."""
-    page = tmp_path / "performance.md"
-    page.write_text(f"before\n{BEGIN}of the last run\n{END}\nafter\n")
-    write_page(results(), page)
-    write_page(results(), page)
-    text = page.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith(f"{END}\nafter\n")
-    assert "of the last run" not in text
-    assert "Centrifugo: not here" in text
-    assert "fanout: gateway 2, Nchan 1, Socket.IO 1" in text
-    assert "Socket.IO, 2000 clients, cold: none came back" in text
-    plots = list(tmp_path.glob("*.svg"))
-    assert plots
-    for plot in plots:
-        assert f"]({plot.name})" in text
-        assert ET.parse(plot).getroot().tag.endswith("svg")  # noqa: S314  # written just now
-
-
-def test_page_of_the_project_has_its_markers():
-    """docs/performance.md can be written anew."""
-    text = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
-    assert text.index(BEGIN) < text.index(END)
+def test_time_of_reading_is_taken_before_parsing():
+    """What the generator makes of the bytes does not count as the server's time."""
+    session = _Answers()
+    with socket.create_server((HOST, 0)) as listening, Engine() as engine:
+        client = Client(engine, session, Dialect(b"ok"), listening.getsockname()[1])
+        engine.dial([client])
+        served, _ = listening.accept()
+        with served:
+            served.sendall(b"hello yourself")
+            engine.run_until(lambda: client.is_joined, within_s=10.0, what="it was answered")
+    assert client.dialled_at < client.read_at <= session.given_at
 
 
 # everything
@@ -291,6 +286,7 @@ def test_short_form_runs_every_workload_and_loses_nothing(tmp_path):
         "restore",
     }
     assert all(one["numbers"] for one in rounds)
+    assert {"stolen_cpu" in one["numbers"] for one in rounds if one["workload"] != "idle"} == {True}
     assert "100 rooms of 2" in done.stdout
 
 

@@ -6,6 +6,7 @@ import errno
 import select
 import socket
 import struct
+import time
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ class Client:
         on_message: given each message that is parsed, after the session.
         on_change: called when a message was parsed, and when the server has closed.
         is_expendable: whether the server may close it.
+        read_at: when the last bytes that are parsed were read, in s: what parsing them costs the
+            generator comes after it.
     """
 
     def __init__(self, engine: Engine, session: Session, dialect: Dialect, port: int) -> None:
@@ -55,7 +58,7 @@ class Client:
         self.on_message: Callable[[bytes], None] | None = None
         self.on_change: Callable[[Client], None] | None = None
         self.is_expendable = False
-        self.dialled_at = 0.0  # s of the monotonic clock
+        self.dialled_at = self.read_at = 0.0  # s of the monotonic clock
         self.fd = -1
         self._engine = engine
         self.dialect = dialect
@@ -140,6 +143,7 @@ class Client:
         if self.phase is Phase.RAW:
             self._take_raw(data)
         else:
+            self.read_at = time.monotonic()
             self._frames.feed(data)
             self._advance()
 

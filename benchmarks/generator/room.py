@@ -35,6 +35,8 @@ class Room:
         self.stream = bytearray()
         self.ends: list[int] = []  # where in the stream each message of the log is complete
         self._next: dict[bytes, int] = {}
+        self._places: dict[bytes, list[int]] = {}  # in the log, of each publisher's messages
+        self._placed = 0  # so much of the log is in it: only as far as somebody asked
         self._gauge: list[Receiver] = []
 
     def add(self, receiver: Receiver) -> None:
@@ -53,6 +55,14 @@ class Room:
         if known >= len(heard):
             return self.log[position : position + len(heard)] == heard
         return self.log[position:] == heard[:known] and self._extend(heard[known:])
+
+    def place(self, publisher: bytes, number: int) -> int:
+        """Where in the log a publisher's message stands; beyond its end if nobody has heard it."""
+        for n in range(self._placed, len(self.log)):
+            self._places.setdefault(self.log[n][4:8], []).append(n)
+        self._placed = len(self.log)
+        places = self._places.get(publisher, ())
+        return places[number] if number < len(places) else len(self.log)
 
     def extend_stream(self, data: bytes) -> bool:
         """Add bytes that somebody was the first to hear; whether they agree with the log."""
@@ -104,8 +114,7 @@ class Receiver:
             return False
         if self._heard is not None:
             return publisher in self._heard and self._heard[publisher].unbroken >= count
-        log = self._room.log[: self.delivered]
-        return sum(1 for one in log if one[4:8] == publisher) >= count
+        return self._room.place(publisher, count - 1) < self.delivered
 
     @property
     def lost(self) -> int:

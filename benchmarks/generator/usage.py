@@ -1,4 +1,4 @@
-"""What processes use: CPU time and memory, from /proc (proc(5))."""
+"""What processes use, and what the machine is denied: CPU time and memory, from /proc (proc(5))."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_STEAL = 8  # the field of /proc/stat's first line; the name is 0
 
 
 def cpu_s(pids: Iterable[int]) -> float:
@@ -23,6 +24,19 @@ def cpu_s(pids: Iterable[int]) -> float:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             total += int(fields[11]) + int(fields[12])
     return total / _TICKS_PER_S
+
+
+def stolen_s(machine: str | None = None) -> float:
+    """CPU time that was wanted here and that the host of a virtual machine gave to others, in s.
+
+    Of all cores since the machine's start; 0.0 where the kernel does not tell it.
+
+    Args:
+        machine: what /proc/stat says; read if not given.
+    """
+    told = Path("/proc/stat").read_text() if machine is None else machine
+    fields = told.partition("\n")[0].split()
+    return int(fields[_STEAL]) / _TICKS_PER_S if len(fields) > _STEAL else 0.0
 
 
 def rss_bytes(pids: Iterable[int]) -> int:
@@ -38,11 +52,16 @@ def rss_bytes(pids: Iterable[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How much of a core each side used, 1.0 is all of one."""
+    """How much of a core each side used, 1.0 is all of one.
+
+    Attributes:
+        stolen: what none of them got, of all cores together, since the host gave it to others.
+    """
 
     server: float
     redis: float
     generator: float
+    stolen: float
 
     def numbers(self) -> dict[str, float]:
         """As they stand in a result."""
@@ -50,6 +69,7 @@ class Shares:
             "server_cpu": self.server,
             "redis_cpu": self.redis,
             "generator_cpu": self.generator,
+            "stolen_cpu": self.stolen,
         }
 
 
@@ -67,5 +87,5 @@ class Meter:
         used = (now - then for now, then in zip(self._read(), self._before, strict=True))
         return Shares(*(round(one / passed, 3) for one in used))
 
-    def _read(self) -> tuple[float, float, float]:
-        return cpu_s(self._server), cpu_s(self._redis), time.process_time()
+    def _read(self) -> tuple[float, ...]:
+        return cpu_s(self._server), cpu_s(self._redis), time.process_time(), stolen_s()

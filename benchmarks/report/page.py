@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.report.plots import Bar, Group, bars
-from benchmarks.report.results import AUTHENTICATED, OWN, Medians
+from benchmarks.report.results import AUTHENTICATED, OWN, Medians, stolen
 from benchmarks.report.rows import ROWS
 from benchmarks.report.table import HEAD, details, markdown, number, summary
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.report.results import Results
     from benchmarks.report.rows import Row
 
+STOLEN_SOME = 0.1  # of a core; rounds in which more was stolen are counted on the page
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "performance.md"
 BEGIN, END = "<!-- measured -->\n", "<!-- /measured -->"
@@ -54,7 +56,8 @@ def measured(results: Results) -> str:
         f"{results['measured_at'][:10]}, {machine['processor']}, {machine['cores']} cores, "
         f"{machine['memory']}, {machine['system']}"
     )
-    parts = [f"Measured {where}.", _ceiling(results), markdown(HEAD, summary(results))]
+    parts = [f"Measured {where}.", _stolen(results), _ceiling(results)]
+    parts += [markdown(HEAD, summary(results))]
     parts += (
         [
             "All medians (`*`: Redis and the generator, on their core, may have been the limit):",
@@ -82,16 +85,37 @@ def _ceiling(results: Results) -> str:
     return f"Beforehand, {told}." if told else ""
 
 
+def _stolen(results: Results) -> str:
+    told = [stolen(one) for one in results["rounds"] if "stolen_cpu" in one["numbers"]]
+    if not told:
+        return ""
+    much = sum(one > STOLEN_SOME for one in told)
+    return (
+        f"Its host gave more than a tenth of a core to others in {much:,} of {len(told):,} "
+        f"measurements: {statistics.median(told):.2f} of a core at the median, {max(told):.2f} "
+        "at most."
+    )
+
+
 def _rounds(results: Results) -> str:
+    medians = Medians(results)
     counts: dict[str, dict[str, int]] = {}
     for one in results["rounds"]:
         of_workload = counts.setdefault(one["workload"], {})
         of_workload[one["entry"]] = max(of_workload.get(one["entry"], 0), one["number"] + 1)
     lines = [
-        f"- {workload}: {', '.join(f'{name} {count}' for name, count in by_entry.items())}"
+        f"- {workload}: "
+        + ", ".join(
+            f"{name} {count}{_not_counted(*medians.left_out(workload, name))}"
+            for name, count in by_entry.items()
+        )
         for workload, by_entry in counts.items()
     ]
     return "Rounds:\n\n" + "\n".join(lines)
+
+
+def _not_counted(left_out: int, measured: int) -> str:
+    return f" ({left_out} of {measured} measurements left out)" if left_out else ""
 
 
 def _versions(results: Results) -> str:

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.generator.room import FAULTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.report.rows import Row
 
 OWN = "gateway"
 AUTHENTICATED = ", authenticated"
+STOLEN_MUCH = 0.15  # of a core; rounds in which more was stolen do not count, if
+ENOUGH = 3  # so many others are left
+Round = dict[str, Any]  # a case of one entry, measured once
 Results = dict[str, Any]  # as it stands in the file
+
+
+def stolen(one: Round) -> float:
+    """How much of a core the host gave to others meanwhile; 0.0 if that was not measured."""
+    return float(one["numbers"].get("stolen_cpu", 0.0))
+
+
+def counted(rounds: Sequence[Round]) -> Sequence[Round]:
+    """Those of a case's rounds of one entry that its median is of: the undisturbed, or all."""
+    undisturbed = [one for one in rounds if stolen(one) <= STOLEN_MUCH]
+    return undisturbed if len(undisturbed) >= ENOUGH else rounds
 
 
 class Medians:
     """Looks numbers up."""
 
     def __init__(self, results: Results) -> None:
-        self._found: defaultdict[tuple[str, str, str], list[dict[str, float]]] = defaultdict(list)
-        self._limited: Counter[tuple[str, str, str]] = Counter()
+        self._found: defaultdict[tuple[str, str, str], list[Round]] = defaultdict(list)
         self._problems: dict[tuple[str, str, str], str] = {}
         self.entries: list[str] = []
         for one in results["rounds"]:
@@ -31,27 +46,29 @@ class Medians:
             if one["problem"]:
                 self._problems[place] = one["problem"]
             else:
-                self._found[place].append(one["numbers"])
-                self._limited[place] += bool(one.get("limited_by"))
+                self._found[place].append(one)
+        self._counted = {place: counted(rounds) for place, rounds in self._found.items()}
 
     def of(self, row: Row, entry: str) -> float | None:
         """The median of an entry; None if there is no number."""
-        rounds = self._found.get((row.workload, row.case, entry))
-        return statistics.median(one[row.metric] for one in rounds) if rounds else None
+        rounds = self._counted.get((row.workload, row.case, entry))
+        return statistics.median(one["numbers"][row.metric] for one in rounds) if rounds else None
 
-    def rounds(self, row: Row, entry: str) -> int:
-        """How many rounds that is the median of."""
-        return len(self._found.get((row.workload, row.case, entry), ()))
+    def left_out(self, workload: str, entry: str) -> tuple[int, int]:
+        """How many rounds of its cases do not count, as too much was stolen; and of how many."""
+        places = [place for place in self._found if (place[0], place[2]) == (workload, entry)]
+        measured = sum(len(self._found[place]) for place in places)
+        return measured - sum(len(self._counted[place]) for place in places), measured
 
     def faults(self, row: Row, entry: str) -> int:
         """Messages lost, doubled or out of order, over all rounds."""
         rounds = self._found.get((row.workload, row.case, entry), ())
-        return int(sum(one.get(f, 0) for one in rounds for f in FAULTS))
+        return int(sum(one["numbers"].get(f, 0) for one in rounds for f in FAULTS))
 
     def is_limited(self, row: Row, entry: str) -> bool:
         """Whether something else than the server may have been the limit in most rounds."""
-        place = (row.workload, row.case, entry)
-        return self._limited[place] * 2 > len(self._found.get(place, ()))
+        rounds = self._counted.get((row.workload, row.case, entry), ())
+        return sum(bool(one.get("limited_by")) for one in rounds) * 2 > len(rounds)
 
     def problem(self, row: Row, entry: str) -> str | None:
         """Why there is no number, if it was tried."""
