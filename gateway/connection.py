@@ -230,10 +230,10 @@ class Connection:
         if self.performer.is_unconfirmed:
             await self.performer.confirm()
         if isinstance(effect, Perform):
-            requests = [effect.request]
-            if self._inbox:
-                requests += self._inbox.take_joining(effect.request, self.performer.may_join)
-            await self.performer.perform(requests)
+            requests, joins = [effect.request], self.performer.joining(effect.request)
+            if joins is not None and self._inbox:
+                requests += self._inbox.take_joining(joins)
+            await self.performer.perform(requests, is_together=joins is not None)
             return
         match effect:
             case ConnectImplied():

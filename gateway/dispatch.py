@@ -115,11 +115,17 @@ class Registry:
             raise UnknownType(f"$.type: no handler for {type(request).__name__}")
         return function(context, request)
 
-    def may_join(self, context: Context, first: Request, following: Request) -> bool:
-        """Whether a request can be performed together with the one before it, or by itself."""
+    def joining(self, context: Context, first: Request) -> Callable[[Request], bool] | None:
+        """Tell of each that follows whether it can be performed together with the first.
+
+        None if there is no handler of many for the first, be it alone.
+        """
         kind = type(first)
-        found = self._together.get(kind) if kind is type(following) else None
-        return found is not None and found[1](context, first, following)
+        found = self._together.get(kind)
+        if found is None or not found[1](context, first, first):
+            return None
+        may_join = found[1]
+        return lambda following: type(following) is kind and may_join(context, first, following)
 
     def handle_together(
         self, context: Context, requests: Sequence[Request]

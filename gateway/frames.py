@@ -19,6 +19,7 @@ FIN = 0x80
 SHORT_BYTES = 125  # the longest payload whose length is in the header's second byte
 LENGTH_16 = 126  # there: the length follows in 2 bytes
 LENGTH_64 = 127  # there: in 8 bytes
+MAX_16 = 0xFFFF  # the longest payload whose length is in 2 bytes
 MAX_REASON_BYTES = SHORT_BYTES - 2  # section 5.5: a control frame is short; the code comes first
 
 _SHORT_TEXT = tuple(bytes((FIN | TEXT, size)) for size in range(SHORT_BYTES + 1))
@@ -30,6 +31,8 @@ _pack_64 = struct.Struct("!BBQ").pack
 def text_frame(payload: bytes) -> bytes:
     """Return a whole text message; the payload is UTF-8, which is not checked."""
     size = len(payload)
+    if SHORT_BYTES < size <= MAX_16:
+        return _pack_16(FIN | TEXT, LENGTH_16, size) + payload
     return (_SHORT_TEXT[size] if size <= SHORT_BYTES else _head(TEXT, size)) + payload
 
 
@@ -58,6 +61,6 @@ def close_payload(code: int, reason: str) -> bytes:
 
 
 def _head(opcode: int, size: int) -> bytes:
-    if size <= 0xFFFF:  # noqa: PLR2004  # what fits in 16 bits
+    if size <= MAX_16:
         return _pack_16(FIN | opcode, LENGTH_16, size)
     return _pack_64(FIN | opcode, LENGTH_64, size)

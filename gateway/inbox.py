@@ -49,15 +49,11 @@ class Inbox:
         """Take what is to be done next; None if there is nothing."""
         return self._effects.pop(0) if self._effects or self._peek() is not None else None
 
-    def take_joining(
-        self, first: Request, may_join: Callable[[Request, Request], bool]
-    ) -> Iterator[Request]:
-        """Take the requests that follow, as far as they can be performed with the first."""
-        if not may_join(first, first):
-            return
+    def take_joining(self, joins: Callable[[Request], bool]) -> Iterator[Request]:
+        """Take the requests that follow, as far as they join the one taken last."""
         for _ in range(MAX_TOGETHER - 1):
             effect = self._peek()
-            if not isinstance(effect, Perform) or not may_join(first, effect.request):
+            if not isinstance(effect, Perform) or not joins(effect.request):
                 return
             del self._effects[0]
             yield effect.request

@@ -19,7 +19,7 @@ from gateway.time_limit import TimeLimit
 from gateway.token_keys import KeysUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gateway.connection import Connection
     from gateway.messages import Reply, Request
@@ -56,17 +56,17 @@ class Performer:
         self._context: Context | None = None
         self._doings: ConnectionDoings | None = None
 
-    def may_join(self, first: Request, following: Request) -> bool:
-        """Whether two requests can be performed together."""
+    def joining(self, first: Request) -> Callable[[Request], bool] | None:
+        """Tell of each that follows whether it joins; None if the first is not one of many."""
         context = self._context
-        return context is not None and self._replica.registry.may_join(context, first, following)
+        return None if context is None else self._replica.registry.joining(context, first)
 
-    async def perform(self, requests: Sequence[Request]) -> None:
-        """Do what requests ask, all in one if they are several, and answer each."""
+    async def perform(self, requests: Sequence[Request], *, is_together: bool) -> None:
+        """Do what requests ask, all in one step if `is_together`, and answer each."""
         kind = type(requests[0]).__name__
         try:
             with self.time_limit:
-                await self._answer(requests)
+                await self._answer(requests, is_together=is_together)
         except RequestError as error:
             for request in requests:
                 self.refuse(error, request.id)
@@ -135,13 +135,13 @@ class Performer:
             structs.force_setattr(reply, "reply_to", request_id)  # it is encoded at once
         self._connection.push(reply)
 
-    async def _answer(self, requests: Sequence[Request]) -> None:
+    async def _answer(self, requests: Sequence[Request], *, is_together: bool) -> None:
         request, context, doings = requests[0], self._context, self._doings
         if context is None or doings is None:
             await self._answer_without_session(request)
             return
         registry = self._replica.registry
-        if registry.may_join(context, request, request):
+        if is_together:
             answers = await registry.handle_together(context, requests)
             for one, answer in zip(requests, answers, strict=True):
                 if isinstance(answer, RequestError):

@@ -37,6 +37,9 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
+_READY = Phase.READY  # an enumeration's member is slow to look up
+
+
 class Perform(msgspec.Struct, frozen=True):
     """Effect: hand the request to its handler and send what it answers."""
 
@@ -172,15 +175,15 @@ class ConnectionProtocol:
         self.phase = Phase.CLOSED
 
     def _take(self, item: Request | Rejected, now: float, effects: list[Effect]) -> None:
-        request_id = item.request_id if isinstance(item, Rejected) else item.id
         wait_ms = self._bucket.take(now) or self._subject_bucket.take(now)
         if wait_ms:
+            request_id = item.request_id if isinstance(item, Rejected) else item.id
             effects.append(self._refuse_excess(wait_ms, request_id))
             return
         self._refusals = 0
         if isinstance(item, Rejected):
-            effects.append(Refuse(item.error, request_id))
-        elif self.phase is Phase.READY and not isinstance(item, Connect):
+            effects.append(Refuse(item.error, item.request_id))
+        elif self.phase is _READY and not isinstance(item, Connect):
             effects.append(Perform(item))
         else:
             self._begin(item, effects)

@@ -28,16 +28,15 @@ class TokenBucket:
         Returns:
             0 if there was one, else the milliseconds after which there will be.
         """
-        tokens, elapsed_s = self.tokens, now - self.updated_s
-        if elapsed_s > 0.0:
-            tokens += elapsed_s * self.rate_per_s
-            tokens = min(tokens, self.burst)
+        tokens = self.tokens
+        if now > self.updated_s:
+            tokens = min(tokens + (now - self.updated_s) * self.rate_per_s, self.burst)
         self.updated_s = now
         if tokens >= _ALMOST_ONE:
-            self.tokens = tokens - 1.0 if tokens > 1.0 else 0.0
+            self.tokens = tokens - 1.0
             return 0
         self.tokens = tokens
-        return max(1, math.ceil((1.0 - self.tokens) / self.rate_per_s * 1000))
+        return max(1, math.ceil((1.0 - tokens) / self.rate_per_s * 1000))
 
     def is_full(self, now: float) -> bool:
         """Whether it holds no memory any more, so that it may be forgotten."""
