@@ -170,26 +170,27 @@ def _say(one: Client, other: Client, name: str, which: Sequence[int], *, togethe
 
 def _resumed(gateway: Gateway, one: Client, count: int) -> float:
     left = [_joined_and_left(gateway, f"back{n}") for n in range(count)]
+    cursors = {"room": left[-1][1]}  # as if all had heard as much
     for n in range(MISSED):
         one.say(f"missed{n}")
         one.hear("message_accepted")
 
     def come_back() -> None:
-        for n, session in enumerate(left):
-            Client(gateway.port, f"back{n}", **session)
+        for n, (session, _) in enumerate(left):
+            Client(gateway.port, f"back{n}", **session, conversations=cursors)
 
     return gateway.count(come_back) / count
 
 
-def _joined_and_left(gateway: Gateway, subject: str) -> dict[str, object]:
+def _joined_and_left(gateway: Gateway, subject: str) -> tuple[dict[str, object], object]:
+    """A session whose client is away, and where the room stood when it joined."""
     client = Client(gateway.port, subject)
     client.ask("join_conversation", conversation_id="room")
     joined = client.hear("joined")
-    position = {"epoch": joined["epoch"], "offset": joined["offset"]}
     client.hear("live")
     client.close()
-    ready = {name: client.ready[name] for name in ("session_id", "resume_token")}
-    return {**ready, "conversations": {"room": position}}
+    session = {name: client.ready[name] for name in ("session_id", "resume_token")}
+    return session, {"epoch": joined["epoch"], "offset": joined["offset"]}
 
 
 def _good(message: dict[str, Any]) -> dict[str, Any]:
