@@ -177,7 +177,7 @@ def _resumed(gateway: Gateway, one: Client, count: int) -> float:
 
     def come_back() -> None:
         for n, (session, _) in enumerate(left):
-            Client(gateway.port, f"back{n}", **session, conversations=cursors)
+            Client(gateway.port, f"back{n}", **session, cursors=cursors)
 
     return gateway.count(come_back) / count
 
