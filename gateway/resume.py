@@ -120,8 +120,10 @@ def freshness(away_s: float, settings: Settings) -> Freshness:
 
 def gap_warning(attached: Attached, settings: Settings) -> SessionWarning | None:
     """What to tell the user of a session that was away for longer than a moment."""
+    if not attached.is_resumed:
+        return None
     tier = freshness(attached.away_s, settings)
-    if not attached.is_resumed or tier == "brief":
+    if tier == "brief":
         return None
     return SessionWarning(
         code="medium_gap" if tier == "medium" else "extended_gap",
