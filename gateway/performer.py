@@ -177,7 +177,7 @@ class Performer:
         session = Session(
             replica.store.sessions, connection.caller, attached, on_lost=self._lose_session
         )
-        telling = replica.tell_replaced(attached)
+        telling = [replica.tell_replaced(attached)] if attached.replaced else []
         resumed = await read_conversations(connection.attachments, session, meanwhile=telling)
         self._begin_session(session, ids)
         self._reply(session_ready(attached, resumed, replica.settings), request.id)
