@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.routing import Route
 
 from gateway.agents import AgentRegistry
 from gateway.authentication import TokenVerifier
@@ -33,7 +32,9 @@ SOCKET_PATH = "/ws"
 
 
 class Gateway(Starlette):
-    """The application. `state.replica` is there from start-up to shutdown."""
+    """The application. `replica` (also `state.replica`) is there from start-up to shutdown."""
+
+    replica: Replica
 
     def __init__(self, settings: Settings, *, clock: Clock, has_worker: bool) -> None:
         self.settings = settings
@@ -44,7 +45,6 @@ class Gateway(Starlette):
         self.has_worker = has_worker
         super().__init__(
             routes=[
-                WebSocketRoute(SOCKET_PATH, _websocket),  # below a mount
                 Route("/v1/tickets", issue_ticket, methods=["POST"]),
                 Route("/healthz", healthz),
                 Route("/readyz", readyz),
@@ -57,15 +57,15 @@ class Gateway(Starlette):
 
         The long way through the router costs as much as the handshake.
         """
-        if scope["type"] == "websocket" and scope["path"] == SOCKET_PATH:
-            websocket = WebSocket(scope, receive, send)
-            await serve_websocket(self.state.replica, websocket)
+        is_socket = scope["type"] == "websocket"
+        if is_socket and scope["path"] == scope.get("root_path", "") + SOCKET_PATH:
+            await serve_websocket(self.replica, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
     async def drain(self) -> None:
         """Send every client elsewhere; for the server to call before it stops."""
-        replica: Replica | None = getattr(self.state, "replica", None)
+        replica: Replica | None = getattr(self, "replica", None)
         if replica is not None:
             await drain(replica)
 
@@ -81,17 +81,13 @@ def create_app(
     return Gateway(settings, clock=clock or Clock(), has_worker=has_worker)
 
 
-async def _websocket(websocket: WebSocket) -> None:
-    await serve_websocket(websocket.app.state.replica, websocket)
-
-
 @asynccontextmanager
 async def _lifespan(app: Gateway) -> AsyncIterator[None]:
     async with opened_store(app.settings, app.clock) as opened:
         replica = Replica(
             app.settings, opened.store, app.registry, app.verifier, app.agents, clock=app.clock
         )
-        app.state.replica = replica
+        app.replica = app.state.replica = replica
         await opened.store.check_durability()
         with suppress(StoreError):  # else at the first connect
             await opened.store.ids()

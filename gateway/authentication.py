@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.clock import Clock
 from gateway.errors import SettingError
-from gateway.token_cache import TokenCache
+from gateway.token_cache import TokenCache, key_of
 from gateway.token_keys import PUBLIC_KEY_ALGORITHMS, narrowed, public_key, secret_key
 from gateway.tokens import ClaimRules, identity_of, read_header, verified_payload
 
@@ -77,13 +77,14 @@ class TokenVerifier:
             KeysUnavailable: cannot be told now; the bearer should come again.
         """
         self._drop_old_generation()
-        known = self._cache.get(token, now=now)
+        key = key_of(token)
+        known = self._cache.get(key, now=now)
         if known is not None:
             return known
         header = read_header(token)
         payload = verified_payload(token, header, await self._keys.keys_for(header.key_id))
         identity = identity_of(payload, self._rules, now=now)
-        self._cache.put(token, identity, now=now)
+        self._cache.put(key, identity, now=now)
         return identity
 
     async def run(self) -> None:

@@ -65,7 +65,7 @@ class IdMaker:
     def resume_token(self, tenant: str, subject: str, session_id: str) -> str:
         """Make a fresh resume token, sealed to its session: 128 random bits and a 128 bit MAC."""
         random = _base64url(os.urandom(16))
-        return random + self._digest("resume", tenant, subject, session_id, random)
+        return random + self._seal(tenant, subject, session_id, random)
 
     def is_resume_token(self, token: str, tenant: str, subject: str, session_id: str) -> bool:
         """Whether this deployment once made this token for this session.
@@ -74,8 +74,14 @@ class IdMaker:
         token from revoking anything.
         """
         random, seal = token[:_TOKEN_RANDOM_CHARS], token[_TOKEN_RANDOM_CHARS:]
-        expected = self._digest("resume", tenant, subject, session_id, random)
+        expected = self._seal(tenant, subject, session_id, random)
         return hmac.compare_digest(expected.encode(), seal.encode("utf-8", "replace"))
+
+    def _seal(self, tenant: str, subject: str, session_id: str, random: str) -> str:
+        """The MAC of a resume token: keyed BLAKE2b (RFC 7693), a third of the work of an HMAC."""
+        sizes = f"resume:{len(tenant)}:{len(subject)}:{len(session_id)}:"
+        sealed = f"{sizes}{tenant}{subject}{session_id}{random}".encode("utf-8", "replace")
+        return _base64url(hashlib.blake2b(sealed, key=self._key, digest_size=16).digest())
 
     def _digest(self, *parts: str) -> str:
         return _base64url(hmac.digest(self._secret, _parts(*parts), "sha256")[:16])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gateway.connection import Connection
+    from gateway.ids import IdMaker
     from gateway.messages import Reply, Request
     from gateway.replica import Replica
 
@@ -165,9 +166,10 @@ class Performer:
     async def _connect(self, request: Connect, *, is_implied: bool = False) -> None:
         connection, replica = self._connection, self._replica
         began_ms = round(replica.clock.unix_s() * 1000)
+        ids = await replica.store.ids()
         attached = await attach_session(
             replica.store,
-            await replica.store.ids(),
+            ids,
             connection.caller,
             connection.connection_id,
             request,
@@ -176,18 +178,18 @@ class Performer:
         session = Session(
             replica.store.sessions, connection.caller, attached, on_lost=self._lose_session
         )
-        telling = replica.tell_replaced(attached)
+        telling = [replica.tell_replaced(attached)] if attached.replaced else []
         resumed = await read_conversations(connection.attachments, session, meanwhile=telling)
-        await self._begin_session(session)
+        self._begin_session(session, ids)
         self._reply(session_ready(attached, resumed, replica.settings), request.id)
         warning = gap_warning(attached, replica.settings)
         if warning is not None:
             connection.push(warning)
         connection.attachments.begin(resumed, announce=not is_implied)
-        if not attached.was_online:
+        if session.cursors and not attached.was_online:
             self._tell_online(session.cursors)
 
-    async def _begin_session(self, session: Session) -> None:
+    def _begin_session(self, session: Session, ids: IdMaker) -> None:
         connection, replica = self._connection, self._replica
         self.session = session
         self._doings = ConnectionDoings(
@@ -206,7 +208,7 @@ class Performer:
             connection_id=connection.connection_id,
             store=replica.store,
             settings=replica.settings,
-            ids=await replica.store.ids(),
+            ids=ids,
             agents=replica.agents,
             clock=replica.clock,
         )

@@ -54,7 +54,8 @@ class PresenceTeller:
                 of_conversation[caller.subject] = _News(not is_online, is_online, connection_id)
             else:
                 news.is_online, news.connection_id = is_online, connection_id
-        self._filled.set()
+        if self._news:
+            self._filled.set()
 
     async def run(self) -> None:
         """Tell what is collected, until cancelled."""

@@ -130,7 +130,7 @@ class Replica:
     def hello(self, caller: Caller) -> Hello:
         """The greeting of a connection."""
         return Hello(
-            server_time=round(self.clock.unix_s(), 3),
+            server_time=round(self.clock.unix_s() * 1000) / 1000,
             subject=caller.subject,
             tenant=caller.tenant,
             heartbeat=self._heartbeat,

@@ -13,7 +13,7 @@ from gateway.messages import ConversationState, SessionReady, SessionWarning
 from gateway.store.sessions import Attached, Attempt, Holder
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from gateway.attachments import Attachments, Prepared
     from gateway.ids import IdMaker
@@ -59,18 +59,20 @@ async def attach_session(
 
 
 async def read_conversations(
-    attachments: Attachments, session: Session, *, meanwhile: Coroutine[object, object, None]
+    attachments: Attachments,
+    session: Session,
+    *,
+    meanwhile: Sequence[Coroutine[object, object, None]],
 ) -> list[Prepared]:
     """Read all conversations of the session from where it stands, in one round trip.
 
     What the subject takes no part in any more is forgotten. `meanwhile` is done in the same one.
     """
     cursors = session.cursors
-    if not cursors:
-        await meanwhile
+    if not cursors and not meanwhile:
         return []
     reading = [_prepare(attachments, *one) for one in cursors.items()]
-    found = [item for item in await together([*reading, meanwhile]) if item is not None]
+    found = [item for item in await together([*reading, *meanwhile]) if item is not None]
     if len(found) < len(cursors):
         for gone in cursors.keys() - {item.topic.conversation_id for item in found}:
             await session.detach(gone)
@@ -120,8 +122,10 @@ def freshness(away_s: float, settings: Settings) -> Freshness:
 
 def gap_warning(attached: Attached, settings: Settings) -> SessionWarning | None:
     """What to tell the user of a session that was away for longer than a moment."""
+    if not attached.is_resumed:
+        return None
     tier = freshness(attached.away_s, settings)
-    if not attached.is_resumed or tier == "brief":
+    if tier == "brief":
         return None
     return SessionWarning(
         code="medium_gap" if tier == "medium" else "extended_gap",

@@ -1,4 +1,4 @@
-"""Verified tokens, remembered: a hash costs 1 µs, a signature check 50 to 200 µs."""
+"""Verified tokens, remembered: a hash costs 1 µs, a signature check 10 to 200 µs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class TokenCache:
-    """Identities by the SHA-256 of their token; the token itself is not kept.
+    """Identities by the BLAKE2b hash of their token; the token itself is not kept.
 
     Bounded: when full, the entry unused for the longest time goes. Only what was verified enters,
     so forged tokens push nothing out. Times are unix seconds; an entry is good until the token
@@ -37,9 +37,8 @@ class TokenCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, token: str, *, now: float) -> Identity | None:
-        """The identity of a token verified before and still good; else None."""
-        key = _key(token)
+    def get(self, key: bytes, *, now: float) -> Identity | None:
+        """The identity of a token verified before and still good, by its `key_of`; else None."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -49,9 +48,8 @@ class TokenCache:
         self._entries.move_to_end(key)
         return entry.identity
 
-    def put(self, token: str, identity: Identity, *, now: float) -> None:
-        """Remember a token that was verified just now."""
-        key = _key(token)
+    def put(self, key: bytes, identity: Identity, *, now: float) -> None:
+        """Remember a token that was verified just now, by its `key_of`."""
         until_s = min(identity.expires_at, now + self._max_age_s)
         self._entries[key] = _Entry(identity, now, until_s)
         self._entries.move_to_end(key)
@@ -81,6 +79,6 @@ class TokenCache:
         return len(matching)
 
 
-def _key(token: str) -> bytes:
-    # Any text may come here, also what UTF-8 does not have
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+def key_of(token: str) -> bytes:
+    """What stands for a token in the cache; any text may come, also what UTF-8 does not have."""
+    return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=32).digest()

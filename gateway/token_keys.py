@@ -6,6 +6,7 @@ never used as an HMAC secret, and `none` is nowhere (RFC 8725 sections 2.1 and 3
 
 from __future__ import annotations
 
+import hmac
 import json
 from dataclasses import dataclass
 from functools import lru_cache
@@ -90,10 +91,21 @@ class VerificationKey:
         Raises:
             jwt.InvalidKeyError: the key does not do for the algorithm.
         """
+        if isinstance(self.key, bytes):
+            mac = _keyed(self.key, algorithm).copy()
+            mac.update(signed)
+            return hmac.compare_digest(mac.digest(), signature)
         method = ACCEPTED_JWS.get_algorithm_by_name(algorithm)
-        key = self.key
-        prepare = _prepared_once if isinstance(key, bytes) else _prepared
-        return method.verify(signed, prepare(key, algorithm), signature)
+        return method.verify(signed, _prepared(self.key, algorithm), signature)
+
+
+@lru_cache(maxsize=8)  # looking at a secret costs more than using it
+def _keyed(secret: bytes, algorithm: str) -> hmac.HMAC:
+    """The MAC of an HMAC algorithm, before anything is signed."""
+    method = ACCEPTED_JWS.get_algorithm_by_name(algorithm)
+    if not isinstance(method, HMACAlgorithm):
+        raise jwt.InvalidKeyError("a secret does for HMAC only")
+    return hmac.new(_prepared(secret, algorithm), digestmod=method.hash_alg)
 
 
 def _prepared(key: PublicKey | bytes, algorithm: str) -> Any:  # a key as the algorithm takes it
@@ -103,9 +115,6 @@ def _prepared(key: PublicKey | bytes, algorithm: str) -> Any:  # a key as the al
     if problem:
         raise jwt.InvalidKeyError(problem)
     return prepared
-
-
-_prepared_once = lru_cache(maxsize=8)(_prepared)  # looking at a secret costs more than using it
 
 
 def secret_key(settings: Settings) -> VerificationKey:

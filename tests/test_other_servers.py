@@ -25,7 +25,7 @@ MESSAGES = 200
 
 
 @asynccontextmanager
-async def plain_uvicorn(redis_url: str) -> AsyncIterator[str]:
+async def plain_uvicorn(redis_url: str, *, root_path: str = "") -> AsyncIterator[str]:
     """Serve the application by uvicorn as it comes; yield the URL without a token."""
     settings = load_settings({}, jwt_secret=SECRET, redis_url=redis_url)
     with socket.socket() as listener:
@@ -34,6 +34,7 @@ async def plain_uvicorn(redis_url: str) -> AsyncIterator[str]:
             create_app(settings),
             ws="websockets-sansio",
             lifespan="on",
+            root_path=root_path,
             log_config=None,
             access_log=False,
         )
@@ -73,3 +74,11 @@ async def test_a_session_is_held_and_resumed(
             assert len(await second.history(conversation, limit=200)) == len(told)
             await second.send_raw("not JSON" if codec == "json" else b"\xc1")
             assert (await second.say(conversation, "still here"))["seq"] == len(told) + 1
+
+
+async def test_a_session_opens_below_a_root_path(redis_server: RedisNode, tenant: str) -> None:
+    """As behind a proxy that cuts a prefix off, or below a mount: the path begins with it."""
+    async with plain_uvicorn(redis_server.url, root_path="/chat") as url:
+        where = f"{url}?token={mint('alice', tenant=tenant)}"
+        async with await WireClient.open(where, codec="json") as client:
+            assert await client.create()

@@ -90,6 +90,8 @@ class Sessions:
         """Resume the session, or open a new one, and take it from whoever had it."""
         keys = self._keys.subject(caller.tenant, caller.subject)
         wanted = attempt.session_id
+        shown_hash = token_hash(attempt.token or "") if wanted else ""
+        resumed_hash = token_hash(attempt.resumed_token) if wanted else ""
         reply: Sequence[Reply] = await self._connect(
             self._redis,
             (
@@ -100,9 +102,9 @@ class Sessions:
             (
                 self._clock.offset_ms,
                 "resume" if wanted else "new",
-                token_hash(attempt.token or ""),
+                shown_hash,
                 "1" if attempt.is_genuine else "0",
-                token_hash(attempt.resumed_token),
+                resumed_hash,
                 token_hash(attempt.new_token),
                 attempt.holder.replica_id,
                 attempt.holder.connection_id,
@@ -196,7 +198,7 @@ def _attached(reply: Sequence[Reply], attempt: Attempt) -> Attached:
         away_s=max(0, away_ms) / 1000,
         replaced=replaced if replaced != attempt.holder else None,  # it connected once more
         was_online=bool(online),
-        cursors=_cursors(fields) | attempt.cursors,
+        cursors=_cursors(fields) | attempt.cursors if is_resumed else attempt.cursors,
     )
 
 

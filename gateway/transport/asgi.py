@@ -15,13 +15,13 @@ from gateway.transport.handshake import http_response, switching_protocols
 from gateway.transport.limits import MAX_QUEUED_MESSAGES
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from uvicorn._types import (
-        ASGI3Application,
         ASGIReceiveEvent,
         ASGISendEvent,
         WebSocketAcceptEvent,
         WebSocketDisconnectEvent,
-        WebSocketScope,
         WebSocketSendEvent,
     )
 
@@ -111,10 +111,10 @@ class AsgiReceiver:
 
     # --- the application ---
 
-    async def run(self, app: ASGI3Application, scope: WebSocketScope) -> None:
+    async def run(self, app: Callable[..., Awaitable[None]], scope: dict[str, Any]) -> None:
         """Run the application, and end the connection with it unless it was handed over."""
         try:
-            await app(scope, self.receive, cast("Any", self.send))
+            await app(scope, self.receive, self.send)
         except ClientDisconnected:
             pass
         except asyncio.CancelledError:

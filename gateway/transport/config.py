@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway.errors import SettingError
 from gateway.transport.fast import FastWebSocketProtocol
@@ -22,6 +23,7 @@ from gateway.transport.websocket import GatewayWebSocketProtocol
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Awaitable, Callable
 
     from uvicorn._types import ASGIApplication
 
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
 class TransportConfig(uvicorn.Config):
     """uvicorn's configuration, with ours on it. Make one with `uvicorn_config`.
 
-    `refused` counts the answers that the transport itself gave, by HTTP status.
+    `refused` counts the answers that the transport itself gave, by HTTP status. `direct_app` is
+    the application for a request that no proxy has forwarded, `loaded_app` that for any.
     """
+
+    direct_app: Callable[..., Awaitable[None]]
 
     def __init__(
         self,
@@ -59,17 +64,24 @@ class TransportConfig(uvicorn.Config):
             log_config=None,  # gateway/logs.py has set it up
             access_log=False,
             workers=1,
-            proxy_headers=bool(proxies),
-            forwarded_allow_ips=proxies,
+            proxy_headers=False,  # see `load`
             server_header=False,
         )
         self.settings = settings
         self.limits = limits
+        self._proxies = proxies
         self.refused: Counter[int] = Counter()
 
     def load(self) -> None:
-        """Load as uvicorn does, then put in the lifespan that hands its failure back."""
+        """Load as uvicorn does, then put in what is ours.
+
+        That is the lifespan that hands its failure back, and uvicorn's own middleware for proxies,
+        with the way around it.
+        """
         super().load()
+        self.direct_app = self.loaded_app
+        if self._proxies:
+            self.loaded_app = ProxyHeadersMiddleware(self.loaded_app, self._proxies)
         self.lifespan_class = GatewayLifespan
 
 

@@ -8,7 +8,7 @@ built in, without an object of its own.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from gateway.frames import close_frame, close_payload, pong_frame
 from gateway.transport.control import ABNORMAL
@@ -17,7 +17,6 @@ from gateway.transport.frame_parser import FrameParser
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import uvicorn
     from uvicorn.server import ServerState
 
     from gateway.transport.config import TransportConfig
@@ -79,13 +78,13 @@ class EndingConnection(FrameParser, asyncio.Protocol):
 
     def __init__(
         self,
-        config: uvicorn.Config,
+        config: TransportConfig,
         server_state: ServerState,
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
     ) -> None:
-        self._config = cast("TransportConfig", config)
-        super().__init__(NOBODY, self._config.limits.max_frame_bytes)
+        super().__init__(NOBODY, config.limits.max_frame_bytes)
+        self._config = config
         self._server_state = server_state
         self._loop = loop
         self._is_lost = False
@@ -100,8 +99,8 @@ class EndingConnection(FrameParser, asyncio.Protocol):
         transport.set_protocol(self)
 
     @property
-    def _connections(self) -> set[object]:
-        return cast("set[object]", self._server_state.connections)
+    def _connections(self) -> set[Any]:
+        return self._server_state.connections
 
     @property
     def is_over(self) -> bool:

@@ -14,7 +14,7 @@ It knows no extensions: a compressed frame could not be shared by its receivers.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from gateway.codes import CloseCode
 from gateway.frames import close_frame, close_payload
@@ -23,19 +23,20 @@ from gateway.transport.asgi import AsgiReceiver
 from gateway.transport.control import ABNORMAL, EXTENSION, DirectControl
 from gateway.transport.ending import EndingConnection, Leaving
 from gateway.transport.frame_parser import Violation
-from gateway.transport.handshake import accept_key_of, scope_of
+from gateway.transport.handshake import accept_key_of, scope_of, values_of
 from gateway.transport.refusal import Refused
 
 if TYPE_CHECKING:
     import asyncio
 
-    import uvicorn
     from uvicorn.server import ServerState
 
+    from gateway.transport.config import TransportConfig
     from gateway.transport.control import Receiver
     from gateway.transport.handshake import RequestHead
     from gateway.transport.refusal import Refusal
 
+FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})  # uvicorn's middleware reads them
 logger = logging.getLogger(__name__)
 
 
@@ -46,7 +47,7 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
 
     def __init__(
         self,
-        config: uvicorn.Config,
+        config: TransportConfig,
         server_state: ServerState,
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
@@ -61,7 +62,8 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
     def open(self, head: RequestHead, state: dict[str, Any]) -> None:
         """Start the application, or refuse; nothing is parsed until it has accepted."""
         try:
-            accept_key = accept_key_of(head)
+            values = values_of(head.headers)
+            accept_key = accept_key_of(head, values)
         except Refused as refused:
             self.refuse(refused.refusal)
             return
@@ -70,10 +72,12 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
         application = AsgiReceiver(self, accept_key, max_bytes=self._max_bytes)
         self._receiver = self._application = application
         scope = scope_of(
-            head, root_path=config.root_path, asgi_version=config.asgi_version, state=state
+            head, values, root_path=config.root_path, asgi_version=config.asgi_version, state=state
         )
-        cast("dict[str, object]", scope["extensions"])[EXTENSION] = self
-        running = application.run(cast("Any", config.loaded_app), scope)
+        scope["extensions"][EXTENSION] = self
+        # What would change nothing is passed by: saves 10,000 instructions
+        app = config.direct_app if FORWARDED.isdisjoint(values) else config.loaded_app
+        running = application.run(app, scope)
         task = self._loop.create_task(running, name="websocket")
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
@@ -179,7 +183,7 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
         if self.is_over or not self.is_accepted:
             return
         self._is_reading = True
-        if not self._is_parsing:
+        if self._unparsed is not None and not self._is_parsing:
             self._parse_safely(None)
         if self._is_reading:
             self.transport.resume_reading()

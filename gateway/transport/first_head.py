@@ -20,7 +20,6 @@ from gateway.transport.http import GatewayHttpProtocol
 from gateway.transport.limits import MAX_HEADER_LINE_BYTES, MAX_HEADERS
 
 if TYPE_CHECKING:
-    import uvicorn
     from uvicorn.server import ServerState
 
     from gateway.transport.config import TransportConfig
@@ -62,20 +61,20 @@ class FirstHeadProtocol(asyncio.Protocol):
 
     def __init__(
         self,
-        config: uvicorn.Config,
+        config: TransportConfig,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._config = cast("TransportConfig", config)
+        self._config = config
         self._server_state = server_state
         self._app_state = app_state
         self._loop = _loop or asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def _connections(self) -> set[object]:
-        return cast("set[object]", self._server_state.connections)
+    def _connections(self) -> set[Any]:
+        return self._server_state.connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection, and give its first bytes a time limit."""
@@ -162,5 +161,4 @@ def handshake_in(data: bytes, transport: asyncio.Transport) -> tuple[RequestHead
 def _address(transport: asyncio.Transport, which: str) -> tuple[str, int] | None:
     """Host and port of one end, without the socket object that uvicorn's way makes for it."""
     found = transport.get_extra_info(which)
-    is_pair = isinstance(found, tuple) and len(found) >= 2  # noqa: PLR2004  # four parts in IPv6
-    return (str(found[0]), int(found[1])) if is_pair else None
+    return (found[0], found[1]) if isinstance(found, tuple) else None  # four parts in IPv6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from binascii import Error, a2b_base64, b2a_base64
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import unquote
 
 from gateway.transport import refusal as answers
@@ -14,23 +14,11 @@ from gateway.transport.refusal import Refused
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from uvicorn._types import WebSocketScope
-
 Headers = list[tuple[bytes, bytes]]
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 KEY_BYTES = 16
 PHRASED = frozenset(status.value for status in HTTPStatus)
-CHECKED = frozenset(
-    {
-        b"connection",
-        b"content-length",
-        b"sec-websocket-key",
-        b"sec-websocket-version",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
 
 
 class RequestHead(NamedTuple):
@@ -45,8 +33,22 @@ class RequestHead(NamedTuple):
     client: tuple[str, int] | None
 
 
-def accept_key_of(head: RequestHead) -> bytes:
+def values_of(headers: Headers) -> dict[bytes, bytes]:
+    """Return headers by name; those of one name as one value (RFC 9110 section 5.3)."""
+    values = dict(headers)
+    if len(values) < len(headers):
+        values.clear()
+        for name, value in headers:
+            values[name] = values[name] + b"," + value if name in values else value
+    return values
+
+
+def accept_key_of(head: RequestHead, values: dict[bytes, bytes]) -> bytes:
     """Return the value of Sec-WebSocket-Accept (RFC 6455 section 4.2.2).
+
+    Args:
+        head: of the request.
+        values: of its headers; where several were sent, none can be right but `Connection`.
 
     Raises:
         Refused: it is no handshake of section 4.2.1.
@@ -55,25 +57,25 @@ def accept_key_of(head: RequestHead) -> bytes:
         raise Refused(answers.WRONG_METHOD)
     if head.http_version != "1.1":
         raise Refused(answers.WRONG_HTTP_VERSION)
-    found: dict[bytes, bytes] = {}
-    for name, value in head.headers:
-        if name in CHECKED:  # of several, none can be right but `Connection`
-            found[name] = found[name] + b"," + value if name in found else value.strip()
-    key = found.get(b"sec-websocket-key", b"")
-    if not (_asks_for_websocket(found) and _is_key(key)):
+    key = values.get(b"sec-websocket-key", b"").strip()
+    if not (_asks_for_websocket(values) and _is_key(key)):
         raise Refused(answers.INVALID)
-    if b"transfer-encoding" in found or found.get(b"content-length", b"0") != b"0":
+    if b"transfer-encoding" in values or values.get(b"content-length", b"0").strip() != b"0":
         raise Refused(answers.INVALID)  # its body would be parsed as frames
-    if found.get(b"sec-websocket-version") != b"13":
+    if values.get(b"sec-websocket-version", b"").strip() != b"13":
         raise Refused(answers.WRONG_WEBSOCKET_VERSION)
     return b2a_base64(hashlib.sha1(key + GUID, usedforsecurity=False).digest(), newline=False)
 
 
-def _asks_for_websocket(found: dict[bytes, bytes]) -> bool:
-    if found.get(b"upgrade", b"").lower() != b"websocket":
+def _asks_for_websocket(values: dict[bytes, bytes]) -> bool:
+    if values.get(b"upgrade", b"").strip().lower() != b"websocket":
         return False
-    options = found.get(b"connection", b"").lower().split(b",")
-    return b"upgrade" in [option.strip() for option in options]
+    return b"upgrade" in _words(values.get(b"connection", b"").lower())
+
+
+def _words(value: bytes) -> list[bytes]:
+    """The words of a list in a header."""
+    return [word.strip() for word in value.split(b",")]
 
 
 def is_origin_allowed(headers: Headers, allowed: frozenset[str]) -> bool:
@@ -95,12 +97,14 @@ def _is_key(key: bytes) -> bool:
 
 def scope_of(
     head: RequestHead,
+    values: dict[bytes, bytes],
     *,
     root_path: str,
     asgi_version: Literal["2.0", "3.0"],
     state: dict[str, object],
-) -> WebSocketScope:
+) -> dict[str, Any]:
     """Return the ASGI scope, as uvicorn makes it."""
+    offered = values.get(b"sec-websocket-protocol")
     raw_path, _, query = head.url.partition(b"?")
     path = raw_path.decode("ascii")
     return {
@@ -115,12 +119,7 @@ def scope_of(
         "raw_path": root_path.encode("ascii") + raw_path,
         "query_string": query,
         "headers": head.headers,
-        "subprotocols": [
-            token.strip()
-            for name, value in head.headers
-            if name == b"sec-websocket-protocol"
-            for token in value.decode("latin-1").split(",")
-        ],
+        "subprotocols": [] if offered is None else [w.decode("latin-1") for w in _words(offered)],
         "state": state.copy(),
         "extensions": {"websocket.http.response": {}},
     }

@@ -283,7 +283,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             client=self.client,
         )
         websocket = websocket_class(
-            self.config, self.server_state, self.loop, self.transport.release()
+            self._config, self.server_state, self.loop, self.transport.release()
         )
         if self.flow.write_paused:  # by the answer to an earlier request
             websocket.pause_writing()
