@@ -105,10 +105,9 @@ async def test_a_call_repeated_with_the_same_new_session_opens_one(device: Devic
 
 
 async def test_a_resume_takes_the_session_over(device: Device, clock: Clock) -> None:
-    """One generation on; the old holder is named, the time away is told."""
+    """One generation on; the time away is told, and a holder that had not left is named."""
     first_try = await device.attempt()
     first = await device.connect(first_try)
-    await device.leave(first)
     clock.advance(7.0)
     second = await device.resume(first.session_id, first.token)
     assert (second.session_id, second.generation) == (first.session_id, 2)
@@ -116,7 +115,14 @@ async def test_a_resume_takes_the_session_over(device: Device, clock: Clock) -> 
     assert abs(second.away_s - 7.0) < 1.0
     assert second.replaced == first_try.holder
     assert second.token != first.token
-    assert not second.was_online
+
+
+async def test_a_resume_after_the_socket_was_closed_replaces_nobody(device: Device) -> None:
+    """So nobody is told."""
+    first = await device.open()
+    await device.leave(first)
+    second = await device.resume(first.session_id, first.token)
+    assert (second.is_resumed, second.replaced, second.was_online) == (True, None, False)
 
 
 async def test_a_resume_call_repeated_after_a_lost_reply_is_one(

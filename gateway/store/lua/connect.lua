@@ -1,11 +1,12 @@
 -- Resume a session, or open a new one; the one place where a session changes hands.
 -- KEYS 1 the session to resume (the new one if none), 2 the new session, 3 online
---      session (hash: token, prev, generation, held_at, seen_at, alive_at, replica, connection, away,
---      client, revoked, c:<conversation id> = "<epoch>:<offset>"), online (zset: session id by believed-until)
+--      session (hash: token, prev, generation, held_at, seen_at, alive_at, away, client, revoked,
+--      replica and connection until that is closed, c:<conversation id> = "<epoch>:<offset>"),
+--      online (zset: session id by believed-until)
 -- ARGV 1 clock offset in ms, 2 'resume' or 'new', 3 hash of the token shown, 4 '1' if this
 --      deployment once made that token for this session, 5 hash of the resumed session's next token
---      (3 and 5 only to resume),
---      6 hash of the new session's token, 7 replica, 8 connection, 9 session_ttl in ms,
+--      (3 and 5 only to resume), 6 hash of the new session's token, 7 replica, 8 connection,
+--      9 session_ttl in ms,
 --      10 session id to resume, 11 new session id, 12 client JSON, 13 when the replica took the
 --      attempt up, in ms of its own clock, then pairs of c:<conversation id> and where the client
 --      says that it stands, which its session remembers

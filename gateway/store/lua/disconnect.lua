@@ -8,6 +8,7 @@ if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[3] then
   return 0
 end
 redis.call('HSET', KEYS[1], 'seen_at', now, 'alive_at', now)
+redis.call('HDEL', KEYS[1], 'replica', 'connection') -- whoever resumes replaces nobody
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('ZREM', KEYS[2], ARGV[4])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
