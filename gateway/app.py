@@ -32,7 +32,7 @@ SOCKET_PATH = "/ws"
 
 
 class Gateway(Starlette):
-    """The application. `replica` (also `state.replica`) is there from start-up to shutdown."""
+    """The application. `replica` is there from start-up to shutdown."""
 
     replica: Replica
 
@@ -87,7 +87,7 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
         replica = Replica(
             app.settings, opened.store, app.registry, app.verifier, app.agents, clock=app.clock
         )
-        app.replica = app.state.replica = replica
+        app.replica = replica
         await opened.store.check_durability()
         with suppress(StoreError):  # else at the first connect
             await opened.store.ids()

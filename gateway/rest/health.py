@@ -22,7 +22,7 @@ async def healthz(request: Request) -> JSONResponse:
 
 async def readyz(request: Request) -> JSONResponse:
     """Redis takes a write, and what is published is heard; else 503 and which of them fails."""
-    replica: Replica = request.app.state.replica
+    replica: Replica = request.app.replica
     checks = {
         "redis": await _is_writable(replica),
         "fanout": replica.hub.subscriber.is_hearing(),

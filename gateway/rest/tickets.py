@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 async def issue_ticket(request: Request) -> Response:
     """Answer `{"ticket", "expires_in_s"}`; only a bearer token in the header is taken."""
-    replica: Replica = request.app.state.replica
+    replica: Replica = request.app.replica
     try:
         token = bearer(request)
         if not token:
