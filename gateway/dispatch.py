@@ -7,6 +7,8 @@ import pkgutil
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+import structlog
+
 from gateway.codecs import FrameDecoder
 from gateway.errors import SettingError, UnknownType
 from gateway.messages import Connect, Reply, Request
@@ -24,6 +26,7 @@ R = TypeVar("R", bound=Request)
 Handler = Callable[["Context", R], Awaitable[Reply | None]]
 Together = Callable[["Context", Sequence[R]], Awaitable[Sequence["Reply | RequestError"]]]
 MayJoin = Callable[["Context", R, R], bool]
+_log = structlog.get_logger(__name__)
 _MARK, _JOINS = "__gateway_handles__", "__gateway_joins__"
 
 
@@ -122,16 +125,25 @@ class Registry:
         """
         kind = type(first)
         found = self._together.get(kind)
-        if found is None or not found[1](context, first, first):
+        if found is None or not _may(found[1], context, first, first):
             return None
-        may_join = found[1]
-        return lambda following: type(following) is kind and may_join(context, first, following)
+        asked = found[1]
+        return lambda following: type(following) is kind and _may(asked, context, first, following)
 
     def handle_together(
         self, context: Context, requests: Sequence[Request]
     ) -> Awaitable[Sequence[Reply | RequestError]]:
         """Let the requests' handler of many answer them."""
         return self._together[type(requests[0])][0](context, requests)
+
+
+def _may(may_join: MayJoin[Request], context: Context, first: Request, following: Request) -> bool:
+    """Ask an operator's function; one that fails costs nothing but being performed together."""
+    try:
+        return may_join(context, first, following)
+    except Exception:  # noqa: BLE001  # the edge
+        _log.exception("may_join_failed", type=type(first).__name__)
+        return False
 
 
 def _submodules(package: ModuleType) -> Iterator[ModuleType]:

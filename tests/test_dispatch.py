@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway import Request, handler, messages
+from gateway import Request, handler, handler_of_many, messages
 from gateway.dispatch import Registry
 from gateway.errors import SettingError, UnknownType
 from gateway.messages import Connect, Ping, Pong
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gateway.context import Context
 
@@ -67,6 +67,23 @@ async def test_an_operators_handler_answers_its_message(module: ModuleType) -> N
     (request,) = decoder.decode('{"type":"dance","steps":3}')
     assert isinstance(request, Dance)
     assert await registry.handle(None, request) == Danced(steps=3)
+
+
+def test_a_failing_may_join_costs_only_being_performed_together(module: ModuleType) -> None:
+    """Each request goes to its own handler."""
+
+    @handler_of_many(Dance, may_join=lambda _context, _first, following: 1 // following.steps > 0)
+    async def dances(context: Context, messages: Sequence[Dance]) -> list[Danced]:
+        del context
+        return [Danced(steps=message.steps) for message in messages]
+
+    module.dance, module.dances = dance, dances
+    registry = Registry.load(["operators_own"])
+    assert registry.joining(None, Dance(steps=0)) is None
+    joins = registry.joining(None, Dance(steps=1))
+    assert joins is not None
+    assert [joins(Dance(steps=steps)) for steps in (1, 0)] == [True, False]
+    assert not joins(Ping())
 
 
 def test_a_module_may_be_listed_twice_and_import_anothers_handler(module: ModuleType) -> None:
