@@ -187,15 +187,13 @@ class Attachments:
     def begin(self, prepared: Iterable[Prepared], *, announce: bool) -> None:
         """Replay and go on live; with `announce`, `live` follows the last replayed event."""
         ready = list(prepared)
-        if not ready:
-            if announce:
-                self.send_live({})
-            return
         cuts = {item.topic.conversation_id: item.cut.position.offset for item in ready}
         replay = Replay(cuts, set(cuts)) if announce else None
         for item in ready:
             reader = self._add(item.topic, item.cursor or item.cut.position, replay)
             self._deliver_at_once(reader, item.cut)
+        if announce and not ready:
+            self.send_live(cuts)
 
     def begin_at(self, conversation_id: str, position: Position) -> None:
         """Read a held conversation on from a position, without an announcement."""

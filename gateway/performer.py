@@ -178,7 +178,10 @@ class Performer:
         session = Session(
             replica.store.sessions, connection.caller, attached, on_lost=self._lose_session
         )
-        telling = [replica.tell_replaced(attached)] if attached.replaced else []
+        telling = []
+        if attached.replaced is not None:
+            is_revoked = attached.failure == "token_reused"
+            telling.append(replica.tell_replaced(attached.replaced, is_revoked=is_revoked))
         resumed = await read_conversations(connection.attachments, session, meanwhile=telling)
         self._begin_session(session, ids)
         self._reply(session_ready(attached, resumed, replica.settings), request.id)
@@ -186,7 +189,7 @@ class Performer:
         if warning is not None:
             connection.push(warning)
         connection.attachments.begin(resumed, announce=not is_implied)
-        if session.cursors and not attached.was_online:
+        if not attached.was_online:
             self._tell_online(session.cursors)
 
     def _begin_session(self, session: Session, ids: IdMaker) -> None:

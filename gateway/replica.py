@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.dispatch import Registry
     from gateway.settings import Settings
     from gateway.store.calls import Caller
-    from gateway.store.sessions import Attached
+    from gateway.store.sessions import Holder
     from gateway.store.store import Store
 
 LET_GO_S = 3.0  # for the sessions of closed sockets to be marked as away, when the process ends
@@ -111,12 +111,9 @@ class Replica:
         """How many sockets a subject has here."""
         return self._sockets[caller]
 
-    async def tell_replaced(self, attached: Attached) -> None:
+    async def tell_replaced(self, holder: Holder, *, is_revoked: bool) -> None:
         """Send the socket away that had the session; if it is not told, its next touch tells it."""
-        holder = attached.replaced
-        if holder is None:
-            return
-        code = CloseCode.REVOKED if attached.failure == "token_reused" else CloseCode.REPLACED
+        code = CloseCode.REVOKED if is_revoked else CloseCode.REPLACED
         if holder.replica_id == self.store.replica_id:
             self._close_one(holder.connection_id, code)
             return
@@ -130,7 +127,7 @@ class Replica:
     def hello(self, caller: Caller) -> Hello:
         """The greeting of a connection."""
         return Hello(
-            server_time=round(self.clock.unix_s() * 1000) / 1000,
+            server_time=round(self.clock.unix_s(), 3),
             subject=caller.subject,
             tenant=caller.tenant,
             heartbeat=self._heartbeat,

@@ -69,8 +69,6 @@ async def read_conversations(
     What the subject takes no part in any more is forgotten. `meanwhile` is done in the same one.
     """
     cursors = session.cursors
-    if not cursors and not meanwhile:
-        return []
     reading = [_prepare(attachments, *one) for one in cursors.items()]
     found = [item for item in await together([*reading, *meanwhile]) if item is not None]
     if len(found) < len(cursors):

@@ -74,9 +74,7 @@ async def send_messages(
     checked = [_checked(context, conversation_id, ids.of, message) for message in messages]
     drafts = [one for one in checked if isinstance(one, Draft)]
     answers: Sequence[Accepted | errors.RequestError] = ()
-    if drafts and context.connection.is_following(conversation_id):
-        answers = await context.store.messages.send_many(caller, conversation_id, drafts)
-    elif drafts:
+    if drafts:
         answers = await _attached(
             context,
             conversation_id,
@@ -91,9 +89,10 @@ async def send_messages(
 def _checked(
     context: Context, conversation_id: str, id_of: Callable[[str], str], message: SendMessage
 ) -> Draft | errors.RequestError:
-    limit = context.settings.max_content_bytes
-    if _is_larger(message.content, limit):
-        return _too_large(limit)
+    try:
+        _check_content(context, message.content)
+    except errors.TooLarge as error:
+        return error
     client_id = message.client_message_id
     return Draft(conversation_id, id_of(client_id), client_id, message.content, may_create=False)
 
@@ -104,10 +103,18 @@ def _answered(
     return _accepted(context, draft, answer) if isinstance(answer, Accepted) else answer
 
 
-async def _attached(
+def _attached(
+    context: Context, conversation_id: str, send: Callable[[], Awaitable[Sequence[A]]]
+) -> Awaitable[Sequence[A]]:
+    """Send, and attach the session to the conversation if anything of it was accepted."""
+    if context.connection.is_following(conversation_id):
+        return send()
+    return _newly_attached(context, conversation_id, send)
+
+
+async def _newly_attached(
     context: Context, conversation_id: str, send: Callable[[], Awaitable[Sequence[A]]]
 ) -> Sequence[A]:
-    """Send, and attach the session to the conversation if anything of it was accepted."""
     await context.connection.hold(conversation_id)
     try:
         answers = await send()
@@ -226,18 +233,12 @@ def _accepted(context: Context, draft: Draft, accepted: Accepted) -> MessageAcce
 
 def _check_content(context: Context, content: object) -> None:
     limit = context.settings.max_content_bytes
-    if _is_larger(content, limit):
-        raise _too_large(limit)
-
-
-def _is_larger(content: object, max_bytes: int) -> bool:
     if isinstance(content, str):
-        return exceeds(content, max_bytes)
-    return len(msgspec.json.encode(content)) > max_bytes
-
-
-def _too_large(limit: int) -> errors.TooLarge:
-    return errors.TooLarge(f"$.content: exceeds {limit} bytes")
+        is_too_large = exceeds(content, limit)
+    else:
+        is_too_large = len(msgspec.json.encode(content)) > limit
+    if is_too_large:
+        raise errors.TooLarge(f"$.content: exceeds {limit} bytes")
 
 
 def _agent(context: Context, message: SendMessage) -> str | None:
