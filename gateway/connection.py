@@ -185,6 +185,7 @@ class Connection:
         if self.is_over:
             return
         self.is_over = True
+        self.outbox.finish(drop=True)
         if self._goodbye is not None:
             self._goodbye.cancel()
         if self._worker is None:
@@ -214,6 +215,8 @@ class Connection:
     async def _work(self) -> None:
         try:
             while (effect := self._inbox.take()) is not None:
+                if not self.outbox.has_room:
+                    await self.outbox.room()  # what is asked for waits until its reply can leave
                 await self._apply(effect)
             if self.is_over:
                 await self._let_go()
@@ -262,7 +265,6 @@ class Connection:
 
     async def _let_go(self) -> None:
         self._protocol.close()
-        self.outbox.finish(drop=True)
         self.attachments.close()
         if self._catching_up is not None:
             self._catching_up.cancel()

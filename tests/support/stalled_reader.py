@@ -34,7 +34,10 @@ class Stall:
 async def stalled_reader(
     gateway: Endpoint, dial: Dialler, *, messages: int = 20
 ) -> AsyncIterator[Stall]:
-    """Yield when `messages` of 30 kB were sent to a reader that takes none of them."""
+    """Yield when `messages` of 30 kB were sent to a reader that takes none of them.
+
+    The writer hears each before the next, or it might be a slow consumer itself.
+    """
     async with Proxy(gateway.port, receive_buffer_bytes=4_096) as road:
         writer = await dial(gateway, "writer")
         conversation = await writer.create(participants=["slow"])
@@ -48,4 +51,5 @@ async def stalled_reader(
             stall.contents.append(f"{n} {CONTENT}")
             reply = await writer.say(conversation, stall.contents[-1])
             stall.offset = reply["offset"]
+            await writer.heard(conversation, stall.offset)
         yield stall
