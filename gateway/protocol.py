@@ -47,12 +47,7 @@ class Perform(msgspec.Struct, frozen=True):
 
 
 class ConnectImplied(msgspec.Struct, frozen=True):
-    """Effect: open a new session, as the client began with another request.
-
-    If that fails, so does `because`.
-    """
-
-    because: Request
+    """Effect: open a new session, as the client began with another request."""
 
 
 class Refuse(msgspec.Struct, frozen=True):
@@ -195,7 +190,7 @@ class ConnectionProtocol:
             effects.append(Refuse(error, item.id))
             return
         if action is _IMPLY:
-            effects.append(ConnectImplied(item))
+            effects.append(ConnectImplied())
         effects.append(Perform(item))
 
     def _is_too_big(self, frame: Frame) -> bool:

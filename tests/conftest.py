@@ -11,6 +11,7 @@ import uuid
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
+import hypothesis
 import pytest
 import structlog
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.redis_node import RedisNode
+
+# No example is too slow: how fast the machine is, is not what is tested.
+hypothesis.settings.register_profile(
+    "any machine",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("any machine")
 
 Replicas = tuple[GatewayProcess, GatewayProcess]
 Store = StoreView

@@ -348,7 +348,7 @@ async def step(reading: Reading, name: str) -> None:  # noqa: C901, PLR0912  # a
 
 @given(steps=STEPS, outbox_bytes=st.sampled_from([1500, 5000, BIG]))
 @example(steps=["write"] * 5 + ["hear"] * 5 + ["join"], outbox_bytes=1500)
-@hypothesis_settings(max_examples=400, deadline=None)
+@hypothesis_settings(max_examples=400)
 def test_any_interleaving_gives_every_event_once_and_in_order(
     steps: list[str], outbox_bytes: int
 ) -> None:

@@ -149,7 +149,7 @@ class Application:
             self.exchange()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(steps=STEPS, seed=st.integers(0, 2**32), inbox_items=st.sampled_from([1, 3, 1000]))
 def test_events_arrive_once_and_in_order(steps, seed, inbox_items):
     """Drops, repeats, gaps, merges, trims, failovers, restarts: the text ends up equal."""
@@ -168,7 +168,7 @@ def test_events_arrive_once_and_in_order(steps, seed, inbox_items):
         assert app.text[name] == "".join(gateway.logs[name].entries)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(steps=STEPS, seed=st.integers(0, 2**32))
 def test_messages_are_accepted_once_in_the_order_they_were_sent(steps, seed):
     """Drops, refusals for a moment and restarts change nothing about what was said."""

@@ -3,75 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.eventually import eventually
+from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from tests.conftest import InProcess, OwnRedis
     from tests.support.dialling import Dialler
 
 TRIES = 5  # the replica has calls of its own, which may cost a step of their own
-
-
-class SteppingRoad:
-    """A road to Redis on which replies wait until they are let through, all at once."""
-
-    def __init__(self, port: int) -> None:
-        self.port = 0
-        self.is_held = False
-        self.waiting: list[tuple[asyncio.StreamWriter, bytes]] = []
-        self._target = port
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        """Listen."""
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._listener.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Cut everything."""
-        self._listener.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def let_through(self) -> None:
-        """Let all replies go that are waiting now."""
-        waiting, self.waiting = self.waiting, []
-        for writer, data in waiting:
-            writer.write(data)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self._target)
-        for source, sink, is_reply in ((reader, to_redis, False), (from_redis, writer, True)):
-            task = asyncio.create_task(self._carry(source, sink, is_reply=is_reply))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _carry(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_reply: bool
-    ) -> None:
-        try:
-            while data := await source.read(65_536):
-                if is_reply and self.is_held:
-                    self.waiting.append((sink, data))
-                else:
-                    sink.write(data)
-        except OSError:
-            return
-        finally:
-            sink.transport.abort()
 
 
 @pytest.mark.parametrize("conversations", [1, 10])
@@ -84,7 +27,7 @@ async def test_restoring_takes_two_round_trips(
     """
     redis = await own_redis()
     writer = await in_process(redis_url=redis.url)
-    async with SteppingRoad(redis.port) as road:
+    async with Proxy(redis.port) as road:
         url = f"redis://127.0.0.1:{road.port}"
         fewest = TRIES
         for n in range(TRIES):
@@ -108,7 +51,7 @@ async def test_restoring_takes_two_round_trips(
         assert fewest <= 2
 
 
-async def _steps_to_live(road: SteppingRoad, client: object, previous: object) -> int:
+async def _steps_to_live(road: Proxy, client: object, previous: object) -> int:
     """Resume, and return how often replies had to be let through."""
     road.is_held = True
     restoring = asyncio.create_task(client.restore(previous))  # type: ignore[attr-defined]
@@ -116,7 +59,7 @@ async def _steps_to_live(road: SteppingRoad, client: object, previous: object) -
     try:
         while not restoring.done():
             await eventually(
-                lambda: road.waiting or restoring.done(), what="a reply or the end", within_s=10
+                lambda: road.held or restoring.done(), what="a reply or the end", within_s=10
             )
             for _ in range(200):  # what was asked together is answered together
                 await asyncio.sleep(0)

@@ -55,15 +55,19 @@ class End(asyncio.Protocol):
         if self.is_swallowed:
             self._proxy.swallowed_bytes += len(data)
             return
+        if self.is_server and self._proxy.is_held:
+            self._proxy.held.append((self, data))
+            return
         if not self._proxy.delay_s and not self._delayed:
-            self._pass_on(data)
+            self.pass_on(data)
             return
         loop = asyncio.get_running_loop()
         self._delayed.append(data)
         # Each timer passes the oldest chunk on, whichever it was made for: chunks stay in order.
-        loop.call_later(self._proxy.delay_s, lambda: self._pass_on(self._delayed.popleft()))
+        loop.call_later(self._proxy.delay_s, lambda: self.pass_on(self._delayed.popleft()))
 
-    def _pass_on(self, data: bytes) -> None:
+    def pass_on(self, data: bytes) -> None:
+        """Give bytes to the peer, if it is still there."""
         assert self.peer is not None
         if self.peer.transport is not None and not self.peer.transport.is_closing():
             self.peer.transport.write(data)
@@ -136,6 +140,7 @@ class Proxy:
         delay_s: seconds each chunk is held back, in both directions.
         source: the address to dial the target from, any of 127.0.0.0/8; None leaves it open.
         is_stalled: nothing is read from the server.
+        is_held: what the server sends waits in `held`, by its end, until it is let through.
         ends: both ends of every link that is open.
         dialled: connections accepted so far.
         swallowed_bytes: what was lost since the last `heal`, of both directions.
@@ -158,6 +163,8 @@ class Proxy:
         self.delay_s = 0.0
         self.source = source
         self.is_stalled = False
+        self.is_held = False
+        self.held: list[tuple[End, bytes]] = []
         self.ends: set[End] = set()
         self.dialled = 0
         self.swallowed_bytes = 0
@@ -246,8 +253,16 @@ class Proxy:
         self.is_stalled = True
         self._flow()
 
+    def let_through(self) -> None:
+        """Pass on what is held now; what comes later is held again."""
+        held, self.held = self.held, []
+        for end, data in held:
+            end.pass_on(data)
+
     def heal(self) -> None:
         """End every fault. What was swallowed stays lost."""
+        self.is_held = False
+        self.let_through()
         self.delay_s = 0.0
         self.swallowed_bytes = 0
         self._swallow_requests = self._swallow_replies = False
