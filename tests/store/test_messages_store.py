@@ -302,9 +302,7 @@ async def test_search_finds_text_in_any_case_the_newest_first(
 
 
 @given(content=JSON)
-@hypothesis_settings(
-    max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_content_is_kept_as_it_was_sent(
     gateway_store: Store, alice: Caller, content: object
 ) -> None:
