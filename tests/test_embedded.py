@@ -221,12 +221,12 @@ async def test_paused_server_is_neither_doubled_nor_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be in a long script: whoever comes is told, and it goes on when it can."""
-    monkeypatch.setattr(embedded, "START_LIMIT_S", 0.2)
-    monkeypatch.setattr(embedded, "PROBE_LIMIT_S", 0.1)
     async with watched(tmp_path) as server:
         url = await server.ensure()
         pid = await pid_of(url)
         os.kill(pid, signal.SIGSTOP)
+        monkeypatch.setattr(embedded, "START_LIMIT_S", 0.2)
+        monkeypatch.setattr(embedded, "PROBE_LIMIT_S", 0.1)
         with pytest.raises(DataFolderInUse, match=f"process {pid} holds its lock.*stop that"):
             await EmbeddedServer(tmp_path).ensure()
         with pytest.raises(DataFolderInUse, match="no server has answered"):
@@ -261,9 +261,9 @@ async def test_loading_server_is_waited_for_beyond_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading a large file is a sign of life. It answers after each 1024 keys, every 0.2 s."""
-    monkeypatch.setattr(embedded, "START_LIMIT_S", 1.5)
+    monkeypatch.setattr(embedded, "START_LIMIT_S", 3.0)
     async with standalone(options={"key-load-delay": "150"}) as node:
-        await node.call("EVAL", "for i=1,16384 do redis.call('SET', 'k'..i, i) end", 0)
+        await node.call("EVAL", "for i=1,24576 do redis.call('SET', 'k'..i, i) end", 0)
         await node.stop()
         (tmp_path / "server.sock").symlink_to(node.socket_path)
         with DataFolder(tmp_path).try_lock():
@@ -272,7 +272,7 @@ async def test_loading_server_is_waited_for_beyond_the_limit(
             started_s = asyncio.get_running_loop().time()
             await EmbeddedServer(tmp_path).ensure()
         assert asyncio.get_running_loop().time() - started_s > embedded.START_LIMIT_S
-        assert await node.call("DBSIZE") == 16384
+        assert await node.call("DBSIZE") == 24576
 
 
 # ---------------------------------------------------------------- what is started
