@@ -123,10 +123,11 @@ bench-smoke: setup  ## see that the benchmarks work and nothing is lost
 	$(BIN)/python -m benchmarks --scale smoke $(ARGS)
 
 .PHONY: bench-micro
-bench-micro: setup  ## measure codec, recovery, scripts and transport by themselves
+bench-micro: setup  ## measure codec, recovery, scripts, transport and replicas by themselves
 	$(BIN)/python -m benchmarks.micro_pure
 	$(BIN)/python -m benchmarks.micro_scripts
 	$(BIN)/python -m benchmarks.micro_transport
+	$(BIN)/python -m benchmarks.micro_replicas
 
 # The suite needs Python 2.7: without its program this says how to come by it.
 .PHONY: autobahn

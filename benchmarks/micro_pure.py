@@ -1,6 +1,6 @@
 """What a message costs in the layers without I/O: codec, protocol, recovery, outbox.
 
-    python -m benchmarks.micro_pure [--rounds N] [--json FILE]
+    python -m benchmarks.micro_pure [--rounds N] [--calls N] [--json FILE]
 
 Microseconds of one call, the best of several rounds: what else runs on the machine only adds.
 A text has 200 bytes. Calls that take several items are told for one item.
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 TEXT = "x" * 200
 MANY = 64  # events heard in one tick of a busy conversation
-CALLS = 20_000
 EVENT = (
     b'{"type":"MESSAGE_CREATED","message":{"message_id":"m_0123456789012345678901","seq":7,'
     b'"created_at":1760000000.123,"role":"user","author":"alice","content":"%b",'
@@ -118,11 +117,11 @@ def _nothing() -> None:
     pass
 
 
-def measured(case: Case, rounds: int) -> float:
+def measured(case: Case, rounds: int, calls: int) -> float:
     """Microseconds for one item, in the best round."""
     _, call, items = case
-    calls = max(100, CALLS // items)
-    return min(timeit.repeat(call, number=calls, repeat=rounds)) / calls / items * 1e6
+    count = max(100, calls // items)
+    return min(timeit.repeat(call, number=count, repeat=rounds)) / count / items * 1e6
 
 
 def main() -> None:
@@ -131,11 +130,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7, help="the best of so many is told (7)")
+    parser.add_argument("--calls", type=int, default=20_000, help="of a round (20000)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there")
     arguments = parser.parse_args()
     numbers = {}
     for case in (*inward(), *outward(), *recovery()):
-        numbers[case[0]] = measured(case, arguments.rounds)
+        numbers[case[0]] = measured(case, arguments.rounds, arguments.calls)
         print(f"{numbers[case[0]]:8.2f} µs  {case[0]}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")

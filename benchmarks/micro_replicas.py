@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 ROOMS = 20
 WARM_UP_S = 1.0
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +51,26 @@ def cost_of(stage: Stage, listeners: int, *, per_s: float, seconds: float) -> Co
 
     Raises:
         RuntimeError: a message was lost, doubled or came out of order.
+        TooSlow: it does not keep up.
     """
     with Engine() as engine:
         load = Load(engine, stage.system, Shape(ROOMS, listeners))
-        pace = Pace(engine, load.publishers, per_s)
+        pace = Pace(engine, load.publishers, per_s, behind_s=PATIENCE_S)
         pace.start()
         engine.run_for(WARM_UP_S)
         before, meter = load.acknowledged, Meter(stage.system.pids, stage.redis.pids)
+        began = time.monotonic()
         engine.run_for(seconds)
-        shares, messages = meter.shares(), load.acknowledged - before
+        engine.run_until(
+            lambda: load.acknowledged > before, within_s=PATIENCE_S, what="a message is accepted"
+        )
+        took_s, shares = time.monotonic() - began, meter.shares()
+        messages = load.acknowledged - before
         pace.stop()
-        load.drain()
+        load.drain(PATIENCE_S)
         if faults := {name: count for name, count in load.faults().items() if count}:
             raise RuntimeError(f"{listeners} listeners: {faults}")
-    by_message = seconds * 1e6 / messages
+    by_message = took_s * 1e6 / messages
     return Cost(round(shares.redis * by_message, 1), round(shares.server * by_message, 1))
 
 

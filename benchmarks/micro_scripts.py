@@ -1,6 +1,7 @@
 """What a call of the store costs: CPU of Redis and of the gateway, and memory of Redis.
 
-    python -m benchmarks.micro_scripts [--calls N] [--histories N,N] [--server PATH] [--json FILE]
+    python -m benchmarks.micro_scripts [--calls N] [--histories N,N] [--conversations N]
+                                       [--server PATH] [--json FILE]
 
 It starts a Redis of its own, with an append-only file in a folder that is thrown away, and makes
 the calls that the gateway makes, 50 at a time. For each it prints microseconds of CPU time, the
@@ -10,7 +11,7 @@ redis     of the server's one thread: the script, its arguments and its reply, a
           append-only file, without what synchronizes it
 gateway   of this process: the call from `await` to the parsed reply, with asyncio's part in it
 
-in a conversation with a history of so many messages, and in ten thousand conversations in turn.
+in a conversation with a history of so many messages, and in many conversations in turn.
 What is flat costs the same in all columns. (The embedded server is built on the C library's malloc,
 which slows all its calls to twice or more once a million values were made: not so with --server and
 a Redis on jemalloc. A message in the middle of a history is found by walking there from an end.)
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 AT_ONCE = 50
 ROUNDS = 3
 SETTLE_S = 3.0  # after many messages: Redis moves a table that has grown bit by bit meanwhile
-CONVERSATIONS = 10_000
 MEMORY_OF = 2000  # things of a kind, to tell what one takes
 FILLED_AT_ONCE = 2000  # messages
 
@@ -179,7 +179,7 @@ async def create_all(store: Store, names: list[str]) -> None:
 
 
 async def measure_costs(
-    store: Store, *, calls: int, histories: list[int]
+    store: Store, *, calls: int, histories: list[int], conversations: int
 ) -> dict[str, dict[str, Cost]]:
     """Return the costs by what was measured in, and by call."""
     found: dict[str, dict[str, Cost]] = {}
@@ -189,11 +189,11 @@ async def measure_costs(
         await store.redis.execute(name, "SCRIPT", "FLUSH", "SYNC")  # and the strings of `FILL`
         await asyncio.sleep(SETTLE_S)
         found[f"history of {messages}"] = await costs_in(store, [name], calls)
-    names = [f"many_{number}" for number in range(CONVERSATIONS)]
+    names = [f"many_{number}" for number in range(conversations)]
     for name in names:
         await fill(store, name, 60)
     await store.redis.execute(names[0], "SCRIPT", "FLUSH", "SYNC")
-    found[f"{CONVERSATIONS} conversations"] = await costs_in(store, names, calls)
+    found[f"{conversations} conversations"] = await costs_in(store, names, calls)
     sessions = SessionCalls(store, await begun_run(store, "c_run"))
     found["a session of each"] = await costs(store, sessions.measures(), calls)
     found["a run"] = await costs(store, sessions.run_measures(), calls)
@@ -250,7 +250,10 @@ async def run(arguments: argparse.Namespace) -> dict[str, object]:
             if part == "cpu":
                 version = (await info(store, "server"))["redis_version"]
                 found = await measure_costs(
-                    store, calls=arguments.calls, histories=arguments.histories
+                    store,
+                    calls=arguments.calls,
+                    histories=arguments.histories,
+                    conversations=arguments.conversations,
                 )
             else:
                 memory = await measure_memory(store)
@@ -276,6 +279,9 @@ def parser() -> argparse.ArgumentParser:
         type=lambda text: [int(part) for part in text.split(",")],
         default=[10, 10_000, 1_000_000],
         help="messages of the conversations (10,10000,1000000)",
+    )
+    made.add_argument(
+        "--conversations", type=int, default=10_000, help="that are called in turn (10000)"
     )
     made.add_argument("--server", type=Path, help="the Redis to run; none: the embedded one")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")

@@ -290,6 +290,29 @@ def test_short_form_runs_every_workload_and_loses_nothing(tmp_path):
     assert "100 rooms of 2" in done.stdout
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("micro_pure", "--rounds 1 --calls 10"),
+        ("micro_scripts", "--calls 50 --histories 10 --conversations 20"),
+        ("micro_transport", "--connections 2 --seconds 0.2 --idle 10"),
+        ("micro_replicas", "--replicas 1,2 --seconds 0.2 --per-s 200"),
+    ],
+)
+def test_small_benchmarks_run(tmp_path, module, words):
+    """Each tells numbers of everything it measures."""
+    file = tmp_path / "numbers.json"
+    subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{module}", *words.split(), "--json", str(file)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        timeout=110,
+        check=True,
+    )
+    assert json.loads(file.read_text())
+
+
 def test_benchmarks_explain_themselves():
     """`--help` tells what is measured, and how."""
     done = subprocess.run(

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from benchmarks.generator.engine import Engine
     from benchmarks.generator.publisher import Publisher
 
-BEHIND_S = 2.0  # a server that has so much unanswered does not keep up
 TURN_S = 0.001
 
 
@@ -23,13 +22,22 @@ class Pace:
     """Lets publishers take turns.
 
     A message is stamped when it is written, so that the generator's own lateness is not told as
-    the server's; what the server does not read in time stands written, and is late.
+    the server's; what the server does not read in time stands written, and is late. Raises TooSlow
+    in the engine's turn when so much as comes in `behind_s` is unanswered.
     """
 
-    def __init__(self, engine: Engine, publishers: Sequence[Publisher], per_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        publishers: Sequence[Publisher],
+        per_s: float,
+        *,
+        behind_s: float,
+    ) -> None:
         self._engine = engine
         self._publishers = publishers
         self._per_s = per_s
+        self._behind_s = behind_s
         self._began = 0.0
         self._count = 0
 
@@ -52,6 +60,6 @@ class Pace:
         for which, count in turns.items():
             self._publishers[which].publish([now_us] * count)
         unanswered = sum(one.unanswered for one in self._publishers)
-        if unanswered > BEHIND_S * self._per_s:
+        if unanswered > self._behind_s * self._per_s:
             held = (due - unanswered) / (now - self._began)
             raise TooSlow(f"does not keep up: {held:,.0f} of {self._per_s:,.0f} messages/s")

@@ -20,6 +20,9 @@ class Scale:
         has_variants: whether peers run with and without authentication.
         settle_s: after which idle connections have cost what they cost.
         patience_s: how long a storm may take.
+        rest_s: how long the rest of a storm's live traffic is waited for.
+        behind_s: how far a system may be behind a fixed rate at any time.
+        kept: how much of a fixed rate must be acknowledged in time, of 1.
         more_rounds_s: how long a run may have taken when a round that is not the first begins.
     """
 
@@ -33,6 +36,9 @@ class Scale:
     restores: int = 50
     settle_s: float = 1.0
     patience_s: float = 20.0
+    rest_s: float = 5.0
+    behind_s: float = 2.0
+    kept: float = 0.8
     more_rounds_s: float = 840.0
 
     def rate(self, full: float) -> float:
@@ -73,6 +79,9 @@ SMOKE = Scale(
     stream_s=0.2,
     restores=2,
     settle_s=0.1,
-    patience_s=5.0,
+    patience_s=30.0,
+    rest_s=30.0,
+    behind_s=30.0,
+    kept=0.0,  # it is seen whether it works, on a machine as busy as may be
 )
 SCALES = {"full": FULL, "quick": QUICK, "smoke": SMOKE}

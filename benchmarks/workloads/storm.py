@@ -103,14 +103,14 @@ def _storm(stage: Stage, engine: Engine, case: Case, scale: Scale) -> Numbers:
     crowd.publish(1)  # so that everybody has a position
     crowd.wait_delivered()
     _drop(crowd, case)
-    pace = _live(crowd, seats, case) if case.is_live else None
+    pace = _live(crowd, seats, case, scale) if case.is_live else None
     meter, began = stage.meter(), time.monotonic()
     _come_back(crowd, scale.patience_s)
     shares = meter.shares()
     if pace is not None:
         pace.stop()
     with suppress(TooSlow):
-        crowd.wait_delivered(5.0)
+        crowd.wait_delivered(scale.rest_s)
     took = [member.caught_up_at - began for member in crowd.members]
     timed = {"total_s": max(took), "p50_s": percentile(took, 50), "p99_s": percentile(took, 99)}
     return timed | shares.numbers() | crowd.faults()
@@ -161,12 +161,13 @@ def _drop(crowd: Crowd, case: Case) -> None:
         crowd.publish(MISSED)
 
 
-def _live(crowd: Crowd, seats: list[list[Seat]], case: Case) -> Pace:
+def _live(crowd: Crowd, seats: list[list[Seat]], case: Case, scale: Scale) -> Pace:
     if not case.is_warm:  # the publishers died with their replica
         crowd.publishers = []
         pairs = zip(crowd.rooms, seats, strict=True)
         join(crowd.engine, [crowd.publisher(of[0], room, SECOND, 1) for room, of in pairs])
-    pace = Pace(crowd.engine, crowd.publishers, LIVE_PER_ROOM_S * len(crowd.rooms))
+    per_s = LIVE_PER_ROOM_S * len(crowd.rooms)
+    pace = Pace(crowd.engine, crowd.publishers, per_s, behind_s=scale.behind_s)
     pace.start()
     return pace
 

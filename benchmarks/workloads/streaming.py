@@ -60,7 +60,8 @@ class Streaming(Workload):
 
 
 def _publish(engine: Engine, load: Load, scale: Scale) -> None:
-    pace = Pace(engine, load.publishers, DELTAS_PER_S * len(load.rooms))
+    per_s = DELTAS_PER_S * len(load.rooms)
+    pace = Pace(engine, load.publishers, per_s, behind_s=scale.behind_s)
     pace.start()
     engine.run_for(scale.stream_s)
     pace.stop()
