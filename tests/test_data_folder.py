@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -75,6 +76,60 @@ async def test_only_this_user_reaches_the_server(tmp_path: Path) -> None:
         assert (tmp_path / "data" / "server.sock").stat().st_mode & 0o077 == 0
         for path in (tmp_path / "data" / "appendonlydir").iterdir():
             assert path.stat().st_mode & 0o077 == 0
+
+
+async def test_what_was_written_is_synced_once(tmp_path: Path) -> None:
+    """A file that has not grown is left alone; one that was rewritten meanwhile is not missed."""
+    async with ensured(tmp_path) as server:
+        url, folder = await server.ensure(), DataFolder(tmp_path)
+        for round_ in (1, 2):
+            await call(url, "SET", "k", "v")
+            assert folder.sync() == [f"appendonly.aof.{round_}.incr.aof"]
+            assert folder.sync() == []
+            await call(url, "BGREWRITEAOF")
+
+            async def is_rewritten(name: str = f"appendonly.aof.{round_}.incr.aof") -> bool:
+                return not (tmp_path / "appendonlydir" / name).exists()
+
+            await eventually(is_rewritten, what="the file is rewritten")
+
+
+async def test_watch_syncs_what_the_server_has_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a power failure loses no more than that."""
+    synced: list[int] = []
+
+    def sync(fd: int) -> None:
+        os.fdatasync(fd)
+        synced.append(os.fstat(fd).st_size)
+
+    monkeypatch.setattr(data_folder, "_sync", sync)
+    monkeypatch.setattr(embedded, "SYNC_S", 0.01)
+    async with watched(tmp_path) as server:
+        url = await server.ensure()
+        await call(url, "SET", "k", "v" * 1000)
+        await eventually(lambda: synced and synced[-1] > 1000, what="it is synced")
+
+
+async def test_disk_that_refuses_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server goes on, the watch tries again."""
+    tries: list[int] = []
+
+    def refuse(fd: int) -> None:
+        tries.append(fd)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(data_folder, "_sync", refuse)
+    monkeypatch.setattr(embedded, "SYNC_S", 0.01)
+    async with watched(tmp_path) as server:
+        url = await server.ensure()
+        await call(url, "SET", "k", "v")
+        await eventually(lambda: len(tries) > 1, what="it is tried again")
+        assert await call(url, "GET", "k") == "v"
+    assert "embedded_server_unsynced" in capsys.readouterr().out
 
 
 async def test_lock_without_a_server_is_named(

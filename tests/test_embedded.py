@@ -61,12 +61,21 @@ async def test_data_survives_a_stop_and_a_start(tmp_path: Path) -> None:
         assert await probe(str(tmp_path / "server.sock")) is State.ABSENT
 
 
-async def test_server_keeps_everything_and_evicts_nothing(tmp_path: Path) -> None:
-    """The settings that the promise of durability rests on."""
-    async with ensured(tmp_path) as server:
+@pytest.mark.parametrize(("syncs_always", "appendfsync"), [(False, "no"), (True, "always")])
+async def test_server_keeps_everything_and_evicts_nothing(
+    tmp_path: Path, *, syncs_always: bool, appendfsync: str
+) -> None:
+    """The settings that the promise of durability rests on; `watch` syncs what the server does not.
+
+    Under `everysec` a SIGKILL may lose what was answered.
+    """
+    server = EmbeddedServer(tmp_path, syncs_always=syncs_always)
+    try:
         settings = await call(await server.ensure(), "CONFIG", "GET", "*")
+    finally:
+        await server.stop()
     assert settings["appendonly"] == "yes"
-    assert settings["appendfsync"] == "everysec"
+    assert settings["appendfsync"] == appendfsync
     assert settings["maxmemory-policy"] == "noeviction"
     assert settings["save"] == ""
 

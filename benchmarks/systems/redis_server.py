@@ -1,4 +1,4 @@
-"""The Redis of a measurement: empty, with the options of the gateway's embedded server."""
+"""The Redis of a measurement: empty, the server that the gateway embeds, synced each second."""
 
 from __future__ import annotations
 

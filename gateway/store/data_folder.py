@@ -5,7 +5,7 @@
     <folder>/server.log      the server's own log, and server.log.1 before it
     <folder>/appendonlydir   the data
 
-All calls are short and touch local files only; none waits.
+All calls are short and touch local files only; none but `sync` waits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 SOCKET_PATH_MAX_BYTES = 103  # sun_path with its NUL: 108 bytes on Linux (unix(7)), 104 on macOS
 LOG_MAX_BYTES = 1_048_576  # a server at level `notice` writes about 1 KiB a start
 FULL_DISK_BYTES = 65_536  # with less free than this, a failed start is blamed on the disk
+APPENDED = "appendonlydir/*.incr.aof"  # what the server appends to; it syncs the others itself
 _ELSEWHERE = "or choose another folder with GATEWAY_DATA_DIR"
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the other
 _LOG_PREFIX = re.compile(r"^\d+:\S+ \d+ \w+ \d{4} [\d:.]+ (?P<level>[.\-*#]) ")
 
 
@@ -73,6 +75,7 @@ class DataFolder:
         self.log_path = self.path / "server.log"
         self._lock_path = self.path / "lock"
         self._log_offset = 0
+        self._synced: dict[str, int] = {}  # the size of each file when it was synced last
 
     def unusable(self, problem: str) -> DataFolderInUse:
         """Return the error that names this folder and the problem."""
@@ -162,6 +165,23 @@ class DataFolder:
             fresh.symlink_to(self.path)
             fresh.rename(link)  # atomic: others see the old one or the new one
         return link
+
+    def sync(self) -> list[str]:
+        """Have what the server has written on the disk; return the files that had grown.
+
+        Blocks for as long as the disk takes; call it from one thread at a time.
+
+        Raises:
+            OSError: the disk did not take it.
+        """
+        synced, self._synced = self._synced, {}
+        for path in self.path.glob(APPENDED):
+            with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:  # rewritten
+                size = os.fstat(file.fileno()).st_size
+                if size != synced.get(path.name):
+                    _sync(file.fileno())
+                self._synced[path.name] = size
+        return [name for name, size in self._synced.items() if size != synced.get(name)]
 
     def open_log(self) -> BinaryIO:
         """Open the log, rotated, to append what a server says before and beside its own logging."""

@@ -5,6 +5,9 @@ join it. The folder's lock is held by the server process itself, so there is nev
 When the server ends, with its owner or alone, `watch` of whoever comes first starts it again at
 the same address. What the server has answered is in its append-only file: the kernel has it, so
 it survives a SIGKILL of anything; up to one second of it is lost when the machine loses power.
+
+For that the gateways sync the file each second, not the server: under its own `everysec` a server
+answers for up to 2 s without writing anything while an earlier fsync is still under way.
 """
 
 from __future__ import annotations
@@ -29,13 +32,14 @@ from gateway.store.die_with_parent import dying_with_us
 ON_PATH = ("valkey-server", "redis-server")
 
 START_LIMIT_S = 20.0  # without a sign of life; loading a large file is one. A start takes 0.1 s
-STOP_LIMIT_S = 10.0  # then SIGKILL. A stop takes 0.1 s, and flushes what `everysec` had not
+STOP_LIMIT_S = 10.0  # then SIGKILL. A stop takes 0.1 s, and syncs what was not
 KILL_LIMIT_S = 1.0
 LEAVING_LIMIT_S = 2.0  # how long a server whose owner is gone may answer until it is joined
 PROBE_LIMIT_S = 1.0
 POLL_S = 0.02
 WATCH_S = 0.25
 RETRY_S = 1.0  # between attempts that failed
+SYNC_S = 1.0  # a power failure loses what was written since
 
 log = structlog.get_logger(__name__)
 
@@ -103,15 +107,20 @@ class EmbeddedServer:
     that loop ends, for whatever reason.
     """
 
-    def __init__(self, data_dir: Path, *, port: int | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *, port: int | None = None, syncs_always: bool = False
+    ) -> None:
         """Nothing is touched yet.
 
         Args:
             data_dir: made if it is missing.
             port: also listen on this port of 127.0.0.1, without a password; None: only on the
                 socket, which only this user can open.
+            syncs_always: whether a server that we start has each write on the disk before it
+                answers, as `WAITAOF` needs it.
         """
         self._folder = DataFolder(data_dir)
+        self._syncs_always = syncs_always
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = asyncio.Lock()
@@ -142,6 +151,11 @@ class EmbeddedServer:
 
         Call after `ensure`, in a task of its own. What fails is logged and tried again.
         """
+        async with asyncio.TaskGroup() as duties:
+            duties.create_task(self._keep_running(), name="embedded-running")
+            duties.create_task(self._keep_synced(), name="embedded-synced")
+
+    async def _keep_running(self) -> None:
         while True:
             try:
                 await self._look()
@@ -149,6 +163,15 @@ class EmbeddedServer:
                 log.error("embedded_server_failed", problem=str(exc))  # noqa: TRY400  # expected
                 await asyncio.sleep(RETRY_S)
             await asyncio.sleep(WATCH_S)
+
+    async def _keep_synced(self) -> None:
+        while True:
+            await asyncio.sleep(SYNC_S)
+            if not self._syncs_always:
+                try:
+                    await asyncio.to_thread(self._folder.sync)
+                except OSError as exc:
+                    log.error("embedded_server_unsynced", problem=str(exc))  # noqa: TRY400  # expected
 
     async def _look(self) -> None:
         state = await probe(self._folder.socket_path())
@@ -204,7 +227,8 @@ class EmbeddedServer:
         listen = ["--port", str(self._port or 0), "--bind", "127.0.0.1"]
         listen += ["--unixsocket", socket_path, "--unixsocketperm", "700"]
         files = ["--dir", str(self._folder.path), "--logfile", str(self._folder.log_path)]
-        persist = ["--appendonly", "yes", "--appendfsync", "everysec", "--save", ""]
+        synced = "always" if self._syncs_always else "no"  # `watch` does it
+        persist = ["--appendonly", "yes", "--appendfsync", synced, "--save", ""]
         return listen + files + persist + ["--maxmemory-policy", "noeviction"]
 
     def _spawn(self, command: list[str], *, keep_fd: int) -> subprocess.Popen[bytes]:

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from tests.support.dialling import Dialler
 
 
-async def test_message_is_on_disk_when_acknowledged(in_process: InProcess, dial: Dialler) -> None:
+async def test_message_is_on_disk_when_acknowledged(
+    own_redis: OwnRedis, in_process: InProcess, dial: Dialler
+) -> None:
     """`disk` says so, and many at once share the wait."""
-    gateway = await in_process(durability="disk")
+    redis = await own_redis(appendfsync="always")
+    gateway = await in_process(redis_url=redis.url, durability="disk")
     client = await dial(gateway)
     await client.connect()
     conversation = await client.create()

@@ -6,6 +6,8 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.eventually import eventually, passing
 from tests.support.senders import PersistentSender, assert_exactly_once
 from tests.support.stalled_reader import stalled_reader
@@ -194,11 +196,12 @@ async def test_gateway_and_redis_killed_together(
     await assert_all_is_there(dial, gateway, conversation, senders)
 
 
+@pytest.mark.parametrize("durability", ["memory", "disk"])
 async def test_embedded_server_killed_in_the_middle_of_sends(
-    own_gateway: OwnGateway, dial: Dialler
+    own_gateway: OwnGateway, dial: Dialler, durability: str
 ) -> None:
     """The gateway starts its dead server again by itself; then nothing is missing."""
-    gateway = await own_gateway(redis_url=None, redis_timeout_s=1)
+    gateway = await own_gateway(redis_url=None, redis_timeout_s=1, durability=durability)
     conversation, senders = await opened_senders(dial, [gateway])
     async with asyncio.TaskGroup() as group:
         for sender in senders:

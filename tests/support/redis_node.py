@@ -22,7 +22,7 @@ CALL_S = 2.0
 _INCOMPLETE = object()
 PERSISTENT = {
     "appendonly": "yes",
-    "appendfsync": "everysec",
+    "appendfsync": "no",  # under `everysec` a SIGKILL may lose 2 s (docs/operations.md, Durability)
     "save": "",
     "maxmemory-policy": "noeviction",
 }
