@@ -1,7 +1,7 @@
 -- Resume a session, or open a new one; the one place where a session changes hands.
 -- KEYS 1 the session to resume (the new one if none), 2 the new session, 3 online
 --      session (hash: token, prev, generation, held_at, seen_at, alive_at, away, client, revoked,
---      replica and connection until that is closed, c:<conversation id> = "<epoch>:<offset>"),
+--      replica and connection until that is closed, c:<conversation id> = "<offset>:<epoch>"),
 --      online (zset: session id by believed-until)
 -- ARGV 1 clock offset in ms, 2 'resume' or 'new', 3 hash of the token shown, 4 '1' if this
 --      deployment once made that token for this session, 5 hash of the resumed session's next token
