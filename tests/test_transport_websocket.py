@@ -11,6 +11,7 @@ import struct
 import zlib
 
 from gateway.transport import control_of
+from tests.support.calm import in_calm
 from tests.support.eventually import eventually, passing
 from tests.support.probe_app import ProbeApp
 from tests.support.raw_sockets import (
@@ -295,6 +296,7 @@ async def test_a_stalled_reader_is_cut_after_the_write_timeout():
 
 
 @on_both_classes
+@in_calm
 async def test_a_slow_reader_is_not_cut():
     """Reading some within each limit is enough."""
     app = ProbeApp()

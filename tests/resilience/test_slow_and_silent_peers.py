@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.calm import in_calm
 from tests.support.eventually import eventually, passing
 from tests.support.handshake import upgrade_request
 from tests.support.proxy import Proxy
@@ -185,6 +186,7 @@ async def test_silent_peer_without_unsent_data_is_closed_with_4002(
         assert (await again.restore(alice))["resumed"] is True
 
 
+@in_calm
 async def test_peer_that_pings_is_never_silent(in_process: InProcess, dial: Dialler) -> None:
     """`ping` in time keeps the connection, over several limits."""
     gateway = await in_process(heartbeat_s=0.4, heartbeat_timeout_s=0.4)

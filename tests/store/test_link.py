@@ -11,6 +11,7 @@ import pytest
 from gateway.errors import StoreUnavailable
 from gateway.store.address import parse_redis_url
 from gateway.store.link import Address, Link, ReplyError
+from tests.support.calm import in_calm
 from tests.support.eventually import eventually
 from tests.support.scripted_server import ScriptedServer
 
@@ -109,6 +110,7 @@ async def test_a_server_that_is_silent_fails_all_calls_as_maybe_run() -> None:
         assert not link.is_open
 
 
+@in_calm
 async def test_a_link_in_use_is_not_closed_by_its_age() -> None:
     """The limit is a call's, counted from when it was made."""
     async with ScriptedServer() as server, linked(server.address, timeout_s=0.3) as link:

@@ -15,6 +15,7 @@ from gateway.store.address import RedisUrl, parse_redis_url
 from gateway.store.keys import Keys
 from gateway.store.link import ReplyError
 from gateway.store.redis import Redis
+from tests.support.calm import in_calm
 from tests.support.eventually import eventually
 from tests.support.redis_servers import cluster, sentinels
 from tests.support.scripted_server import ScriptedServer
@@ -97,6 +98,7 @@ async def test_only_what_is_idempotent_is_repeated_after_a_lost_reply(
             assert problem.may_have_run
 
 
+@in_calm
 async def test_a_call_fails_after_the_time_a_request_waits(own_redis: OwnRedis) -> None:
     """Nobody listening: neither at once nor much later."""
     redis = await own_redis()
@@ -109,6 +111,7 @@ async def test_a_call_fails_after_the_time_a_request_waits(own_redis: OwnRedis) 
         assert 0.35 < now() - began < 2.0
 
 
+@in_calm
 async def test_a_server_that_hangs_fails_all_callers_together(own_redis: OwnRedis) -> None:
     """Not one after the other: a hundred waiting calls wait as long as one."""
     redis = await own_redis()
@@ -150,6 +153,7 @@ async def test_a_replica_is_asked_again_until_it_is_a_master(own_redis: OwnRedis
         assert await waiting is None
 
 
+@in_calm
 async def test_reads_do_not_wait_for_the_durability_of_writes(own_redis: OwnRedis) -> None:
     """With no replica a write is in doubt after its wait; what only asks is answered at once."""
     redis = await own_redis()
@@ -177,6 +181,7 @@ async def test_a_wrong_call_is_told_as_it_is(redis_server: RedisNode) -> None:
         assert isinstance(await failure(calls, "NO_SUCH_COMMAND"), ReplyError)
 
 
+@in_calm
 async def test_after_close_calls_fail_at_once(redis_server: RedisNode) -> None:
     """Shutting down waits for nobody."""
     async with reaching(redis_server.url, reconnect_s=20) as calls:
@@ -271,6 +276,7 @@ async def _move_slot(group: ClusterGroup, calls: Redis, key: str) -> None:
     assert (await calls._topology.locate(key)).port == target.port
 
 
+@in_calm
 async def test_nobody_of_a_cluster_answering_is_unavailable(own_redis: OwnRedis) -> None:
     """A server that is no cluster is told so; calls fail together."""
     redis = await own_redis()
