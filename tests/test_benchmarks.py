@@ -258,6 +258,21 @@ def test_time_of_reading_is_taken_before_parsing():
     assert client.dialled_at < client.read_at <= session.given_at
 
 
+def test_answers_to_a_publisher_do_not_make_the_others_differ():
+    """It may be the first to hear a message, between two answers; the others' bytes are alike."""
+    room = Room(0)
+    publisher = Receiver(room, gets_answers=True)
+    others = [Receiver(room) for _ in range(BYTES_COMPARED)]
+    room.sent = 2
+    for n in range(2):
+        publisher.take(b'{"type":"accepted"}' + message(n))
+        for one in others:
+            one.take(message(n))
+    assert not publisher.is_compared
+    assert all(one.is_compared for one in others)
+    assert {faults(one) for one in (publisher, *others)} == {(0, 0, 0)}
+
+
 # everything
 
 

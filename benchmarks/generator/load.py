@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,13 @@ from benchmarks.generator.tokens import mint
 from benchmarks.systems.base import Seat, subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from benchmarks.generator.engine import Engine
     from benchmarks.systems.base import System
 
 JOIN_S = 60.0
-SETTLE_S = 0.2  # what joining has set off must be over
+SETTLE_S = 0.4  # of silence: what joining has set off is over
 SAMPLED_ROOMS = 20  # rooms in which latency is sampled, at one receiver
 
 
@@ -65,6 +66,15 @@ def join(engine: Engine, clients: Iterable[Client]) -> None:
         within_s=JOIN_S,
         what=f"{len(waiting)} clients join",
     )
+
+
+def settle(engine: Engine, clients: Sequence[Client]) -> None:
+    """Wait until nothing comes any more of what joining has set off."""
+
+    def is_quiet() -> bool:
+        return time.monotonic() - max(client.read_at for client in clients) > SETTLE_S
+
+    engine.run_until(is_quiet, within_s=JOIN_S, what="what joining has set off is over")
 
 
 class Load:
@@ -154,7 +164,7 @@ class Load:
         join(self.engine, [client for one in members for client in one])
         senders = self._senders(by_room, members)
         join(self.engine, [client for one in senders for client in one if not client.is_joined])
-        self.engine.run_for(SETTLE_S)
+        settle(self.engine, [client for one in (*members, *senders) for client in one])
         step = max(1, len(self.rooms) // self._sampled_rooms)
         for n, room in enumerate(self.rooms):
             publishing = self._publishing(room, senders[n])
@@ -202,7 +212,7 @@ class Load:
     def _listen(
         self, room: Room, client: Client, publisher: Publisher | None, *, is_sampled: bool
     ) -> None:
-        receiver = Receiver(room)
+        receiver = Receiver(room, gets_answers=publisher is not None)
         hear = self._sampling(receiver) if is_sampled else receiver.take
         touch = self._touched.add
         answers = None if publisher is None else self._answers(room, publisher)

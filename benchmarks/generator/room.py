@@ -86,9 +86,14 @@ class Room:
 
 
 class Receiver:
-    """What one connection heard of one room."""
+    """What one connection heard of one room.
 
-    def __init__(self, room: Room) -> None:
+    Args:
+        room: the room.
+        gets_answers: whether it publishes, too: its bytes are not those of the others.
+    """
+
+    def __init__(self, room: Room, *, gets_answers: bool = False) -> None:
         self.reordered = 0
         self.doubled = 0
         self.strayed = 0  # from other rooms
@@ -96,10 +101,16 @@ class Receiver:
         self._room = room
         self._carry = b""
         self._position = 0  # in the log
-        self._at: int | None = 0  # in the stream; None if its bytes are not the stream's
+        # in the stream; None if its bytes are not the stream's
+        self._at: int | None = None if gets_answers else 0
         self._heard: dict[bytes, _Heard] | None = None  # by publisher, when judged by itself
         self._count = 0
         room.add(self)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether its bytes are the room's, so that nobody has had to look for markers in them."""
+        return self._at is not None
 
     @property
     def delivered(self) -> int:

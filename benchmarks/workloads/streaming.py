@@ -13,9 +13,8 @@ from benchmarks.generator.engine import Engine
 from benchmarks.generator.load import Load, Shape
 from benchmarks.generator.marker import MARKER_BYTES
 from benchmarks.generator.pace import Pace
-from benchmarks.workloads.fanout import DRAIN_S
+from benchmarks.workloads.fanout import DRAIN_S, latencies
 from benchmarks.workloads.stage import staged
-from benchmarks.workloads.statistics import percentile
 from benchmarks.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -51,8 +50,7 @@ class Streaming(Workload):
             yield (
                 CASE,
                 {
-                    "p50_ms": percentile(load.latencies_us, 50) / 1000,
-                    "p99_ms": percentile(load.latencies_us, 99) / 1000,
+                    **latencies(load.latencies_us),
                     **meter.shares().numbers(),
                     **load.faults(),
                 },
