@@ -196,7 +196,7 @@ class Connection:
     def flush(self) -> None:
         """Write what waits, as far as the socket takes it."""
         outbox, socket = self.outbox, self._socket
-        while socket.is_writable and outbox:
+        while outbox and socket.is_writable:
             socket.write(outbox.take(self._write_bytes))
         if self.closed_with is not None and not outbox:
             socket.close(self.closed_with, self.closed_with.reason)

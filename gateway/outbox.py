@@ -26,7 +26,7 @@ class Outbox:
     Args:
         max_bytes: the bound.
         on_full: called once, when it is reached.
-        on_filled: called when something waits and nothing did before.
+        on_filled: called when something is about to wait, and nothing did before.
     """
 
     __slots__ = (
@@ -83,9 +83,10 @@ class Outbox:
                 self._refuse()
                 return
         self._bytes = taken
-        self._items.append(item)
-        if len(self._items) == 1:
+        items = self._items
+        if not items:
             self._on_filled()
+        items.append(item)
 
     def put_live(self, batch: Batch) -> None:
         """Add events just heard. More than half full, adjacent text of one message is merged."""
