@@ -2,14 +2,15 @@
 
     python -m benchmarks.micro_replicas [--replicas N,N] [--per-s N] [--seconds N] [--json FILE]
 
-It starts a Redis and so many replicas on one core, and publishes at a fixed rate over 20 rooms, a
-rate at which hardly any messages are joined. For each it prints microseconds of CPU time by
-message, of Redis and of all replicas together, in rooms
+It starts a Redis and so many replicas on one core, and publishes at a fixed rate into 20 rooms,
+always at the first replica; at that rate hardly any messages are joined. For each it prints
+microseconds of CPU time by message, of Redis and of all replicas together, in rooms
 
-with a listener at each replica   so that every replica hears every message
-with one listener                 so that the other replicas have nothing to do with the room
+a listener at each       so that every replica hears every message
+one listener             the publisher itself: the other replicas have nothing to do with the room
+all at a single replica  as many listeners as at first, and no other replica
 
-and, for comparison, with as many listeners at a single replica. CPU time is what /proc tells, in
+What they use when nothing is published, told too, is taken off. CPU time is what /proc tells, in
 steps of 10 ms: with fewer than some thousand messages the last digit means nothing.
 """
 
@@ -25,12 +26,13 @@ from typing import TYPE_CHECKING
 from benchmarks.generator.engine import Engine
 from benchmarks.generator.load import Load, Shape
 from benchmarks.generator.pace import Pace
-from benchmarks.generator.usage import Meter
 from benchmarks.systems.gateway import Gateway
 from benchmarks.workloads.entry import Entry
 from benchmarks.workloads.stage import staged
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.workloads.stage import Stage
 
 ROOMS = 20
@@ -39,15 +41,47 @@ PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """Shares of a core, for each replica, when nothing is published."""
+
+    redis: float
+    gateway: float
+
+    def __str__(self) -> str:
+        return f"{self.redis:.2%} + {self.gateway:.2%}"
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
-    """Microseconds of CPU time by message."""
+    """Microseconds of CPU time by message, more than `idle` takes."""
 
     redis_us: float
     gateway_us: float
+    idle: Idle
 
 
-def cost_of(stage: Stage, listeners: int, *, per_s: float, seconds: float) -> Cost:
-    """Publish for a while; return what each message cost.
+class FirstOfReplicas(Gateway):
+    """Replicas of which clients know the first only."""
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """Its port."""
+        return super().ports[:1]
+
+
+def idle_on(stage: Stage, replicas: int, *, seconds: float) -> Idle:
+    """Do nothing for a while; return what that takes."""
+    time.sleep(WARM_UP_S)
+    meter = stage.meter()
+    time.sleep(seconds)
+    shares = meter.shares()
+    return Idle(shares.redis / replicas, shares.server / replicas)
+
+
+def cost_of(
+    stage: Stage, listeners: int, idle: Idle, replicas: int, *, per_s: float, seconds: float
+) -> Cost:
+    """Publish for a while; return what each message cost, more than doing nothing does.
 
     Raises:
         RuntimeError: a message was lost, doubled or came out of order.
@@ -58,7 +92,7 @@ def cost_of(stage: Stage, listeners: int, *, per_s: float, seconds: float) -> Co
         pace = Pace(engine, load.publishers, per_s, behind_s=PATIENCE_S)
         pace.start()
         engine.run_for(WARM_UP_S)
-        before, meter = load.acknowledged, Meter(stage.system.pids, stage.redis.pids)
+        before, meter = load.acknowledged, stage.meter()
         began = time.monotonic()
         engine.run_for(seconds)
         engine.run_until(
@@ -71,20 +105,24 @@ def cost_of(stage: Stage, listeners: int, *, per_s: float, seconds: float) -> Co
         if faults := {name: count for name, count in load.faults().items() if count}:
             raise RuntimeError(f"{listeners} listeners: {faults}")
     by_message = took_s * 1e6 / messages
-    return Cost(round(shares.redis * by_message, 1), round(shares.server * by_message, 1))
+    return Cost(
+        round((shares.redis - idle.redis * replicas) * by_message, 1),
+        round((shares.server - idle.gateway * replicas) * by_message, 1),
+        idle,
+    )
 
 
 def measured(replicas: int, *, per_s: float, seconds: float) -> dict[str, Cost]:
     """Return the costs with so many replicas, by where the listeners are."""
     found = {}
-    entry = Entry(Gateway())
-    for where, listeners, of in (
-        ("a listener at each", replicas, replicas),
-        ("one listener", 1, replicas),
-        ("all at a single replica", replicas, 1),
+    for where, system, listeners, of in (
+        ("a listener at each", Gateway(), replicas, replicas),
+        ("one listener", FirstOfReplicas(), 1, replicas),
+        ("all at a single replica", Gateway(), replicas, 1),
     ):
-        with staged(entry, replicas=of) as stage:
-            found[where] = cost_of(stage, listeners, per_s=per_s, seconds=seconds)
+        with staged(Entry(system), replicas=of) as stage:
+            idle = idle_on(stage, of, seconds=seconds)
+            found[where] = cost_of(stage, listeners, idle, of, per_s=per_s, seconds=seconds)
     return found
 
 
@@ -106,14 +144,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     chosen = parser.parse_args()
     found: dict[int, dict[str, Cost]] = {}
-    print("µs of CPU by message, Redis + all replicas")
+    print("µs of CPU by message, Redis + all replicas; when idle, of a core for each replica")
     for replicas in chosen.replicas:
         costs = measured(replicas, per_s=chosen.per_s, seconds=chosen.seconds)
         if not found:
-            print(f"{'replicas':<10}" + "".join(f"{where:>26}" for where in costs))
+            print(
+                f"{'replicas':<10}" + "".join(f"{where:>24}" for where in costs) + f"{'idle':>18}"
+            )
         found[replicas] = costs
-        cells = "".join(f"{one.redis_us:>16.1f} +{one.gateway_us:>8.1f}" for one in costs.values())
-        print(f"{replicas:<10}{cells}", flush=True)
+        cells = "".join(f"{one.redis_us:>14.1f} +{one.gateway_us:>8.1f}" for one in costs.values())
+        print(f"{replicas:<10}{cells}{costs['one listener'].idle!s:>18}", flush=True)
     if chosen.json is not None:
         plain = {n: {where: asdict(one) for where, one in c.items()} for n, c in found.items()}
         chosen.json.write_text(json.dumps(plain, indent=2) + "\n")

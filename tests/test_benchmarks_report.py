@@ -93,14 +93,15 @@ def disturbed(rounds: list[tuple[float, float]]) -> dict:
     [
         ([(100, 0.0), (102, 0.1), (104, STOLEN_MUCH), (50, 0.2), (40, 0.4)], 102, 2),
         ([(100, 0.0), (102, 0.1), (104, 0.0), (106, 0.0), (10, 0.16)], 103, 1),
-        ([(100, 0.0), (102, 0.1), (60, 0.3), (50, 0.2), (40, 0.4)], 60, 0),
+        ([(100, 0.0), (102, 0.1), (60, 0.3), (50, 0.2), (40, 0.4)], 100, 2),
+        ([(60, 0.3), (50, 0.2), (40, 0.4), (30, 0.5)], 50, 1),
         ([(100, 0.0), (50, 0.9)], 75, 0),
         ([(100, 0.9)], 100, 0),
         ([(100, 0.0), (102, 0.0), (104, 0.0)], 102, 0),
     ],
 )
-def test_disturbed_rounds_do_not_count_if_three_others_are_left(rounds, median, left_out):
-    """With fewer than three undisturbed ones, all count."""
+def test_disturbed_rounds_do_not_count(rounds, median, left_out):
+    """With fewer than three undisturbed ones, the three count in which least was stolen."""
     medians = Medians(disturbed(rounds))
     assert medians.of(row("fanout", CASE), "gateway") == median
     assert medians.left_out("fanout", "gateway") == (left_out, len(rounds))

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 OWN = "gateway"
 AUTHENTICATED = ", authenticated"
-STOLEN_MUCH = 0.15  # of a core; rounds in which more was stolen do not count, if
-ENOUGH = 3  # so many others are left
+STOLEN_MUCH = 0.15  # of a core; rounds in which more was stolen do not count
+ENOUGH = 3  # rounds count at least, as far as there are so many: those with the least stolen
 Round = dict[str, Any]  # a case of one entry, measured once
 Results = dict[str, Any]  # as it stands in the file
 
@@ -27,9 +27,9 @@ def stolen(one: Round) -> float:
 
 
 def counted(rounds: Sequence[Round]) -> Sequence[Round]:
-    """Those of a case's rounds of one entry that its median is of: the undisturbed, or all."""
+    """Those of a case's rounds of one entry that its median is of: the least disturbed."""
     undisturbed = [one for one in rounds if stolen(one) <= STOLEN_MUCH]
-    return undisturbed if len(undisturbed) >= ENOUGH else rounds
+    return undisturbed if len(undisturbed) >= ENOUGH else sorted(rounds, key=stolen)[:ENOUGH]
 
 
 class Medians:
