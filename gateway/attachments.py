@@ -9,9 +9,9 @@ reader is behind.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from gateway.errors import NotFound, StoreError, TooLarge
@@ -38,8 +38,7 @@ _RETRY_S = 0.5  # between reads of the log while Redis is away
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A conversation about to be read: it is heard already, and this is what stood there.
 
     `cursor` is where the client stands; None with a `fresh` cut.

@@ -18,6 +18,8 @@ from gateway.store.calls import Caller
 from gateway.token_keys import KeysUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.requests import HTTPConnection
     from starlette.types import Receive, Scope, Send
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.replica import Replica
     from gateway.tokens import Identity
 
-BEARER = "bearer "
+BEARER = b"bearer "
 RETRY_MS = 1000  # when keys or storage are away
 _log = structlog.get_logger(__name__)
 
@@ -93,7 +95,7 @@ async def identify(replica: Replica, request: HTTPConnection) -> Identity:
     ticket = parameters.get("ticket")
     if ticket is not None:
         return await replica.store.tickets.redeem(ticket)
-    token = parameters.get("token") or bearer(request)
+    token = parameters.get("token") or bearer(request.scope["headers"])
     if not token:
         raise InvalidToken("no token was given")
     return await replica.verifier.verify(token, now=replica.clock.unix_s())
@@ -109,10 +111,12 @@ def parameters_of(query_string: bytes) -> dict[str, str]:
     return {name: value for name, _, value in split}
 
 
-def bearer(request: HTTPConnection) -> str:
+def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The token of the Authorization header; empty if there is none."""
-    header = request.headers.get("authorization", "")
-    return header[len(BEARER) :].strip() if header[: len(BEARER)].lower() == BEARER else ""
+    for name, value in headers:
+        if name == b"authorization" and value[: len(BEARER)].lower() == BEARER:
+            return value[len(BEARER) :].decode("latin-1").strip()
+    return ""
 
 
 async def _admit(replica: Replica, websocket: WebSocket) -> Identity:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 _ALMOST_ONE = 1.0 - 1e-9  # token: who waited as long as told must find one
 
 
-@dataclass(slots=True)
-class TokenBucket:
+class TokenBucket(msgspec.Struct):
     """Lets `burst` through at once and `rate_per_s` in the long run."""
 
     rate_per_s: float

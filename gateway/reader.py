@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gateway.messages import Position
 from gateway.published import Batch
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 _NOWHERE = Position("", -1)
 
 
-@dataclass(slots=True)
-class Replay:
+class Replay(msgspec.Struct):
     """A replay that was announced: `live` follows when all its readers have reached their cut."""
 
     cuts: dict[str, int]

@@ -24,7 +24,7 @@ async def issue_ticket(request: Request) -> Response:
     """Answer `{"ticket", "expires_in_s"}`; only a bearer token in the header is taken."""
     replica: Replica = request.app.replica
     try:
-        token = bearer(request)
+        token = bearer(request.scope["headers"])
         if not token:
             return error(ErrorCode.UNAUTHORIZED, "send Authorization: Bearer <token>")
         identity = await replica.verifier.verify(token, now=replica.clock.unix_s())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gateway.json_text import JsonText
 from gateway.published import Published
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 _MESSAGE = b'{"message_id":'  # how it begins (lua/accept.lua, runs.lua); an event with its type
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """The whole state of a conversation at one position: history's newest page and context."""
 
     messages: list[JsonText]
@@ -27,8 +27,7 @@ class Snapshot:
     context: Context
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(msgspec.Struct, frozen=True):
     """What a reader finds: everything in it is true at `position`.
 
     `tail` with the first events after the cursor, `snapshot` with the state, or `fresh`. A cut may
@@ -37,7 +36,7 @@ class Cut:
 
     mode: Mode
     position: Position
-    events: list[Published] = field(default_factory=list)
+    events: list[Published] = []
     snapshot: Snapshot | None = None
 
 

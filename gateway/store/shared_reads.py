@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from gateway.errors import NotFound, StoreError
 from gateway.store.calls import Caller, ConversationCalls
@@ -26,8 +27,7 @@ SNAPSHOT_MESSAGES = 50  # as a page of history, when no limit is given
 _NO_EPOCH = "-"  # of a cursor without an epoch: no log has it
 
 
-@dataclass(slots=True, eq=False)
-class Reader:
+class Reader(msgspec.Struct, eq=False):
     """One who reads. When its `turn` comes it has its outcome, or is to make the call.
 
     `lacks_events`: False if what lies after the cursor is in memory already.
@@ -41,12 +41,11 @@ class Reader:
     outcome: Cut | BaseException | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Group:
+class Group(msgspec.Struct, eq=False):
     """The readers of one call: their cursors are of one epoch and lie within a page."""
 
-    readers: list[Reader] = field(default_factory=list)
-    subjects: dict[str, int] = field(default_factory=dict)  # each once, and which it is
+    readers: list[Reader] = []
+    subjects: dict[str, int] = {}  # each once, and which it is
     epoch: str = ""
     max_events: int = 0
     lowest: int | None = None  # cursor of those who lack events
