@@ -113,10 +113,9 @@ def parameters_of(query_string: bytes) -> dict[str, str]:
 
 def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The token of the Authorization header; empty if there is none."""
-    for name, value in headers:
-        if name == b"authorization" and value[: len(BEARER)].lower() == BEARER:
-            return value[len(BEARER) :].decode("latin-1").strip()
-    return ""
+    value = dict(headers).get(b"authorization", b"")
+    is_bearer = value[: len(BEARER)].lower() == BEARER
+    return value[len(BEARER) :].decode("latin-1").strip() if is_bearer else ""
 
 
 async def _admit(replica: Replica, websocket: WebSocket) -> Identity:

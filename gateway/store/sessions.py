@@ -186,7 +186,7 @@ def _pairs(where: dict[str, Position], *, prefix: str = "") -> Iterable[str]:
 
 
 def _attached(reply: Sequence[Reply], attempt: Attempt) -> Attached:
-    failure, generation, away_ms, replica, connection, online, fields = reply
+    failure, generation, away_ms, replica, connection, online, cursors = reply
     is_resumed = away_ms >= 0
     replaced = Holder(text(replica), text(connection)) if replica else None
     return Attached(
@@ -198,14 +198,13 @@ def _attached(reply: Sequence[Reply], attempt: Attempt) -> Attached:
         away_s=max(0, away_ms) / 1000,
         replaced=replaced if replaced != attempt.holder else None,  # it connected once more
         was_online=bool(online),
-        cursors=_cursors(fields) | attempt.cursors if is_resumed else attempt.cursors,
+        cursors=_cursors(cursors) | attempt.cursors if is_resumed else attempt.cursors,
     )
 
 
-def _cursors(fields: Sequence[Reply]) -> dict[str, Position]:
+def _cursors(pairs: Sequence[Reply]) -> dict[str, Position]:
     found = {}
-    for name, value in zip(fields[::2], fields[1::2], strict=True):
-        if name.startswith(b"c:"):
-            offset, _, epoch = text(value).partition(":")
-            found[text(name)[2:]] = Position(epoch, int(offset))
+    for name, value in zip(pairs[::2], pairs[1::2], strict=True):
+        offset, _, epoch = text(value).partition(":")
+        found[text(name).removeprefix("c:")] = Position(epoch, int(offset))
     return found

@@ -11,7 +11,8 @@
 --      attempt up, in ms of its own clock, then pairs of c:<conversation id> and where the client
 --      says that it stands, which its session remembers
 -- Returns {failure or '', generation, away in ms, old replica, old connection, was_online 0|1,
---      {field, value, …}}: '' and generation 1 with away -1 is a new session without a failure
+--      {c:<conversation id>, where, …}}: '' and generation 1 with away -1 is a new session without a
+--      failure
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
 local ttl, now_text = tonumber(ARGV[9]), string.format('%.0f', now)
@@ -35,6 +36,18 @@ local function attach(key, session_id, ...)
   redis.call('PEXPIRE', key, ARGV[9])
   redis.call('ZADD', KEYS[3], until_text, session_id)
   redis.call('PEXPIRE', KEYS[3], ARGV[9])
+end
+
+-- Where the resumed session's client stands in its conversations.
+local function cursors()
+  local fields, found = redis.call('HGETALL', KEYS[1]), {}
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'c:' then
+      found[#found + 1] = fields[i]
+      found[#found + 1] = fields[i + 1]
+    end
+  end
+  return found
 end
 
 local function open_new(failure, old_replica, old_connection)
@@ -61,7 +74,7 @@ end
 
 local generation, away = tonumber(old[3]), math.max(0, now - tonumber(old[4]))
 if old[1] == ARGV[5] then -- this very call, whose reply was lost
-  return {'', generation, tonumber(old[9]), '', '', was_online(ARGV[10]), redis.call('HGETALL', KEYS[1])}
+  return {'', generation, tonumber(old[9]), '', '', was_online(ARGV[10]), cursors()}
 end
 local prev = old[2] and ' ' .. old[2] .. ' ' or ''
 local is_prev = string.find(prev, ' ' .. ARGV[3] .. ' ', 1, true)
@@ -83,4 +96,4 @@ if is_prev then
   prev = #old[2] < MAX_PREV_BYTES and old[2] .. ' ' .. old[1] or old[2]
 end
 attach(KEYS[1], ARGV[10], 'token', ARGV[5], 'prev', prev, 'generation', generation + 1, 'away', away)
-return {'', generation + 1, away, old[6], old[7], online, redis.call('HGETALL', KEYS[1])}
+return {'', generation + 1, away, old[6], old[7], online, cursors()}
