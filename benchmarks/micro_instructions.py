@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 TEXT = "x" * 200
 TOGETHER = 16  # messages of a burst
 MISSED = 10  # messages that a resume brings
-# What is done for each open connection four times a second is no part of any of these.
+# What is done as time goes by is no part of any of these: what is looked at for each connection four
+# times a second, the look for garbage in cycles, and for runs to be executed (`--no-worker`).
 WITHOUT_TICKS = """
+import gc
+gc.disable()
 import gateway.ticker
 gateway.ticker.TICK_S = 1e6
 from gateway.__main__ import main
@@ -103,7 +106,7 @@ class Gateway:
         own = {f"GATEWAY_{name}": value for name, value in SETTINGS.items()}
         callgrind = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out"]
         self._process = ServerProcess(
-            ["valgrind", *callgrind, sys.executable, "-c", WITHOUT_TICKS, "serve"],
+            ["valgrind", *callgrind, sys.executable, "-c", WITHOUT_TICKS, "serve", "--no-worker"],
             cores=(),
             log=folder / "gateway.log",
             environment=os.environ
