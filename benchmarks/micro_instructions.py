@@ -3,7 +3,7 @@
     python -m benchmarks.micro_instructions [--count N] [--json FILE]
 
 Time is a poor measure on a machine with neighbours; the number of instructions does not depend on
-them: two runs differ by less than a hundredth. It counts those of the gateway's process in user
+them: two runs differ by a hundredth. It counts those of the gateway's process in user
 space with Callgrind, so what the kernel does for it (sockets, wake-ups) is not in it, and caches
 and branches count nothing. `valgrind` must be on PATH.
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 TEXT = "x" * 200
 TOGETHER = 16  # messages of a burst
 MISSED = 10  # messages that a resume brings
-# What is done as time goes by is no part of any of these: what is looked at for each connection four
-# times a second, the look for garbage in cycles, and for runs to be executed (`--no-worker`).
+# What is done as time goes by is no part of any of these: the look at each connection four times a
+# second, that for garbage in cycles, and that for runs to be executed (`--no-worker`).
 WITHOUT_TICKS = """
 import gc
 gc.disable()
