@@ -112,6 +112,13 @@ class Connection:
         """Send a message, unasked or as a reply."""
         self.outbox.put(self._encoder.encode(message))
 
+    async def push_when_it_fits(self, message: msgspec.Struct) -> None:
+        """Send a message of any size: a large one waits until the client has read enough."""
+        payload = self._encoder.encode(message)
+        if not self.outbox.fits(payload):
+            await self.outbox.room()
+        self.outbox.put(payload)
+
     def tick(self, now: float, unix_now: float) -> None:
         """Let time pass; a backlog of frames counts as life."""
         if self._inbox:
@@ -215,8 +222,6 @@ class Connection:
     async def _work(self) -> None:
         try:
             while (effect := self._inbox.take()) is not None:
-                if not self.outbox.has_room:
-                    await self.outbox.room()  # what is asked for waits until its reply can leave
                 await self._apply(effect)
             if self.is_over:
                 await self._let_go()

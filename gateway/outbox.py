@@ -74,6 +74,10 @@ class Outbox:
         """Whether a replay may put more in."""
         return self._bytes <= self._half or self.is_finished
 
+    def fits(self, item: Outgoing) -> bool:
+        """Whether there is room for it now; there is for anything after `room`."""
+        return self._bytes + self._cost(item) <= self._limit
+
     def put(self, item: Outgoing) -> None:
         """Add something; dropped if finished or full."""
         taken = self._bytes + (len(item) if isinstance(item, bytes) else item.size)
@@ -128,7 +132,7 @@ class Outbox:
         return items
 
     async def room(self) -> None:
-        """Wait until at most half is taken, or all is over: a replay keeps to the client's pace."""
+        """Wait until at most half is taken, or all is over: so one keeps to the client's pace."""
         while not self.has_room:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             if self._for_room is None:

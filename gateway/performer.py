@@ -64,23 +64,16 @@ class Performer:
 
     async def perform(self, requests: Sequence[Request], *, is_together: bool) -> None:
         """Do what requests ask, all in one step if `is_together`, and answer each."""
-        kind = type(requests[0]).__name__
         try:
             with self.time_limit:
-                await self._answer(requests, is_together=is_together)
-        except RequestError as error:
-            for request in requests:
-                self.refuse(error, request.id)
-        except TimeoutError:
-            _log.warning("request_timed_out", type=kind)
-            self._fail(requests, TIMED_OUT)
-        except (StoreUnavailable, KeysUnavailable) as exc:
-            _log.warning("request_unavailable", type=kind, problem=str(exc))
-            is_in_doubt = isinstance(exc, StoreUnavailable) and exc.may_have_run
-            self._fail(requests, IN_DOUBT if is_in_doubt else UNAVAILABLE)
-        except Exception:  # noqa: BLE001  # the edge: a handler's bug costs its own request only
-            _log.exception("request_failed", type=kind)
-            self._fail(requests, INTERNAL)
+                reply = await self._answer(requests, is_together=is_together)
+            if reply is not None:
+                _address(reply, requests[0].id)
+                await self._connection.push_when_it_fits(reply)
+            if self._doings is not None:
+                self._doings.run_after_reply()
+        except Exception as exc:  # noqa: BLE001  # the edge: a failure costs its own request only
+            self._answer_failure(requests, exc)
 
     async def imply_connect(self) -> None:
         """Open a new session, as the client began with another request; that fails if it does."""
@@ -125,6 +118,22 @@ class Performer:
                     is_online=False,
                 )
 
+    def _answer_failure(self, requests: Sequence[Request], exc: Exception) -> None:
+        kind = type(requests[0]).__name__
+        if isinstance(exc, RequestError):
+            for request in requests:
+                self.refuse(exc, request.id)
+        elif isinstance(exc, TimeoutError):
+            _log.warning("request_timed_out", type=kind)
+            self._fail(requests, TIMED_OUT)
+        elif isinstance(exc, StoreUnavailable | KeysUnavailable):
+            _log.warning("request_unavailable", type=kind, problem=str(exc))
+            is_in_doubt = isinstance(exc, StoreUnavailable) and exc.may_have_run
+            self._fail(requests, IN_DOUBT if is_in_doubt else UNAVAILABLE)
+        else:  # a handler's bug
+            _log.exception("request_failed", type=kind, exc_info=exc)
+            self._fail(requests, INTERNAL)
+
     def _fail(self, requests: Sequence[Request], reply: ErrorReply) -> None:
         for request in requests:
             if isinstance(request, Connect):
@@ -132,28 +141,25 @@ class Performer:
             self._reply(reply, request.id)
 
     def _reply(self, reply: Reply, request_id: str | int | None) -> None:
-        if request_id is not None:
-            structs.force_setattr(reply, "reply_to", request_id)  # it is encoded at once
+        _address(reply, request_id)
         self._connection.push(reply)
 
-    async def _answer(self, requests: Sequence[Request], *, is_together: bool) -> None:
-        request, context, doings = requests[0], self._context, self._doings
-        if context is None or doings is None:
+    async def _answer(self, requests: Sequence[Request], *, is_together: bool) -> Reply | None:
+        """Answer each; the reply to a single one is returned, since it may be large."""
+        request, context = requests[0], self._context
+        if context is None:
             await self._answer_without_session(request)
-            return
+            return None
         registry = self._replica.registry
-        if is_together:
-            answers = await registry.handle_together(context, requests)
-            for one, answer in zip(requests, answers, strict=True):
-                if isinstance(answer, RequestError):
-                    self.refuse(answer, one.id)
-                else:
-                    self._reply(answer, one.id)
-        else:
-            reply = await registry.handle(context, request)
-            if reply is not None:
-                self._reply(reply, request.id)
-        doings.run_after_reply()
+        if not is_together:
+            return await registry.handle(context, request)
+        answers = await registry.handle_together(context, requests)
+        for one, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, RequestError):
+                self.refuse(answer, one.id)
+            else:
+                self._reply(answer, one.id)
+        return None
 
     async def _answer_without_session(self, request: Request) -> None:
         if isinstance(request, Connect):
@@ -224,6 +230,12 @@ class Performer:
 
     def _lose_session(self, code: CloseCode) -> None:
         self._connection.close(Close(code))
+
+
+def _address(reply: Reply, request_id: str | int | None) -> None:
+    """Say what a reply answers; it is encoded at once, so that it may be one of all requests."""
+    if request_id is not None:
+        structs.force_setattr(reply, "reply_to", request_id)
 
 
 def error_reply(error: RequestError) -> ErrorReply:

@@ -255,3 +255,16 @@ def test_merged_text_is_the_text(pieces: list[str]) -> None:
         assert found is not None
         merged = found
     assert received([Batch([merged])]) == [(1, len(pieces), "".join(pieces))]
+
+
+def test_what_fits_is_what_would_be_taken() -> None:
+    """Anything fits while half is free; nothing does when all is over."""
+    box, full = outbox(100)
+    box.put(b"x" * 50)
+    assert box.fits(b"y" * 1000)
+    box.put(b"x")
+    assert box.fits(b"y" * 49)
+    assert not box.fits(b"y" * 50)
+    box.finish()
+    assert not box.fits(b"")
+    assert full.count == 0

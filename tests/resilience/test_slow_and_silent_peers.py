@@ -114,6 +114,25 @@ async def test_pages_asked_for_all_at_once_come_at_the_clients_pace(
             assert [message["content"] for message in page["messages"]] == said
 
 
+async def test_a_backlog_of_events_holds_up_no_request(
+    own_gateway: OwnGateway, dial: Dialler
+) -> None:
+    """What a client asks is done although it has much to read; the reply comes in its turn."""
+    gateway = await own_gateway(send_buffer_bytes=16_384)
+    async with stalled_reader(gateway, dial, messages=28) as stall:  # three quarters of an outbox
+        asked = await stall.reader.start(
+            "send_message",
+            conversation_id=stall.conversation,
+            client_message_id="m",
+            content="still here",
+            agent=None,
+        )
+        await stall.writer.heard(stall.conversation, stall.offset + 1)
+        assert (stall.reader.log(stall.conversation).offset or 0) < stall.offset
+        stall.road.heal()
+        assert (await stall.reader.reply_to(asked))["offset"] == stall.offset + 1
+
+
 async def test_requests_of_a_client_that_reads_no_replies_are_not_queued_without_bound(
     own_gateway: OwnGateway, dial: Dialler
 ) -> None:
