@@ -82,10 +82,10 @@ class Outbox:
         """Add something; dropped if finished or full."""
         taken = self._bytes + (len(item) if isinstance(item, bytes) else item.size)
         if taken > self._freely:
-            taken = self._bytes + self._cost(item)
-            if taken > self._limit:
+            if not self.fits(item):
                 self._refuse()
                 return
+            taken = self._bytes + self._cost(item)
         self._bytes = taken
         items = self._items
         if not items:

@@ -41,7 +41,7 @@ async def opened_store(settings: Settings, clock: Clock) -> AsyncIterator[Opened
         finally:
             store.close()
         return
-    embedded = EmbeddedServer(settings.data_path, syncs_always=settings.durability == "disk")
+    embedded = EmbeddedServer.of(settings)
     url = await embedded.ensure()
     store = Store(settings, url, clock=clock)
     try:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from benchmarks.generator.client import Client
 from benchmarks.generator.engine import Engine
 from benchmarks.generator.errors import MeasurementError, TooSlow
-from benchmarks.generator.load import SETTLE_S, join
+from benchmarks.generator.load import join, settle
 from benchmarks.generator.pace import Pace
 from benchmarks.generator.room import Room
 from benchmarks.generator.tokens import mint
@@ -45,6 +45,7 @@ ROOM = 100
 EXTRA = 2  # seats of a room that stay: its publisher and, at a warm replica, its listener
 MISSED = 50
 LIVE_PER_ROOM_S = 5
+NOTICED_S = 0.4  # until servers and Redis have seen who is gone
 FIRST, SECOND = 0, 1
 
 
@@ -132,8 +133,9 @@ def _gather(crowd: Crowd, seats: list[list[Seat]], case: Case) -> None:
         for room, of in pairs
         for seat in of[EXTRA:]
     ]
-    join(crowd.engine, [member.client for member in crowd.members])
-    crowd.engine.run_for(SETTLE_S)
+    joined = [member.client for member in crowd.members]
+    join(crowd.engine, joined)
+    settle(crowd.engine, joined)
 
 
 def _listener(engine: Engine, system: System, seat: Seat) -> Client:
@@ -148,13 +150,13 @@ def _drop(crowd: Crowd, case: Case) -> None:
     if not case.is_warm:
         for member in crowd.members:
             member.cut()
-        crowd.engine.run_for(SETTLE_S)
+        crowd.engine.run_for(NOTICED_S)
         crowd.publish(MISSED)
         lost = [publisher.client for publisher in crowd.publishers]
     for client in lost:
         client.is_expendable = True
     crowd.system.kill(FIRST)
-    crowd.engine.run_for(SETTLE_S)
+    crowd.engine.run_for(NOTICED_S)
     for member in crowd.members:
         member.cut()
     if case.is_warm:

@@ -114,9 +114,7 @@ class Supervisor:
         if self._settings.redis_url is not None:
             yield self._settings.redis_url
             return
-        embedded = EmbeddedServer(
-            self._settings.data_path, syncs_always=self._settings.durability == "disk"
-        )
+        embedded = EmbeddedServer.of(self._settings)
         try:
             url = await self._unless_stopping(embedded.ensure)
             async with asyncio.TaskGroup() as tasks:

@@ -21,6 +21,7 @@ from contextlib import suppress
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import structlog
@@ -28,6 +29,9 @@ import structlog
 from gateway.errors import DataFolderInUse, GatewayError, NoServerBinary
 from gateway.store.data_folder import DataFolder, Holder
 from gateway.store.die_with_parent import dying_with_us
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 ON_PATH = ("valkey-server", "redis-server")
 
@@ -125,6 +129,11 @@ class EmbeddedServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = asyncio.Lock()
 
+    @classmethod
+    def of(cls, settings: Settings) -> EmbeddedServer:
+        """The server that a gateway with these settings runs."""
+        return cls(settings.data_path, syncs_always=settings.durability == "disk")
+
     @property
     def is_owner(self) -> bool:
         """Whether a server that we started is running."""
@@ -153,7 +162,8 @@ class EmbeddedServer:
         """
         async with asyncio.TaskGroup() as duties:
             duties.create_task(self._keep_running(), name="embedded-running")
-            duties.create_task(self._keep_synced(), name="embedded-synced")
+            if not self._syncs_always:
+                duties.create_task(self._keep_synced(), name="embedded-synced")
 
     async def _keep_running(self) -> None:
         while True:
@@ -167,11 +177,10 @@ class EmbeddedServer:
     async def _keep_synced(self) -> None:
         while True:
             await asyncio.sleep(SYNC_S)
-            if not self._syncs_always:
-                try:
-                    await asyncio.to_thread(self._folder.sync)
-                except OSError as exc:
-                    log.error("embedded_server_unsynced", problem=str(exc))  # noqa: TRY400  # expected
+            try:
+                await asyncio.to_thread(self._folder.sync)
+            except OSError as exc:
+                log.error("embedded_server_unsynced", problem=str(exc))  # noqa: TRY400  # expected
 
     async def _look(self) -> None:
         state = await probe(self._folder.socket_path())
