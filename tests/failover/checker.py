@@ -77,7 +77,9 @@ def judge(streams: Sequence[Stream], surviving: Surviving) -> Verdict:
         for stream, reply in lost
         if reply["durability"] != "memory"
     ]
-    return Verdict(faults, {one.client: _tally(one, surviving) for one in told}, len(lost))
+    counted = {stream.client for stream in streams if not stream.is_witness}
+    tallies = {one.client: _tally(one, surviving) for one in told if one.client in counted}
+    return Verdict(faults, tallies, len(lost))
 
 
 # Names

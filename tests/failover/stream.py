@@ -21,12 +21,14 @@ class Stream:
         frames: `event`, `snapshot` and `epoch_changed` as they came. Where `session_ready` or
             `joined` told of the conversation stands a `position` with what they told.
         accepted: every `message_accepted`, with the `content` that was sent.
+        is_witness: it came in the end, to look; it is judged, and not counted.
     """
 
     client: str
     conversation: str
     frames: list[Message] = field(default_factory=list)
     accepted: list[Message] = field(default_factory=list)
+    is_witness: bool = False
 
     def watch(self, socket: Receiver) -> None:
         """Record what comes over a socket from now on."""

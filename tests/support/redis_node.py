@@ -15,6 +15,7 @@ from tests.support.eventually import eventually
 from tests.support.ports import HOST, free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 START_S = 20.0
@@ -29,13 +30,20 @@ PERSISTENT = {
 
 
 class RedisNode:
-    """A server in a folder of its own, on a port of 127.0.0.1 and on a socket. Not started yet.
+    """A server in a folder of its own, on a port of its host and on a socket. Not started yet.
 
     Every start has the same port, socket, folder and options. It is killed when our thread ends.
     """
 
     def __init__(
-        self, folder: Path, *, binary: Path, options: dict[str, str], config: str | None = None
+        self,
+        folder: Path,
+        *,
+        binary: Path,
+        options: dict[str, str],
+        config: str | None = None,
+        host: str = HOST,
+        inside: Sequence[str] = (),
     ) -> None:
         """Prepare.
 
@@ -44,18 +52,22 @@ class RedisNode:
             binary: the server to run.
             options: of the server, without dashes.
             config: of a sentinel, which keeps its state in its configuration file.
+            host: the address it listens on.
+            inside: the command that runs it in the network namespace that has this address.
         """
         folder.mkdir(parents=True)
+        self.host = host
         self.port = free_port()
+        self.folder = folder
         self.socket_path = folder / "s"
         self.log_path = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._is_paused = False
-        self._command = [str(binary)]
+        self._command = [*inside, str(binary)]
         if config is not None:
             (folder / "conf").write_text(config)
             self._command += [str(folder / "conf"), "--sentinel"]
-        own = {"port": str(self.port), "bind": HOST, "unixsocket": str(self.socket_path)}
+        own = {"port": str(self.port), "bind": host, "unixsocket": str(self.socket_path)}
         for name, value in {**own, "dir": str(folder), **options}.items():
             self._command += [f"--{name}", value]
 
@@ -65,7 +77,7 @@ class RedisNode:
     @property
     def address(self) -> str:
         """`host:port`, as it stands in URLs."""
-        return f"{HOST}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -130,7 +142,7 @@ class RedisNode:
             OSError: it cannot be reached, or does not answer within 2 s (TimeoutError).
         """
         async with asyncio.timeout(CALL_S):
-            reader, writer = await asyncio.open_connection(HOST, self.port)
+            reader, writer = await asyncio.open_connection(self.host, self.port)
             try:
                 writer.write(hiredis.pack_command(tuple(str(word) for word in words)))
                 reply = await _read_reply(reader)

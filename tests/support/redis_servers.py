@@ -91,7 +91,7 @@ class RedisGroup:
 
 
 class SentinelGroup(RedisGroup):
-    """A master and a replica (`nodes`), and the `sentinels` that watch them."""
+    """A master and its replicas (`nodes`), and the `sentinels` that watch them."""
 
     def __init__(self, nodes: Sequence[RedisNode], sentinels: RedisGroup) -> None:
         super().__init__(nodes)
@@ -110,12 +110,14 @@ class SentinelGroup(RedisGroup):
         return self.node_at(int(reply[1]))
 
     async def is_settled(self) -> bool:
-        """Whether each sentinel knows the others and a replica in step with its master."""
+        """Whether each sentinel knows the others, and all replicas are in step with the master."""
+        replicas = len(self.nodes) - 1
         try:
             for sentinel in self.sentinels.nodes:
-                if not _is_settled_for(await sentinel.call("SENTINEL", "master", SERVICE)):
+                told = await sentinel.call("SENTINEL", "master", SERVICE)
+                if not _is_settled_for(told, replicas):
                     return False
-            return await _has_replica(await self.master())
+            return await _has_replicas(await self.master(), replicas)
         except (OSError, hiredis.ReplyError):
             return False
 
@@ -181,32 +183,43 @@ async def standalone(
 
 @asynccontextmanager
 async def sentinels(
-    *, binary: Path | None = None, options: dict[str, str] | None = None
+    *, binary: Path | None = None, options: dict[str, str] | None = None, replicas: int = 1
 ) -> AsyncIterator[SentinelGroup]:
-    """Yield a master with a replica, and three sentinels of which two must agree."""
+    """Yield a master with its replicas, and three sentinels of which two must agree."""
     binary = binary or find_server_binary()
     data_options = PERSISTENT | {"repl-diskless-sync-delay": "0"} | (options or {})
     with tempfile.TemporaryDirectory(prefix="gw-") as folder:
         first = RedisNode(Path(folder, "d0"), binary=binary, options=data_options)
-        follow = {"replicaof": f"{HOST} {first.port}"}
-        second = RedisNode(Path(folder, "d1"), binary=binary, options=data_options | follow)
+        follow = data_options | {"replicaof": f"{HOST} {first.port}"}
+        others = [
+            RedisNode(Path(folder, f"d{n}"), binary=binary, options=follow)
+            for n in range(1, replicas + 1)
+        ]
+        config = sentinel_config(first)
         watchers = [
-            RedisNode(
-                Path(folder, f"s{n}"), binary=binary, options={}, config=_sentinel(first.port)
-            )
+            RedisNode(Path(folder, f"s{n}"), binary=binary, options={}, config=config)
             for n in range(SENTINELS)
         ]
-        group = SentinelGroup([first, second], RedisGroup(watchers))
-        try:
-            await group.start()
-            # A sentinel asks for replicas once in 10 s: it must find ours the first time.
-            await eventually(lambda: _has_replica(first), what="it replicates", within_s=READY_S)
-            await group.sentinels.start()
-            await eventually(group.is_settled, what="the sentinels agree", within_s=READY_S)
+        async with watched(SentinelGroup([first, *others], RedisGroup(watchers))) as group:
             yield group
-        finally:
-            group.sentinels.kill()
-            group.kill()
+
+
+@asynccontextmanager
+async def watched(group: SentinelGroup) -> AsyncIterator[SentinelGroup]:
+    """Start a group whose first node is the master, and yield it when its sentinels agree."""
+    first, *others = group.nodes
+    try:
+        await group.start()
+        # A sentinel asks for replicas once in 10 s: it must find ours the first time.
+        await eventually(
+            lambda: _has_replicas(first, len(others)), what="it replicates", within_s=READY_S
+        )
+        await group.sentinels.start()
+        await eventually(group.is_settled, what="the sentinels agree", within_s=READY_S)
+        yield group
+    finally:
+        group.sentinels.kill()
+        group.kill()
 
 
 @asynccontextmanager
@@ -265,23 +278,25 @@ async def _follows(replica: RedisNode, master: RedisNode) -> bool:
         return False
 
 
-def _sentinel(master_port: int) -> str:
+def sentinel_config(master: RedisNode) -> str:
+    """Return the configuration of a sentinel."""
     return (
-        f"sentinel monitor {SERVICE} {HOST} {master_port} 2\n"
+        f"sentinel monitor {SERVICE} {master.host} {master.port} 2\n"
         f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
         f"sentinel failover-timeout {SERVICE} {2 * DOWN_AFTER_MS}\n"
     )
 
 
-async def _has_replica(master: RedisNode) -> bool:
-    return "state=online" in (await master.info("replication")).get("slave0", "")
+async def _has_replicas(master: RedisNode, count: int) -> bool:
+    told = await master.info("replication")
+    return all("state=online" in told.get(f"slave{n}", "") for n in range(count))
 
 
-def _is_settled_for(reply: object) -> bool:
+def _is_settled_for(reply: object, replicas: int) -> bool:
     assert isinstance(reply, list), reply
     facts = dict(zip(reply[::2], reply[1::2], strict=True))
     knows_others = int(facts["num-other-sentinels"]) == SENTINELS - 1
-    return knows_others and int(facts["num-slaves"]) == 1 and facts["flags"] == "master"
+    return knows_others and int(facts["num-slaves"]) == replicas and facts["flags"] == "master"
 
 
 async def _all(steps) -> None:

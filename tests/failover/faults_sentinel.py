@@ -1,0 +1,118 @@
+"""Faults of a master and its replicas behind sentinels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import hiredis
+
+from tests.failover.blocking import block_replication, wait_until_all_heard
+from tests.support.eventually import eventually
+from tests.support.redis_servers import SERVICE
+
+if TYPE_CHECKING:
+    from tests.failover.scenario import Stage
+    from tests.support.redis_node import RedisNode
+
+TURN_S = 60.0  # sentinels refuse a second failover for a while, and one that comes too early
+
+
+async def kill(stage: Stage) -> None:
+    """SIGKILL the master; start it again when it is replaced."""
+    old = await stage.master()
+    stage.strike(f"kill {old}")
+    old.kill()
+    new = await stage.ground.replaced(stage.room, old)
+    stage.note(f"{new} is master")
+    await stage.wait(0.5, 2.0)
+    await old.start()
+    stage.note(f"{old} is back")
+
+
+async def hang(stage: Stage) -> None:
+    """SIGSTOP the master until it is replaced, and a moment more; then SIGCONT."""
+    old = await stage.master()
+    stage.strike(f"stop {old}")
+    old.pause()
+    try:
+        new = await stage.ground.replaced(stage.room, old)
+        stage.note(f"{new} is master")
+        await stage.wait(0.2, 3.0)
+    finally:
+        old.resume()
+    stage.note(f"{old} goes on")
+
+
+async def planned(stage: Stage) -> None:
+    """`SENTINEL FAILOVER`."""
+    old = await stage.master()
+    stage.strike(f"SENTINEL FAILOVER of {old}")
+    await _turn(stage, old)
+
+
+async def back(stage: Stage) -> None:
+    """Fail over and back, while links to the first master stay open."""
+    first = await stage.master()
+    stage.strike(f"SENTINEL FAILOVER of {first}")
+    second = await _turn(stage, first)
+    await stage.wait(0.5, 1.5)
+    stage.strike(f"SENTINEL FAILOVER of {second}")
+    await _turn(stage, second)
+
+
+async def lossy(stage: Stage) -> None:
+    """Kill a master whose replica is five events behind; one who heard nothing sends ten."""
+    teller = stage.members[0]
+    for n in range(3):
+        await teller.say(f"before {n}")
+    await wait_until_all_heard(stage)
+    old = await stage.master()
+    await block_replication(stage, old)
+    begun = [teller.begin(f"lost {n}") for n in range(5)]
+    await wait_until_all_heard(stage, events=8)
+    stage.strike(f"kill {old}")
+    old.kill()
+    new = await stage.ground.replaced(stage.room, old)
+    stage.note(f"{new} is master, five events behind")
+    await old.start()
+    late = await stage.join_late()
+    for n in range(10):
+        await late.say(f"late {n}")
+    for one in begun:
+        await one
+    await teller.say("the end")
+
+
+async def lossy_busy(stage: Stage) -> None:
+    """Kill a master whose replicas have heard nothing for a moment, under load."""
+    old = await stage.master()
+    await block_replication(stage, old)
+    await stage.wait(0.2, 0.8)
+    stage.strike(f"kill {old}")
+    old.kill()
+    new = await stage.ground.replaced(stage.room, old)
+    stage.note(f"{new} is master")
+    await stage.wait(0.2, 1.0)
+    await old.start()
+
+
+async def _turn(stage: Stage, old: RedisNode) -> RedisNode:
+    """Ask for a failover until there is one; return the new master."""
+    sentinels = stage.ground.servers.sentinels.nodes
+
+    async def turned() -> RedisNode | None:
+        now = await stage.master()
+        if now is not old:
+            return now
+        for sentinel in sentinels:
+            try:
+                await sentinel.call("SENTINEL", "FAILOVER", SERVICE)
+            except (hiredis.ReplyError, OSError):  # not yet
+                continue
+            break
+        return None
+
+    new = await eventually(turned, what=f"{old} is replaced", within_s=TURN_S)
+    assert new is not None
+    stage.note(f"{new} is master")
+    return new

@@ -1,0 +1,126 @@
+"""What a seed stands for: topology, durability, faults in order, and load."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.failover import faults_cluster, faults_sentinel, faults_standalone
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.failover.scenario import Stage
+
+DURABILITIES = ("memory", "replicated")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is done to the servers.
+
+    Attributes:
+        is_orderly: nothing may be lost by it that a client has seen.
+    """
+
+    name: str
+    cause: Callable[[Stage], Awaitable[None]]
+    is_orderly: bool = False
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A fault on a topology.
+
+    Attributes:
+        topologies: one of them is chosen.
+        faults: these in order; a campaign chooses among them.
+        is_busy: everybody talks meanwhile; else the fault itself makes them.
+        ground: opens the servers and gateways; None for those of `topologies.py`.
+    """
+
+    name: str
+    topologies: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    durabilities: tuple[str, ...] = DURABILITIES
+    is_busy: bool = True
+    is_campaign: bool = False
+    ground: Any = None
+
+    @property
+    def is_orderly(self) -> bool:
+        """Whether readers lose nothing by any of its faults."""
+        return all(fault.is_orderly for fault in self.faults)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A scenario, whole: the same seed gives the same one."""
+
+    seed: int
+    kind: Kind
+    topology: str
+    durability: str
+    faults: tuple[Fault, ...]
+    clients: int
+    pause_s: float
+
+    def __str__(self) -> str:
+        faults = ", ".join(fault.name for fault in self.faults)
+        return f"seed {self.seed}: {self.topology}, {self.durability}, {self.clients} clients: {faults}"
+
+
+def plan_of(
+    seed: int, kind: Kind, *, durability: str | None = None, topology: str | None = None
+) -> Plan:
+    """Return the plan of a seed; what is given is not left to it."""
+    dice = random.Random(f"{kind.name} {seed}")
+    faults = kind.faults
+    if kind.is_campaign:
+        faults = tuple(dice.choice(kind.faults) for _ in range(dice.randint(1, 2)))
+    chosen = topology or dice.choice(kind.topologies)
+    durable = durability or dice.choice(kind.durabilities)
+    return Plan(
+        seed, kind, chosen, durable, faults, dice.randint(4, 8), dice.uniform(0.1, 0.4)
+    )
+
+
+def _kinds() -> dict[str, Kind]:
+    sentinel, shards, one = ("sentinel", "sentinel-2"), ("cluster",), ("standalone",)
+    s, c, a = faults_sentinel, faults_cluster, faults_standalone
+    busy_sentinel = (
+        Fault("kill", s.kill),
+        Fault("hang", s.hang),
+        Fault("planned", s.planned),
+        Fault("back", s.back),
+        Fault("lossy busy", s.lossy_busy),
+    )
+    busy_cluster = (
+        Fault("kill", c.kill),
+        Fault("hang 8 s", c.hang),
+        Fault("hang", c.hang_until_replaced),
+        Fault("planned", c.planned, is_orderly=True),
+        Fault("back", c.back, is_orderly=True),
+        Fault("migrate", c.migrate, is_orderly=True),
+        Fault("lossy busy", c.lossy_busy),
+    )
+    busy_one = (Fault("restart", a.restart, is_orderly=True), Fault("truncate", a.truncate))
+    kinds = []
+    for prefix, topologies, busy in (
+        ("sentinel", sentinel, busy_sentinel),
+        ("cluster", shards, busy_cluster),
+        ("standalone", one, busy_one),
+    ):
+        durabilities = DURABILITIES[:1] if prefix == "standalone" else DURABILITIES
+        kinds += [
+            Kind(f"{prefix}-{fault.name.replace(' ', '-')}", topologies, (fault,), durabilities)
+            for fault in busy
+        ]
+        kinds.append(Kind(f"{prefix}-mixed", topologies, busy, durabilities, is_campaign=True))
+    kinds.append(Kind("sentinel-lossy", sentinel, (Fault("lossy", s.lossy),), is_busy=False))
+    kinds.append(Kind("cluster-lossy", shards, (Fault("lossy", c.lossy),), is_busy=False))
+    return {kind.name: kind for kind in kinds}
+
+
+KINDS = _kinds()

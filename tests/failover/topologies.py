@@ -1,0 +1,108 @@
+"""What a scenario stands on: Redis servers of a kind, and two gateways before them."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.support.eventually import eventually
+from tests.support.gateways import InProcessGateway
+from tests.support.ports import HOST
+from tests.support.redis_servers import ClusterGroup, cluster, sentinels, standalone
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+
+    from tests.support.redis_node import RedisNode
+
+FAILOVER_S = 40.0  # Sentinel and Cluster need 2 to 5 s here; a busy machine more
+# A lease is short, so that a run whose gateway lost sight of Redis goes on within the scenario.
+SETTINGS: dict[str, Any] = {"redis_timeout_s": 1, "run_lease_s": 3, "log_level": "error"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where clients dial."""
+
+    host: str
+    port: int
+
+
+@dataclass
+class Ground:
+    """Servers and gateways.
+
+    Attributes:
+        servers: a `SentinelGroup`, a `ClusterGroup`, or one `RedisNode`.
+        places: the gateways.
+        split: takes the two sides apart and joins them again; None where that cannot be done.
+    """
+
+    servers: Any
+    places: tuple[Place, ...]
+    split: Any = None
+
+    async def master(self, room: str) -> RedisNode:
+        """Return the server that takes writes for a conversation, as the others see it."""
+        if isinstance(self.servers, ClusterGroup):
+            return await self.servers.node_for_key(await self.key(room))
+        return await self.servers.master() if hasattr(self.servers, "master") else self.servers
+
+    async def key(self, room: str) -> str:
+        """Return the name of the conversation's hash."""
+        for node in self.servers.nodes:
+            if node.can_answer:
+                for key in await node.call("KEYS", f"*:c:{room}"):
+                    return key
+        raise AssertionError(f"no node holds {room}")
+
+    async def replicas(self, master: RedisNode) -> list[RedisNode]:
+        """Return the replicas in touch with a master."""
+        told = await master.info("replication")
+        fields = [told[name] for name in told if name.startswith("slave") and "port=" in told[name]]
+        ports = [int(field.partition("port=")[2].partition(",")[0]) for field in fields]
+        return [self.servers.node_at(port) for port in ports]
+
+    async def replaced(self, room: str, old: RedisNode) -> RedisNode:
+        """Wait until another server than `old` takes writes; return it."""
+
+        async def other() -> RedisNode | None:
+            now = await self.master(room)
+            return None if now is old else now
+
+        found = await eventually(other, what=f"{old} is replaced", within_s=FAILOVER_S)
+        assert found is not None
+        return found
+
+    async def settle(self) -> None:
+        """Wait until all servers are up and in step, as far as there are several."""
+        if hasattr(self.servers, "is_settled"):
+            await eventually(self.servers.is_settled, what="servers settle", within_s=FAILOVER_S)
+
+
+def servers_of(topology: str) -> AbstractAsyncContextManager[Any]:
+    """Return an opener of the servers of a topology."""
+    openers = {
+        "standalone": standalone,
+        "sentinel": sentinels,
+        "sentinel-2": lambda: sentinels(replicas=2),
+        "cluster": cluster,
+    }
+    return openers[topology]()
+
+
+@asynccontextmanager
+async def grounds(topology: str, durability: str, data_dir: str) -> AsyncIterator[Ground]:
+    """Yield servers of a topology with two gateways in this process."""
+    async with AsyncExitStack() as stack:
+        servers = await stack.enter_async_context(servers_of(topology))
+        places = []
+        for _ in range(2):
+            gateway = InProcessGateway(
+                redis_url=servers.url, durability=durability, data_dir=data_dir, **SETTINGS
+            )
+            await stack.enter_async_context(gateway)
+            places.append(Place(HOST, gateway.port))
+        yield Ground(servers, tuple(places))
