@@ -64,7 +64,7 @@ class Verdict:
 
 def judge(streams: Sequence[Stream], surviving: Surviving) -> Verdict:
     """Judge all clients of a conversation."""
-    told = [Told(stream) for stream in streams]
+    told = [Told(stream) for stream in streams if not stream.is_partial]
     faults = [fault for one in told for fault in one.faults]
     faults += _misnamed(streams, surviving)
     faults += _history_faults(surviving.history)
@@ -175,12 +175,12 @@ def _text_faults(told: Told, surviving: Surviving) -> list[Fault]:
 
 def _ghosts(told: Told, surviving: Surviving) -> list[Fault]:
     """Events that the client still goes by, and that did not survive."""
-    gone = [name for name in told.held if _is_gone(name, surviving)]
+    gone = [name for name, event in told.held.items() if _is_gone(name, event, surviving)]
     return [Fault(told.client, "ghost", f"goes by {gone[:5]}, which are gone")] if gone else []
 
 
-def _is_gone(name: Name, surviving: Surviving) -> bool:
-    if name in surviving.events:
+def _is_gone(name: Name, event: Message, surviving: Surviving) -> bool:
+    if surviving.events.get(name) == event:
         return False
     is_covered = name[0] in surviving.epochs and name[1] > surviving.covered_from
     return surviving.is_whole or is_covered
@@ -205,10 +205,11 @@ def _lost(stream: Stream, surviving: Surviving) -> list[Message]:
 
 
 def _tally(told: Told, surviving: Surviving) -> Tally:
+    taken = [one for one in told.replaced if one.position is not None]  # else it asked for one
     needless = 0
-    for replaced in told.replaced:
+    for replaced in taken:
         stood = replaced.position
-        is_gone = any(name not in surviving.events for name in replaced.held)
+        is_gone = any(surviving.events.get(name) != held for name, held in replaced.held.items())
         is_lost = stood != surviving.base and stood not in surviving.events
         needless += surviving.is_whole and not is_gone and not is_lost
-    return Tally(len(told.replaced), needless, told.epoch_changes)
+    return Tally(len(taken), needless, told.epoch_changes)

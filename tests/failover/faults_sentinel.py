@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import hiredis
@@ -11,6 +12,7 @@ from tests.support.eventually import eventually
 from tests.support.redis_servers import SERVICE
 
 if TYPE_CHECKING:
+    from tests.failover.member import Member
     from tests.failover.scenario import Stage
     from tests.support.redis_node import RedisNode
 
@@ -62,7 +64,7 @@ async def back(stage: Stage) -> None:
 
 async def lossy(stage: Stage) -> None:
     """Kill a master whose replica is five events behind; one who heard nothing sends ten."""
-    teller = stage.members[0]
+    teller, late = stage.members[0], await stage.stand_by("late")
     for n in range(3):
         await teller.say(f"before {n}")
     await wait_until_all_heard(stage)
@@ -72,15 +74,19 @@ async def lossy(stage: Stage) -> None:
     await wait_until_all_heard(stage, events=8)
     stage.strike(f"kill {old}")
     old.kill()
+    late_ones = asyncio.create_task(_say_ten(late))  # the first as soon as there is a master
     new = await stage.ground.replaced(stage.room, old)
     stage.note(f"{new} is master, five events behind")
     await old.start()
-    late = await stage.join_late()
-    for n in range(10):
-        await late.say(f"late {n}")
+    await late_ones
     for one in begun:
         await one
     await teller.say("the end")
+
+
+async def _say_ten(member: Member) -> None:
+    for n in range(10):
+        await member.say(f"late {n}")
 
 
 async def lossy_busy(stage: Stage) -> None:
@@ -94,6 +100,27 @@ async def lossy_busy(stage: Stage) -> None:
     stage.note(f"{new} is master")
     await stage.wait(0.2, 1.0)
     await old.start()
+
+
+async def split(stage: Stage) -> None:
+    """Part the master, its gateway and a sentinel from all others for 12 to 14 s."""
+    old, network = await stage.master(), stage.ground.network
+    stage.strike(f"{old} and its gateway are parted from the others")
+    network.part()
+    try:
+        await stage.wait(12.0, 14.0)
+        new = await stage.ground.replaced(stage.room, old)
+        stage.note(f"{new} is master beyond")
+    finally:
+        network.join()
+    stage.note("they are together again")
+    await eventually(lambda: _follows(old), what=f"{old} follows", within_s=TURN_S)
+    stage.note(f"{old} follows")
+
+
+async def _follows(node: RedisNode) -> bool:
+    told = await node.info("replication")
+    return told["role"] == "slave" and told["master_link_status"] == "up"
 
 
 async def _turn(stage: Stage, old: RedisNode) -> RedisNode:

@@ -168,7 +168,7 @@ class Member:
         self.resumptions += 1
         if not ready["resumed"]:
             self.losses[ready["resume_failure"]] += 1
-        if self._room not in ready["conversations"]:
+        if self._room not in ready["conversations"] and not self.stream.is_partial:
             await self._rejoin(client)
 
     async def _connect(self, client: WireClient, before: WireClient) -> Message:

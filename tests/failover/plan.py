@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.failover import faults_cluster, faults_sentinel, faults_standalone
+from tests.failover.parted import parted_ground
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,6 +39,8 @@ class Kind:
         faults: these in order; a campaign chooses among them.
         is_busy: everybody talks meanwhile; else the fault itself makes them.
         ground: opens the servers and gateways; None for those of `topologies.py`.
+        settings: of the gateways.
+        server_options: of the Redis servers.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Kind:
     is_busy: bool = True
     is_campaign: bool = False
     ground: Any = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    server_options: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_orderly(self) -> bool:
@@ -118,6 +123,13 @@ def _kinds() -> dict[str, Kind]:
             for fault in busy
         ]
         kinds.append(Kind(f"{prefix}-mixed", topologies, busy, durabilities, is_campaign=True))
+    # As deployed: the gateways wait for a hung master until it wakes, just after it was replaced.
+    patient = {"redis_timeout_s": 5}
+    slow = {"cluster-node-timeout": "5000"}
+    wakes = (Fault("hang 8 s", c.hang),)
+    kinds.append(Kind("cluster-wakes", shards, wakes, settings=patient, server_options=slow))
+    parted = (Fault("split", s.split),)
+    kinds.append(Kind("sentinel-split", ("split",), parted, ground=parted_ground))
     kinds.append(Kind("sentinel-lossy", sentinel, (Fault("lossy", s.lossy),), is_busy=False))
     kinds.append(Kind("cluster-lossy", shards, (Fault("lossy", c.lossy),), is_busy=False))
     return {kind.name: kind for kind in kinds}

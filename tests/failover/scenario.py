@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 HEARD_S = 20.0
 # Replicas compare with Redis every 30 s: until then a client may be told.
 SETTLE_S = 40.0
-LATE = 4  # subjects that may come later
 
 
 @dataclass
@@ -74,17 +73,24 @@ class Stage:
 
     async def join(self, subject: str, at: int) -> Member:
         """Bring a member to the gateway `at`; the other one is its next."""
-        places = self.ground.places[at:] + self.ground.places[:at]
-        member = Member(subject, places, tenant="t", room=self.room)
+        member = self._invite(subject, at)
         await member.open()
-        self.members.append(member)
         self.keep(member)
         return member
 
-    async def join_late(self) -> Member:
-        """Bring one who takes part already, and was never here, to the second gateway."""
-        late = sum(member.subject.startswith("late") for member in self.members)
-        return await self.join(f"late{late}", 1)
+    async def stand_by(self, subject: str) -> Member:
+        """Bring one who takes part to the second gateway, which so hears nothing of it yet."""
+        member = self._invite(subject, 1)
+        member.stream.is_partial = True
+        await member.connect()
+        self.keep(member)
+        return member
+
+    def _invite(self, subject: str, at: int) -> Member:
+        places = self.ground.places[at:] + self.ground.places[:at]
+        member = Member(subject, places, tenant="t", room=self.room)
+        self.members.append(member)
+        return member
 
     def keep(self, member: Member) -> None:
         """Keep a member connected to the end."""
@@ -144,10 +150,9 @@ async def play(
     plan: Plan, *, tell: Callable[[str], None] = lambda text: None, settle_s: float = SETTLE_S
 ) -> Outcome:
     """Play a scenario and judge it."""
-    kind = plan.kind
-    opened = kind.ground or grounds
+    opened = plan.kind.ground or grounds
     with tempfile.TemporaryDirectory(prefix="gw-") as folder:
-        async with opened(plan.topology, plan.durability, folder) as ground:
+        async with opened(plan, folder) as ground:
             stage = await _opened(plan, ground, tell)
             try:
                 await _act(stage)
@@ -159,7 +164,7 @@ async def play(
 async def _opened(plan: Plan, ground: Ground, tell: Callable[[str], None]) -> Stage:
     """Make the conversation and bring everybody in before anything is said."""
     subjects = [f"m{n}" for n in range(plan.clients)]
-    others = ["log", "state", *(f"late{n}" for n in range(LATE))]
+    others = ["log", "state", "late"]
     survey = Survey(ground)
     room, base = await survey.create(participants=subjects + others)
     stage = Stage(plan, ground, room, base, random.Random(plan.seed), tell=tell)

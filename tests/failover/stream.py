@@ -22,6 +22,7 @@ class Stream:
             `joined` told of the conversation stands a `position` with what they told.
         accepted: every `message_accepted`, with the `content` that was sent.
         is_witness: it came in the end, to look; it is judged, and not counted.
+        is_partial: it came later and never asked for the state; only names are judged.
     """
 
     client: str
@@ -29,6 +30,7 @@ class Stream:
     frames: list[Message] = field(default_factory=list)
     accepted: list[Message] = field(default_factory=list)
     is_witness: bool = False
+    is_partial: bool = False
 
     def watch(self, socket: Receiver) -> None:
         """Record what comes over a socket from now on."""

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
+    from tests.failover.plan import Plan
     from tests.support.redis_node import RedisNode
+    from tests.support.split_network import SplitNetwork
 
 FAILOVER_S = 40.0  # Sentinel and Cluster need 2 to 5 s here; a busy machine more
+REPLICAS = {"sentinel": 1, "sentinel-2": 2}
 # A lease is short, so that a run whose gateway lost sight of Redis goes on within the scenario.
 SETTINGS: dict[str, Any] = {"redis_timeout_s": 1, "run_lease_s": 3, "log_level": "error"}
 
@@ -37,12 +40,12 @@ class Ground:
     Attributes:
         servers: a `SentinelGroup`, a `ClusterGroup`, or one `RedisNode`.
         places: the gateways.
-        split: takes the two sides apart and joins them again; None where that cannot be done.
+        network: of two sides, one a gateway; None if all share ours.
     """
 
     servers: Any
     places: tuple[Place, ...]
-    split: Any = None
+    network: SplitNetwork | None = None
 
     async def master(self, room: str) -> RedisNode:
         """Return the server that takes writes for a conversation, as the others see it."""
@@ -82,26 +85,27 @@ class Ground:
             await eventually(self.servers.is_settled, what="servers settle", within_s=FAILOVER_S)
 
 
-def servers_of(topology: str) -> AbstractAsyncContextManager[Any]:
+def servers_of(topology: str, options: dict[str, str]) -> AbstractAsyncContextManager[Any]:
     """Return an opener of the servers of a topology."""
-    openers = {
-        "standalone": standalone,
-        "sentinel": sentinels,
-        "sentinel-2": lambda: sentinels(replicas=2),
-        "cluster": cluster,
-    }
-    return openers[topology]()
+    if topology == "standalone":
+        return standalone(options=options)
+    if topology == "cluster":
+        return cluster(options=options)
+    return sentinels(replicas=REPLICAS[topology], options=options)
 
 
 @asynccontextmanager
-async def grounds(topology: str, durability: str, data_dir: str) -> AsyncIterator[Ground]:
-    """Yield servers of a topology with two gateways in this process."""
+async def grounds(plan: Plan, data_dir: str) -> AsyncIterator[Ground]:
+    """Yield the servers of a plan with two gateways in this process."""
     async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(servers_of(topology))
+        servers = await stack.enter_async_context(
+            servers_of(plan.topology, plan.kind.server_options)
+        )
+        settings = SETTINGS | plan.kind.settings
         places = []
         for _ in range(2):
             gateway = InProcessGateway(
-                redis_url=servers.url, durability=durability, data_dir=data_dir, **SETTINGS
+                redis_url=servers.url, durability=plan.durability, data_dir=data_dir, **settings
             )
             await stack.enter_async_context(gateway)
             places.append(Place(HOST, gateway.port))

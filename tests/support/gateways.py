@@ -18,10 +18,11 @@ from gateway.settings import load_settings
 from gateway.store.die_with_parent import dying_with_us
 from gateway.transport import GatewayServer, uvicorn_config
 from tests.support.eventually import eventually, eventually_blocking
-from tests.support.ports import free_port
+from tests.support.ports import HOST, free_port
 from tests.support.tokens import SECRET
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +58,8 @@ class GatewayProcess:
         folder: Path,
         *,
         redis_url: str | None,
-        host: str = "127.0.0.1",
+        host: str = HOST,
+        inside: Sequence[str] = (),
         **settings: object,
     ) -> None:
         """Prepare; nothing runs yet.
@@ -66,10 +68,12 @@ class GatewayProcess:
             folder: for its data and its output; made if it is not there.
             redis_url: None for the embedded server on `folder`.
             host: where to listen.
+            inside: the command that runs it in the network namespace that has this address.
             settings: fields of `Settings`, given as `GATEWAY_…` variables, over `GENEROUS`.
         """
         self.host = host
-        self.port = free_port(host)
+        self.port = free_port(HOST if inside else host)
+        self._command = [*inside, sys.executable, "-m", "gateway", "serve"]
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
@@ -98,9 +102,7 @@ class GatewayProcess:
         self._starts += 1
         with self._out.open("ab") as out, self._err.open("ab") as err:
             self._process = subprocess.Popen(
-                dying_with_us(
-                    [sys.executable, "-m", "gateway", "serve"], signal_number=signal.SIGKILL
-                ),
+                dying_with_us(self._command, signal_number=signal.SIGKILL),
                 cwd=ROOT,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
