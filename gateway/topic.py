@@ -50,6 +50,9 @@ class Reader(Protocol):
     def expel(self, left: Published) -> None:
         """The subject takes no part any more, unless it came back before it reads on."""
 
+    def mistrust(self) -> None:
+        """Be given a snapshot: what it has may be in no log any more."""
+
     def fail(self) -> None:
         """End the connection."""
 
@@ -101,6 +104,9 @@ class Topic:
         run: list[Published] = []
         for event in events:
             if event.epoch == epoch and event.offset <= offset:
+                if tail.contradicts(event):
+                    self._fork(tail, event)
+                    return
                 continue
             if event.epoch != epoch or event.offset != offset + 1:
                 self._deliver(tail, run)
@@ -116,6 +122,47 @@ class Topic:
             self.tail = Tail(position, max_bytes=TAIL_BYTES)
         elif judge(self.tail.position, position.epoch, position.offset) is not Verdict.DUPLICATE:
             self._restart(self.tail, position)
+
+    def compare(self, found: Position, *, asked_at: Position | None) -> None:
+        """Learn where Redis says that the log stands.
+
+        Less than was heard before the question means that a failover lost events: their readers
+        get snapshots.
+
+        Args:
+            found: what it says.
+            asked_at: where this topic stood when it was asked; None if that was not known.
+        """
+        if self.tail is None or asked_at is None:
+            self.stand_at(found)
+            return
+        if self.epoch != asked_at.epoch:
+            return  # it has gone on under another name meanwhile
+        if found.epoch == asked_at.epoch and found.offset < asked_at.offset:
+            _log.warning(
+                "log_was_cut",
+                conversation_id=self.conversation_id,
+                events=asked_at.offset - found.offset,
+            )
+            self._mistrust(self.tail, found)
+        else:
+            self.stand_at(found)
+
+    def _fork(self, tail: Tail, event: Published) -> None:
+        """An event came under the name of another one, which must not be: ask the log for all."""
+        _log.error(
+            "log_forked",
+            conversation_id=self.conversation_id,
+            epoch=event.epoch,
+            offset=event.offset,
+        )
+        self._mistrust(tail, tail.position)
+
+    def _mistrust(self, tail: Tail, position: Position) -> None:
+        """Restart where the log stands; who is live or ahead may have what it does not hold."""
+        tail.restart(position)
+        for reader in (*self.live, *self.ahead):
+            reader.mistrust()
 
     def _restart(self, tail: Tail, position: Position) -> None:
         stood_at = tail.position

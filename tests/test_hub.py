@@ -16,7 +16,7 @@ from gateway.messages import Position, Presence
 from gateway.outbox import Outbox
 from gateway.published import Batch, Published, Pushes
 from gateway.settings import Settings
-from gateway.store.calls import NOTHING_HEARD, Caller
+from gateway.store.calls import Caller
 from tests.support.eventually import eventually
 from tests.support.stores import make, opened, say
 
@@ -205,39 +205,6 @@ async def test_a_whisper_reaches_all_but_the_connection_it_comes_from(
         await eventually(lambda: other.whispers, what="the other hears it")
         assert b'"subject":"a:b"' in other.whispers[0]
         assert mine.whispers == []
-
-
-async def test_positions_are_remembered_when_nobody_listens_any_more(
-    redis_server: RedisNode, alice: Caller
-) -> None:
-    """So that a loss is noticed by whoever heard more; another conversation is not known."""
-    async with replica(redis_server.url) as made:
-        await make(made.store, alice, "c_1")
-        topic, reader = await listen(made, alice)
-        await say(made.store, alice, "c_1")
-        await eventually(lambda: reader.offsets == [3], what="it is heard")
-        channel = made.store.keys.conversation(alice.tenant, "c_1").channel
-        at = made.hub.heard(channel)
-        assert at.offset == 3
-        made.hub.release(topic)
-        for lingering in list(made.hub._lingering):
-            made.hub._close(lingering)
-        assert made.hub.heard(channel) == at
-        assert made.hub.heard(f"{channel}x") == NOTHING_HEARD
-
-
-async def test_a_late_live_copy_does_not_hide_what_was_heard_before(
-    redis_server: RedisNode, alice: Caller
-) -> None:
-    """An older position of the same epoch is no reason to forget the newer."""
-    async with replica(redis_server.url) as made:
-        channel = made.store.keys.conversation(alice.tenant, "c_1").channel
-        made.hub._remember(channel, Position("x", 100))
-        topic, _ = await listen(made, alice)
-        topic.hear([Published("c_1", "x", 96, JsonText(b"{}"))])
-        assert made.hub.heard(channel) == Position("x", 100)
-        topic.hear([Published("c_1", "y", 1, JsonText(b"{}"))])
-        assert made.hub.heard(channel) == Position("y", 1)
 
 
 async def test_a_topic_is_heard_as_long_as_somebody_holds_it(

@@ -21,10 +21,7 @@ from gateway.store.subjects import Subjects
 from gateway.store.tickets import Tickets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gateway.clock import Clock
-    from gateway.messages import Position
     from gateway.settings import Settings
 
 _PROBE_TTL_MS = 60_000
@@ -63,10 +60,6 @@ class Store:
             await self.redis.execute(key, "SET", key, fresh, "NX")
             self._ids = IdMaker(await self.redis.execute(key, "GET", key))
         return self._ids
-
-    def listen_positions(self, heard: Callable[[str], Position]) -> None:
-        """Let scripts know where this replica has heard each log to be, by its channel."""
-        self._calls.heard = heard
 
     async def check_writable(self) -> None:
         """Write something, as durably as messages are.
