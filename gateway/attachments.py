@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 
     from gateway.codecs import FrameEncoder
+    from gateway.codes import CloseCode
     from gateway.hub import Hub
     from gateway.messages import Mode, Position
     from gateway.outbox import Outbox
@@ -70,7 +71,7 @@ class Attachments:
 
     Args:
         spawn: starts the connection's catch-up.
-        fail: ends the connection, which could not take what it was given.
+        fail: ends the connection, with a code that has the client come back.
     """
 
     __slots__ = (
@@ -100,7 +101,7 @@ class Attachments:
         connection_id: str,
         max_conversations: int,
         spawn: Callable[[Coroutine[None, None, None]], None],
-        fail: Callable[[], None],
+        fail: Callable[[CloseCode], None],
     ) -> None:
         self.caller = caller
         self.connection_id = connection_id

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from gateway.codes import CloseCode
 from gateway.concurrently import together
 from gateway.errors import StoreError
 from gateway.json_text import JsonText
@@ -154,7 +155,7 @@ class Hub:
             topic.hear(events)
         except Exception:  # noqa: BLE001  # the edge: it costs this topic's readers only
             _log.exception("delivery_failed", conversation_id=topic.conversation_id)
-            topic.fail()
+            topic.fail(CloseCode.SERVER_FAULT)
 
     async def _compare_for_ever(self) -> None:
         while True:
@@ -194,7 +195,7 @@ class Hub:
             topic.compare(found, asked_at=asked_at)
         elif asked_at is not None:
             _log.warning("conversation_gone", conversation_id=topic.conversation_id)
-            topic.fail()
+            topic.fail(CloseCode.UNAVAILABLE)
 
 
 def whisper(connection_id: str, push: msgspec.Struct) -> bytes:

@@ -11,6 +11,7 @@ from gateway.published import Batch
 
 if TYPE_CHECKING:
     from gateway.attachments import Attachments
+    from gateway.codes import CloseCode
     from gateway.published import Published, Pushes
     from gateway.topic import Topic
 
@@ -170,9 +171,9 @@ class ConversationReader:
         """Give the client a snapshot: it may have seen what is in no log any more."""
         self.fall_behind(_NOWHERE)
 
-    def fail(self) -> None:
-        """End the connection: it could not take what was given to it."""
-        self._attachments.fail()
+    def fail(self, code: CloseCode) -> None:
+        """End the connection: it could not take what was given to it, or what it reads is gone."""
+        self._attachments.fail(code)
 
     def expel(self, left: Published) -> None:
         """Stop reading; a reader beyond that event has joined again since."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from gateway.codes import CloseCode
 from gateway.messages import Position
 from gateway.published import Batch, batches
 from gateway.recovery import Tail, Verdict, judge
@@ -53,8 +54,8 @@ class Reader(Protocol):
     def mistrust(self) -> None:
         """Be given a snapshot: what it has may be in no log any more."""
 
-    def fail(self) -> None:
-        """End the connection."""
+    def fail(self, code: CloseCode) -> None:
+        """End the connection; the client comes back."""
 
 
 class Topic:
@@ -172,10 +173,10 @@ class Topic:
         for reader in tuple(self.ahead):
             reader.fall_behind(reader.position)
 
-    def fail(self) -> None:
-        """End every reader's connection: it is not known what they were given. They come back."""
+    def fail(self, code: CloseCode) -> None:
+        """End every reader's connection: what they were given is not known, or is gone."""
         for reader in tuple(self.readers):
-            reader.fail()
+            reader.fail(code)
 
     def _deliver(self, tail: Tail, run: list[Published]) -> None:
         for batch in batches(run, max_bytes=BATCH_BYTES):
@@ -189,7 +190,7 @@ class Topic:
                 reader.take(batch)
             except Exception:  # noqa: BLE001  # the edge: it costs this reader only
                 _log.exception("delivery_failed", conversation_id=self.conversation_id)
-                reader.fail()
+                reader.fail(CloseCode.SERVER_FAULT)
         for reader in ahead:
             reader.take_rest(batch)
         last = batch.events[-1]

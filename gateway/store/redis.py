@@ -74,7 +74,7 @@ class Redis:
         self._is_closed = False
         self.durability_command: tuple[Argument, ...] = ()
         self.durability_quorum = 0
-        self.on_new_reign: Callable[[], None] = _nobody_asks
+        self.on_new_reign: Callable[[], None] = _nobody_asks  # something may have been lost
 
     async def execute(
         self, key: str, *args: Argument, durable: bool = False, idempotent: bool = True
@@ -252,8 +252,10 @@ class Redis:
 
     def _see_reign(self, link: MasterLink) -> None:
         if self._reigns.get(link.address) != link.reign:
+            is_first = not self._reigns
             self._reigns[link.address] = link.reign
-            self.on_new_reign()
+            if not is_first:
+                self.on_new_reign()
 
     def _forget_routes(self) -> None:
         self._learn(None)
