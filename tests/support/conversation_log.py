@@ -17,6 +17,7 @@ class ConversationLog:
         offset: of the last event; None before anything is known.
         events: frames of type `event`, oldest first, over all sockets of a client.
         snapshots: frames of type `snapshot`; each makes the events before it void.
+        renames: frames of type `epoch_changed`, each at the client's own position.
         is_live: the last replay has ended.
     """
 
@@ -25,8 +26,10 @@ class ConversationLog:
     offset: int | None = None
     events: list[Message] = field(default_factory=list)
     snapshots: list[Message] = field(default_factory=list)
+    renames: list[Message] = field(default_factory=list)
     is_live: bool = False
     _owed: int = 0
+    _owed_epoch: str | None = None
     _snapshot_due: bool = False
     _faults: list[str] = field(default_factory=list)
 
@@ -55,15 +58,17 @@ class ConversationLog:
             self.epoch, self.offset = epoch, offset
         elif mode == "tail" and self.offset is None:
             self.epoch, self.offset = epoch, offset - position["replayed"]
-        elif mode == "tail" and epoch != self.epoch:
-            self._fault(f"a tail of epoch {epoch} after {self.epoch}")
         self._snapshot_due = mode == "snapshot"
         self._owed = offset
+        # A tail may end in a later epoch than the client's own: `epoch_changed` must come first.
+        self._owed_epoch = epoch if mode == "tail" and epoch != self.epoch else None
 
     def went_live(self, offset: int) -> None:
         """Take the `live` push: the replay that was promised must have come."""
         if self._snapshot_due:
             self._fault("live before the snapshot")
+        if self._owed_epoch is not None:
+            self._fault(f"live without the epoch {self._owed_epoch} that was promised")
         if self.offset is not None and self.offset < max(offset, self._owed):
             self._fault(f"live at {offset} (promised {self._owed}) but heard only {self.offset}")
         self.is_live = True
@@ -78,9 +83,21 @@ class ConversationLog:
         self.epoch, self.offset = event["epoch"], event["offset"]
         self.events.append(event)
 
+    def rename(self, change: Message) -> None:
+        """Take `epoch_changed`: what the client has is whole, and its place has another name."""
+        before, after = change["from"], change["to"]
+        if self._snapshot_due:
+            self._fault(f"{before} renamed before the snapshot")
+        if before != self.cursor or after["offset"] != before["offset"]:
+            self._fault(f"{before} renamed to {after} at {self.cursor}")
+        if self._owed_epoch == after["epoch"]:
+            self._owed_epoch = None
+        self.epoch, self.offset = after["epoch"], after["offset"]
+        self.renames.append(change)
+
     def replace(self, snapshot: Message) -> None:
         """Take a snapshot; it stands for everything up to its offset."""
-        self._snapshot_due = False
+        self._snapshot_due, self._owed_epoch = False, None
         self.epoch, self.offset = snapshot["epoch"], snapshot["offset"]
         self.events.clear()
         self.snapshots.append(snapshot)

@@ -37,9 +37,10 @@ class Receiver:
         hello: the first frame.
         session: the last `session_ready`, or None.
         logs: what is known of each conversation.
-        pushes: every frame that is neither a reply nor an event, oldest first.
+        pushes: every frame that is neither a reply nor an event or a snapshot, oldest first.
         disconnect: the `disconnect` push, if one came.
         faults: what the server did against the protocol.
+        on_message: is given every message as it comes, before it is looked at.
     """
 
     def __init__(self, socket: ClientConnection, *, codec: str = "json") -> None:
@@ -50,6 +51,7 @@ class Receiver:
         self.pushes: list[Message] = []
         self.disconnect: Message | None = None
         self.faults: list[str] = []
+        self.on_message: Callable[[Message], None] = _ignore
         self._socket = socket
         self._waiting: dict[int | str, asyncio.Future[Message]] = {}
         self._order: deque[int | str] = deque()
@@ -151,11 +153,12 @@ class Receiver:
         return decoded if isinstance(decoded, list) else [decoded]
 
     def _take(self, message: Message) -> None:
+        self.on_message(message)
         if self.disconnect is not None:
             self.faults.append(f"{message['type']} after disconnect")
         if "reply_to" in message and message["reply_to"] is not None:
             self._take_reply(message)
-        elif message["type"] in {"event", "snapshot"}:
+        elif message["type"] in {"event", "snapshot", "epoch_changed"}:
             self._take_log_entry(message)
         else:
             self._take_push(message)
@@ -187,8 +190,11 @@ class Receiver:
         log = self.log(message["conversation_id"])
         if message["type"] == "event":
             log.add(message)
-        else:
+        elif message["type"] == "snapshot":
             log.replace(message)
+        else:
+            log.rename(message)
+            self.pushes.append(message)
         self.faults += log.take_faults()
 
     def _take_push(self, push: Message) -> None:
@@ -205,3 +211,7 @@ class Receiver:
                 self.faults += self.log(name).take_faults()
         elif push["type"] == "disconnect":
             self.disconnect = push
+
+
+def _ignore(message: Message) -> None:
+    del message

@@ -1,0 +1,1 @@
+"""Each event once and in order, or the client is told: across failovers of real servers."""
