@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Less time than a server needs to lose its reign, take over another's data and get a new one: two
 # elections, each of several messages between servers, and a full copy of the data between them.
 BELIEVED_MS = 100
-LOOK_AGAIN_S = 0.05  # while calls are made; idle links look once a second (gateway/hub.py)
+LOOK_AGAIN_S = 0.05  # while calls are made; idle links look once a second (gateway/dataset.py)
 _LOOK = Script("look", prelude=("reign",))
 _ARGUMENTS = (0, BELIEVED_MS)
 _BY_SHA = packed(("EVALSHA", _LOOK.sha, *_ARGUMENTS))
