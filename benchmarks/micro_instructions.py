@@ -38,12 +38,13 @@ TEXT = "x" * 200
 TOGETHER = 16  # messages of a burst
 MISSED = 10  # messages that a resume brings
 # What is done as time goes by is no part of any of these: the look at each connection four times a
-# second, that for garbage in cycles, and that for runs to be executed (`--no-worker`).
+# second, at the master's reign twenty times, at the dataset once, that for garbage in cycles, and that
+# for runs to be executed (`--no-worker`).
 WITHOUT_TICKS = """
 import gc
 gc.disable()
-import gateway.ticker
-gateway.ticker.TICK_S = 1e6
+import gateway.dataset, gateway.store.master_link, gateway.ticker
+gateway.ticker.TICK_S = gateway.dataset.LOOK_S = gateway.store.master_link.LOOK_AGAIN_S = 1e6
 from gateway.__main__ import main
 main()
 """

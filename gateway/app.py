@@ -11,6 +11,7 @@ from starlette.routing import Route
 from gateway.agents import AgentRegistry
 from gateway.authentication import TokenVerifier
 from gateway.clock import Clock
+from gateway.dataset import watch_for_ever
 from gateway.dispatch import Registry
 from gateway.drain import drain
 from gateway.endpoint import serve_websocket
@@ -92,6 +93,7 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
         with suppress(StoreError):  # else at the first connect
             await opened.store.ids()
         duties = {
+            "dataset": watch_for_ever(replica),
             "hub": replica.hub.run(),
             "keys": app.verifier.run(),
             "presence": replica.presence.run(),

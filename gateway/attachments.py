@@ -16,15 +16,15 @@ import structlog
 
 from gateway.errors import NotFound, StoreError, TooLarge
 from gateway.messages import Live
-from gateway.published import Batch, batches
+from gateway.published import batches
 from gateway.reader import ConversationReader, Replay
-from gateway.recovery import Verdict, judge
 from gateway.snapshots import snapshot_push
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 
     from gateway.codecs import FrameEncoder
+    from gateway.codes import CloseCode
     from gateway.hub import Hub
     from gateway.messages import Mode, Position
     from gateway.outbox import Outbox
@@ -71,7 +71,7 @@ class Attachments:
 
     Args:
         spawn: starts the connection's catch-up.
-        fail: ends the connection, which could not take what it was given.
+        fail: ends the connection, with a code that has the client come back.
     """
 
     __slots__ = (
@@ -101,7 +101,7 @@ class Attachments:
         connection_id: str,
         max_conversations: int,
         spawn: Callable[[Coroutine[None, None, None]], None],
-        fail: Callable[[], None],
+        fail: Callable[[CloseCode], None],
     ) -> None:
         self.caller = caller
         self.connection_id = connection_id
@@ -216,7 +216,11 @@ class Attachments:
 
     def send_live(self, cuts: dict[str, int]) -> None:
         """Tell the client that a replay is over."""
-        self.outbox.put(self.encoder.encode(Live(conversations=cuts)))
+        self.push(Live(conversations=cuts))
+
+    def push(self, message: msgspec.Struct) -> None:
+        """Send something that is not in the log."""
+        self.outbox.put(self.encoder.encode(message))
 
     def catch_up(self, reader: ConversationReader) -> None:
         """Bring a reader up to date: at once from memory, else in the connection's one task."""
@@ -248,8 +252,9 @@ class Attachments:
             self.catch_up(reader)
 
     def _deliver_page(self, reader: ConversationReader, events: list[Published]) -> None:
-        if events and sum([event.size for event in events]) <= self.outbox.room_bytes:
-            reader.deliver(Batch(events))
+        if sum([event.size for event in events]) <= self.outbox.room_bytes:
+            for batch in batches(events, max_bytes=self.outbox.max_bytes):
+                reader.deliver(batch)
 
     def _deliver_snapshot(
         self, reader: ConversationReader, cut: Cut, *, only_if_it_fits: bool = False
@@ -325,8 +330,7 @@ class Attachments:
             await self.outbox.room()
             if not self._is_current(reader):
                 return False
-            first = batch.events[0]
-            if judge(reader.position, first.epoch, first.offset) is Verdict.NEXT:
+            if batch.events[0].offset == reader.position.offset + 1:
                 reader.deliver(batch)
         return True
 

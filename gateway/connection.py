@@ -163,9 +163,9 @@ class Connection:
         self.outbox.finish(self._encoder.encode(push), drop=drop)
         self._goodbye = asyncio.get_running_loop().call_later(GOODBYE_S, self._socket.abort)
 
-    def fail(self) -> None:
-        """End because of a fault of ours."""
-        self.close(Close(CloseCode.SERVER_FAULT))
+    def fail(self, code: CloseCode = CloseCode.SERVER_FAULT) -> None:
+        """End because of a fault of ours, or because what the client reads is gone."""
+        self.close(Close(code))
 
     def abandon(self) -> None:
         """Stop whatever still goes on: the process ends."""

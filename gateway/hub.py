@@ -8,18 +8,17 @@ the truth: after every doubt about pub/sub the topics are compared with it.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
+from gateway.codes import CloseCode
 from gateway.concurrently import together
-from gateway.errors import NotFound, StoreError
+from gateway.errors import StoreError
 from gateway.json_text import JsonText
-from gateway.messages import Position
 from gateway.published import Pushes
-from gateway.store.calls import NOTHING_HEARD, Caller
+from gateway.store.calls import Caller
 from gateway.store.log import parse_live
 from gateway.store.subscriber import Subscriber
 from gateway.topic import Topic
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.store.store import Store
 
-REMEMBERED_TOPICS = 10_000  # positions kept of topics nobody listens to any more
 LINGER_S = 15.0  # how long a topic is heard after its last reader went: a brief absence
 LINGER_TOPICS = 10_000
 SWEEP_S = 1.0
@@ -45,7 +43,6 @@ class Hub:
         self._timeout_s = settings.redis_timeout_s
         self._topics: dict[str, Topic] = {}
         self._lingering: dict[str, float] = {}  # channel: until when, the oldest first
-        self._remembered: OrderedDict[str, Position] = OrderedDict()
         self._fresh: list[Topic] = []  # with something to deliver
         self._unchecked: set[Topic] = set()  # read by somebody before they were heard
         self._check_now = asyncio.Event()
@@ -57,7 +54,7 @@ class Hub:
             on_message=self._hear,
             on_rebuilt=self._compare_now.set,
         )
-        store.listen_positions(self.heard)
+        store.redis.on_new_reign = self._compare_now.set
 
     async def run(self) -> None:
         """Hear and compare, until cancelled."""
@@ -109,16 +106,6 @@ class Hub:
             if len(self._lingering) > LINGER_TOPICS:
                 self._close(next(iter(self._lingering)))
 
-    def heard(self, channel: str) -> Position:
-        """Where this replica has heard a log to be, also if nobody listens any more."""
-        topic, once = self._topics.get(channel), self._remembered.get(channel)
-        if topic is None or topic.tail is None:
-            return once or NOTHING_HEARD
-        now = topic.tail.position
-        if once is not None and once.epoch == now.epoch and once.offset > now.offset:
-            return once
-        return now
-
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
@@ -128,17 +115,8 @@ class Hub:
 
     def _close(self, channel: str) -> None:
         del self._lingering[channel]
-        position = self.heard(channel)
         del self._topics[channel]
         self.subscriber.unsubscribe(channel)
-        if position != NOTHING_HEARD:
-            self._remember(channel, position)
-
-    def _remember(self, channel: str, position: Position) -> None:
-        self._remembered[channel] = position
-        self._remembered.move_to_end(channel)
-        if len(self._remembered) > REMEMBERED_TOPICS:
-            self._remembered.popitem(last=False)
 
     def _hear(self, channel: str, payload: bytes) -> None:
         topic = self._topics.get(channel)
@@ -155,9 +133,7 @@ class Hub:
             topic.fresh.extend(parse_live(topic.conversation_id, payload))
             return
         self._deliver_one(topic)
-        if kind == b"r:":
-            topic.stand_at(Position(payload[2:].decode(), 0))
-        elif kind == b"w:":
+        if kind == b"w:":
             _, origin, told = payload.split(b":", 2)
             whispered = Pushes([JsonText(push) for push in told.split(b"\n")])
             for reader in (*topic.live, *topic.ahead):
@@ -179,7 +155,7 @@ class Hub:
             topic.hear(events)
         except Exception:  # noqa: BLE001  # the edge: it costs this topic's readers only
             _log.exception("delivery_failed", conversation_id=topic.conversation_id)
-            topic.fail()
+            topic.fail(CloseCode.SERVER_FAULT)
 
     async def _compare_for_ever(self) -> None:
         while True:
@@ -213,12 +189,13 @@ class Hub:
             await together(self._compare_one(topic) for topic in some)
 
     async def _compare_one(self, topic: Topic) -> None:
-        try:
-            position = await self._store.log.check(Caller(topic.tenant, ""), topic.conversation_id)
-        except NotFound:
-            return
-        if position is not None:
-            topic.stand_at(position)
+        asked_at = None if topic.tail is None else topic.tail.position
+        found = await self._store.log.check(Caller(topic.tenant, ""), topic.conversation_id)
+        if found is not None:
+            topic.compare(found, asked_at=asked_at)
+        elif asked_at is not None:
+            _log.warning("conversation_gone", conversation_id=topic.conversation_id)
+            topic.fail(CloseCode.UNAVAILABLE)
 
 
 def whisper(connection_id: str, push: msgspec.Struct) -> bytes:

@@ -496,6 +496,14 @@ class Live(Push, tag="live", frozen=True, kw_only=True):
     conversations: dict[str, int]
 
 
+class EpochChanged(Push, tag="epoch_changed", frozen=True, kw_only=True):
+    """What the client has is whole; from now on the place where it stands is called `to`."""
+
+    conversation_id: str
+    from_: Position = msgspec.field(name="from")
+    to: Position
+
+
 class Presence(Push, tag="presence", frozen=True, kw_only=True):
     """A participant came or went."""
 

@@ -140,14 +140,14 @@ class Pushes(Shared):
 
 
 def batches(events: Iterable[Published], *, max_bytes: int) -> Iterator[Batch]:
-    """Cut events into batches of at most `max_bytes`, and after each leaving.
+    """Cut events into batches of at most `max_bytes`, of one epoch, and after each leaving.
 
     An event larger than that has a batch of its own; who left must hear nothing that follows.
     """
     some: list[Published] = []
     size = 0
     for event in events:
-        if size + event.size > max_bytes and some:
+        if some and (size + event.size > max_bytes or event.epoch != some[0].epoch):
             yield Batch(some, size=size)
             some, size = [], 0
         some.append(event)

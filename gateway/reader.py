@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.messages import Position
+from gateway.messages import EpochChanged, Position
 from gateway.published import Batch
 
 if TYPE_CHECKING:
     from gateway.attachments import Attachments
+    from gateway.codes import CloseCode
     from gateway.published import Published, Pushes
     from gateway.topic import Topic
 
@@ -89,8 +90,10 @@ class ConversationReader:
                 self.take(Batch(rest))
 
     def deliver(self, batch: Batch) -> None:
-        """Send events of a replay and stand behind them."""
-        last = batch.events[-1]
+        """Send events of a replay, which are of one epoch, and stand behind them."""
+        first, last = batch.events[0], batch.events[-1]
+        if first.epoch != self._position.epoch:
+            self._rename(Position(first.epoch, first.offset - 1))
         self._attachments.outbox.put(batch)
         self._position = Position(last.epoch, last.offset)
         if self.replay is not None:
@@ -131,6 +134,13 @@ class ConversationReader:
         if self.replay is not None:
             self.replay.cuts[self.conversation_id] = position.offset
 
+    def _rename(self, place: Position) -> None:
+        """Tell the client that the place where it stands has another name from now on."""
+        self._attachments.push(
+            EpochChanged(conversation_id=self.conversation_id, from_=self._position, to=place)
+        )
+        self._position = place
+
     def stand_nowhere(self) -> None:
         """The client is still owed a snapshot."""
         self._position = _NOWHERE
@@ -157,9 +167,13 @@ class ConversationReader:
         self.topic.ahead.discard(self)
         self._attachments.catch_up(self)
 
-    def fail(self) -> None:
-        """End the connection: it could not take what was given to it."""
-        self._attachments.fail()
+    def mistrust(self) -> None:
+        """Give the client a snapshot: it may have seen what is in no log any more."""
+        self.fall_behind(_NOWHERE)
+
+    def fail(self, code: CloseCode) -> None:
+        """End the connection: it could not take what was given to it, or what it reads is gone."""
+        self._attachments.fail(code)
 
     def expel(self, left: Published) -> None:
         """Stop reading; a reader beyond that event has joined again since."""

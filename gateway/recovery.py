@@ -96,6 +96,13 @@ class Tail:
             self._events.appendleft(event)
             self._bytes += event.size
 
+    def contradicts(self, event: Published) -> bool:
+        """Whether another event is here under the same name."""
+        index = event.offset - self.since.offset - 1
+        if event.epoch != self.position.epoch or not 0 <= index < len(self._events):
+            return False
+        return self._events[index].event.data != event.event.data
+
     def restart(self, position: Position) -> None:
         """Forget all and stand at `position`: after a gap that was not filled, or a new epoch."""
         self._events.clear()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from gateway.codes import CloseCode
 from gateway.messages import Position
 from gateway.published import Batch, batches
 from gateway.recovery import Tail, Verdict, judge
@@ -50,8 +51,11 @@ class Reader(Protocol):
     def expel(self, left: Published) -> None:
         """The subject takes no part any more, unless it came back before it reads on."""
 
-    def fail(self) -> None:
-        """End the connection."""
+    def mistrust(self) -> None:
+        """Be given a snapshot: what it has may be in no log any more."""
+
+    def fail(self, code: CloseCode) -> None:
+        """End the connection; the client comes back."""
 
 
 class Topic:
@@ -101,6 +105,9 @@ class Topic:
         run: list[Published] = []
         for event in events:
             if event.epoch == epoch and event.offset <= offset:
+                if tail.contradicts(event):
+                    self._fork(tail, event)
+                    return
                 continue
             if event.epoch != epoch or event.offset != offset + 1:
                 self._deliver(tail, run)
@@ -117,6 +124,47 @@ class Topic:
         elif judge(self.tail.position, position.epoch, position.offset) is not Verdict.DUPLICATE:
             self._restart(self.tail, position)
 
+    def compare(self, found: Position, *, asked_at: Position | None) -> None:
+        """Learn where Redis says that the log stands.
+
+        Less than was heard before the question means that a failover lost events: their readers
+        get snapshots.
+
+        Args:
+            found: what it says.
+            asked_at: where this topic stood when it was asked; None if that was not known.
+        """
+        if self.tail is None or asked_at is None:
+            self.stand_at(found)
+            return
+        if self.epoch != asked_at.epoch:
+            return  # it has gone on under another name meanwhile
+        if found.epoch == asked_at.epoch and found.offset < asked_at.offset:
+            _log.warning(
+                "log_was_cut",
+                conversation_id=self.conversation_id,
+                events=asked_at.offset - found.offset,
+            )
+            self._mistrust(self.tail, found)
+        else:
+            self.stand_at(found)
+
+    def _fork(self, tail: Tail, event: Published) -> None:
+        """An event came under the name of another one, which must not be: ask the log for all."""
+        _log.error(
+            "log_forked",
+            conversation_id=self.conversation_id,
+            epoch=event.epoch,
+            offset=event.offset,
+        )
+        self._mistrust(tail, tail.position)
+
+    def _mistrust(self, tail: Tail, position: Position) -> None:
+        """Restart where the log stands; who is live or ahead may have what it does not hold."""
+        tail.restart(position)
+        for reader in (*self.live, *self.ahead):
+            reader.mistrust()
+
     def _restart(self, tail: Tail, position: Position) -> None:
         stood_at = tail.position
         tail.restart(position)
@@ -125,10 +173,10 @@ class Topic:
         for reader in tuple(self.ahead):
             reader.fall_behind(reader.position)
 
-    def fail(self) -> None:
-        """End every reader's connection: it is not known what they were given. They come back."""
+    def fail(self, code: CloseCode) -> None:
+        """End every reader's connection: what they were given is not known, or is gone."""
         for reader in tuple(self.readers):
-            reader.fail()
+            reader.fail(code)
 
     def _deliver(self, tail: Tail, run: list[Published]) -> None:
         for batch in batches(run, max_bytes=BATCH_BYTES):
@@ -142,7 +190,7 @@ class Topic:
                 reader.take(batch)
             except Exception:  # noqa: BLE001  # the edge: it costs this reader only
                 _log.exception("delivery_failed", conversation_id=self.conversation_id)
-                reader.fail()
+                reader.fail(CloseCode.SERVER_FAULT)
         for reader in ahead:
             reader.take_rest(batch)
         last = batch.events[-1]

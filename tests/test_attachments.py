@@ -241,12 +241,13 @@ def test_a_new_epoch_that_was_not_heard_of_costs_a_few_reads_only() -> None:
         for _ in range(3):
             reading.log.append(SAID)
         await reading.hear(100)
-        reading.log.fail_over()
+        reading.log.fail_over(lost=0)
         reading.log.append(SAID)
         reading.log.channel.clear()
         await joined(reading, at=Position("e0", 3))
-        assert (reading.position, reading.is_live) == (Position("e1", 1), True)
+        assert (reading.position, reading.is_live) == (Position("e1", 4), True)
         assert reading.log.reads <= 3
+        assert reading.snapshots == 0
 
     reading_test(scenario)
 
@@ -306,7 +307,19 @@ STEPS = st.lists(
     st.sampled_from(
         ["write"] * 6
         + ["hear", "hear", "run_read", "run_read", "answer_read", "answer_read"]
-        + ["drain", "lose", "compare", "fail_over", "trim", "join", "join_fresh", "remove", "add"]
+        + [
+            "drain",
+            "lose",
+            "compare",
+            "fail_over",
+            "lossy_fail_over",
+            "write_late",
+            "trim",
+            "join",
+            "join_fresh",
+            "remove",
+            "add",
+        ]
     ),
     max_size=60,
 )
@@ -331,7 +344,11 @@ async def step(reading: Reading, name: str) -> None:  # noqa: C901, PLR0912  # a
         case "compare":
             reading.compare()
         case "fail_over":
-            log.fail_over()
+            log.fail_over(lost=0)
+        case "lossy_fail_over":
+            log.fail_over(lost=2)
+        case "write_late":
+            log.write_late()
         case "trim":
             log.kept_from = max(log.kept_from, len(log.events))
         case "join":
@@ -371,6 +388,7 @@ def test_any_interleaving_gives_every_event_once_and_in_order(
             assert reading.log.is_member, "one who was removed is still reading"
             assert reading.position == reading.log.position
             assert reading.is_live
+            assert [one for one in reading.what_it_has() if one[0] != one[1]] == []
         elif not reading.log.is_member and reading.position is not None:
             left_at = reading.log.left_at
             is_past = reading.position.offset > left_at.offset

@@ -10,13 +10,14 @@ import pytest
 
 from gateway.attachments import Attachments
 from gateway.codecs import ENCODERS
+from gateway.codes import CloseCode
 from gateway.hub import Hub, whisper
 from gateway.json_text import JsonText
 from gateway.messages import Position, Presence
 from gateway.outbox import Outbox
 from gateway.published import Batch, Published, Pushes
 from gateway.settings import Settings
-from gateway.store.calls import NOTHING_HEARD, Caller
+from gateway.store.calls import Caller
 from tests.support.eventually import eventually
 from tests.support.stores import make, opened, say
 
@@ -53,7 +54,7 @@ class Replica:
             connection_id="k_1",
             max_conversations=1000,
             spawn=self._spawn,
-            fail=outbox.finish,
+            fail=lambda _code: outbox.finish(),
         )
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -83,6 +84,8 @@ class Recorder:
         self.offsets: list[int] = []
         self.whispers: list[bytes] = []
         self.fell_behind = 0
+        self.mistrusted = 0
+        self.failed_with: CloseCode | None = None
         self.expelled_at: int | None = None
 
     def take(self, batch: Batch) -> None:
@@ -102,9 +105,13 @@ class Recorder:
         self.position = position
         self.fell_behind += 1
 
-    def fail(self) -> None:
-        """Never."""
-        raise AssertionError
+    def mistrust(self) -> None:
+        """Count."""
+        self.mistrusted += 1
+
+    def fail(self, code: CloseCode) -> None:
+        """Remember."""
+        self.failed_with = code
 
     def expel(self, left: Published) -> None:
         """Remember."""
@@ -127,6 +134,8 @@ async def heard_topic(made: Replica, caller: Caller) -> Topic:
 async def listen(made: Replica, caller: Caller) -> tuple[Topic, Recorder]:
     """Open the topic of `c_1` with one reader."""
     topic = await heard_topic(made, caller)
+    if (position := await made.store.log.check(caller, "c_1")) is not None:
+        topic.stand_at(position)
     reader = Recorder(caller)
     topic.readers.add(reader)
     topic.live.add(reader)
@@ -207,37 +216,58 @@ async def test_a_whisper_reaches_all_but_the_connection_it_comes_from(
         assert mine.whispers == []
 
 
-async def test_positions_are_remembered_when_nobody_listens_any_more(
+async def test_events_that_redis_lost_are_noticed_by_comparing(
     redis_server: RedisNode, alice: Caller
 ) -> None:
-    """So that a loss is noticed by whoever heard more; another conversation is not known."""
+    """Its readers have what is in no log any more: they get a snapshot, before anybody writes."""
     async with replica(redis_server.url) as made:
         await make(made.store, alice, "c_1")
         topic, reader = await listen(made, alice)
-        await say(made.store, alice, "c_1")
-        await eventually(lambda: reader.offsets == [3], what="it is heard")
-        channel = made.store.keys.conversation(alice.tenant, "c_1").channel
-        at = made.hub.heard(channel)
-        assert at.offset == 3
-        made.hub.release(topic)
-        for lingering in list(made.hub._lingering):
-            made.hub._close(lingering)
-        assert made.hub.heard(channel) == at
-        assert made.hub.heard(f"{channel}x") == NOTHING_HEARD
+        await say(made.store, alice, "c_1", "1")
+        lost = await say(made.store, alice, "c_1", "2")
+        await eventually(lambda: reader.offsets == [3, 4], what="it is heard")
+        keys = made.store.keys.conversation(alice.tenant, "c_1")
+        await made.store.redis.execute(keys.base, "HSET", keys.base, "offset", 3)
+        await made.hub._compare([topic])
+        assert reader.mistrusted == 1
+        assert topic.tail is not None
+        assert topic.tail.position == Position(lost.position.epoch, 3)
+        await made.hub._compare([topic])
+        assert reader.mistrusted == 1
 
 
-async def test_a_late_live_copy_does_not_hide_what_was_heard_before(
+async def test_readers_of_a_conversation_that_is_gone_are_sent_away(
     redis_server: RedisNode, alice: Caller
 ) -> None:
-    """An older position of the same epoch is no reason to forget the newer."""
+    """They come back, and learn that there is none."""
     async with replica(redis_server.url) as made:
-        channel = made.store.keys.conversation(alice.tenant, "c_1").channel
-        made.hub._remember(channel, Position("x", 100))
-        topic, _ = await listen(made, alice)
-        topic.hear([Published("c_1", "x", 96, JsonText(b"{}"))])
-        assert made.hub.heard(channel) == Position("x", 100)
-        topic.hear([Published("c_1", "y", 1, JsonText(b"{}"))])
-        assert made.hub.heard(channel) == Position("y", 1)
+        await make(made.store, alice, "c_1")
+        topic, reader = await listen(made, alice)
+        await made.hub._compare([topic])
+        assert reader.failed_with is None
+        base = made.store.keys.conversation(alice.tenant, "c_1").base
+        await made.store.redis.execute(base, "DEL", base)
+        await made.hub._compare([topic])
+        assert reader.failed_with is CloseCode.UNAVAILABLE
+
+
+async def test_another_event_under_a_name_that_was_heard_is_an_error(
+    redis_server: RedisNode, alice: Caller, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It must not be; if it is, that is told loudly, and readers get a snapshot."""
+    async with replica(redis_server.url) as made:
+        await make(made.store, alice, "c_1")
+        topic, reader = await listen(made, alice)
+        said = await say(made.store, alice, "c_1", "1")
+        await eventually(lambda: reader.offsets == [3], what="it is heard")
+        assert topic.tail is not None
+        (same,) = topic.tail.after(Position(said.position.epoch, 2)).events
+        topic.hear([same])
+        assert reader.mistrusted == 0
+        other = Published("c_1", same.epoch, same.offset, JsonText(b'{"type":"OTHER"}'))
+        topic.hear([other])
+        assert reader.mistrusted == 1
+        assert "log_forked" in capsys.readouterr().out
 
 
 async def test_a_topic_is_heard_as_long_as_somebody_holds_it(

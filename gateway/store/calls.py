@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.store.redis import Redis
     from gateway.store.scripts import Script
 
-NOTHING_HEARD = Position("", 0)
+BIRTH_CHARS = 6  # 36 bits; lua/prelude.lua takes an epoch apart by it
 SHARED_ARGUMENTS = 15  # the number of keys, 7 keys and ARGV 1 to 7 (lua/prelude.lua)
 _COUNTS = [packed_arguments((7 + more,)) for more in range(8)]  # of keys, with those of a script
 
@@ -36,23 +35,16 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class ConversationCalls:
-    """Runs scripts on conversations.
-
-    `heard` tells where this replica has heard a conversation's log to be. A script that finds less
-    in Redis knows that a failover lost events, and begins a fresh epoch.
-    """
+    """Runs scripts on conversations."""
 
     def __init__(self, redis: Redis, keys: Keys, clock: Clock, settings: Settings) -> None:
         self.redis = redis
         self.keys = keys
         self.settings = settings
-        self.heard: Callable[[str], Position] = lambda _channel: NOTHING_HEARD
         self._clock = clock
         self._durable = settings.durability != "memory"
         self._offset_s, self._limits = 0.0, b""
         self._packed_limits()
-        # A fresh epoch must never repeat: random for the process, counted within it.
-        self._epochs, self._epoch = secrets.token_urlsafe(6), itertools.count()
 
     async def run(
         self,
@@ -61,9 +53,19 @@ class ConversationCalls:
         conversation_id: str,
         *args: Argument,
         writes: bool = False,
+        birth: str = "",
         more_keys: Sequence[str] = (),
     ) -> Any:  # what RESP can hold
         """Run one script on one conversation; the reply mostly is a list that begins with a word.
+
+        Args:
+            script: which.
+            caller: for whom.
+            conversation_id: on what.
+            args: ARGV from 8.
+            writes: whether it is to be as durable as messages are.
+            birth: `new_birth()` for a script that may make the conversation.
+            more_keys: KEYS from 8.
 
         Raises:
             NotFound: there is none, or the caller takes no part in it.
@@ -71,16 +73,15 @@ class ConversationCalls:
             StoreUnavailable: Redis is away; `may_have_run` tells if it is unknown what happened.
         """
         keys = self.keys.conversation(caller.tenant, conversation_id)
-        heard = self.heard(keys.channel)
         limits = self._limits if self._clock.offset_s == self._offset_s else self._packed_limits()
-        epoch = f"{self._epochs}{next(self._epoch):x}"
-        own = packed_arguments((epoch, heard.epoch, heard.offset, caller.subject, *args))
+        own = packed_arguments((birth, caller.subject, *args))
         more = packed_arguments(tuple(more_keys)) if more_keys else b""
         reply: Reply = await script.run_packed(
             self.redis,
             keys.base,
             SHARED_ARGUMENTS + len(more_keys) + len(args),
-            (_COUNTS[len(more_keys)], keys.packed, more, limits, own),
+            (_COUNTS[len(more_keys)], keys.packed, more, limits),
+            after_stamp=own,
             durable=writes and self._durable,
         )
         if type(reply) is list and reply:
@@ -104,6 +105,11 @@ _REFUSALS: dict[bytes, Callable[[], RequestError]] = {
     b"run_active": partial(RunActive, "a run is going on in this conversation"),
     b"conflict": partial(Conflict, "this id is taken by something else"),
 }
+
+
+def new_birth() -> str:
+    """What tells a conversation from others that had its id before it or in another history."""
+    return secrets.token_urlsafe(BIRTH_CHARS)[:BIRTH_CHARS]
 
 
 def text(value: Reply) -> str:

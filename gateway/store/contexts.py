@@ -12,7 +12,7 @@ from gateway.ids import content_hash
 from gateway.json_text import JsonText
 from gateway.messages import ContextVersion
 from gateway.store.calls import Caller, ConversationCalls, position_of, text
-from gateway.store.scripts import Script
+from gateway.store.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
     from gateway.messages import Position
@@ -54,7 +54,7 @@ class Contexts:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._read = Script("context", prelude=("prelude", "state"))
+        self._read = Script("context", prelude=(*ON_CONVERSATION, "state"))
         self._write = Script("set_context")
         self._versions = Script("versions")
 

@@ -10,8 +10,8 @@ import msgspec
 from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.ids import content_hash, token_hash
 from gateway.json_text import JsonText
-from gateway.store.calls import Caller, ConversationCalls, position_of, text
-from gateway.store.scripts import Script
+from gateway.store.calls import Caller, ConversationCalls, new_birth, position_of, text
+from gateway.store.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,10 +49,10 @@ class Conversations:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._create = Script("create", prelude=("prelude", "members"))
-        self._describe = Script("describe", prelude=("prelude", "state"))
-        self._join = Script("join", prelude=("prelude", "members"))
-        self._set_member = Script("set_member", prelude=("prelude", "members"))
+        self._create = Script("create", prelude=(*ON_CONVERSATION, "members"))
+        self._describe = Script("describe", prelude=(*ON_CONVERSATION, "state"))
+        self._join = Script("join", prelude=(*ON_CONVERSATION, "members"))
+        self._set_member = Script("set_member", prelude=(*ON_CONVERSATION, "members"))
         self._whisper = Script("whisper")
         self._presence = Script("presence")
         self._invite = Script("invite", prelude=())
@@ -78,6 +78,7 @@ class Conversations:
             _json(caller.subject),
             *pairs,
             writes=True,
+            birth=new_birth(),
         )
         return position_of(reply[1], reply[2])
 

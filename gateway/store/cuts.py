@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gateway.json_text import JsonText
 from gateway.published import Published
-from gateway.store.calls import position_of
+from gateway.store.calls import position_of, text
 from gateway.store.contexts import Context, context_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gateway.messages import Mode, Position
     from gateway.store.link import Reply
 
@@ -44,12 +47,16 @@ class Cuts:
     """The reply of read.lua: parsed once, and cut for each reader."""
 
     def __init__(self, conversation_id: str, reply: list[Reply]) -> None:
-        epoch, offset, _, first, events, snapshot = reply
+        epoch, offset, _, first, events, snapshot, ended = reply
         self.position = position_of(epoch, offset)
         self._first = int(first)
+        self._ended = _epochs(ended) if ended else {}
+        names = self._names() if self._ended else repeat(self.position.epoch)
         self._events = [
-            Published(conversation_id, self.position.epoch, number, event_of(entry))
-            for number, entry in enumerate(events, self._first + 1)
+            Published(conversation_id, name, number, event_of(entry))
+            for number, (entry, name) in enumerate(
+                zip(events, names, strict=False), self._first + 1
+            )
         ]
         self._fresh = Cut("fresh", self.position)
         self._in_memory = Cut("tail", self.position)
@@ -63,7 +70,8 @@ class Cuts:
         """The cut of a reader: the same object for the same cursor; None if the reply has none."""
         if cursor is None:
             return self._fresh
-        if cursor.epoch != self.position.epoch or cursor.offset > self.position.offset:
+        good_to = self._good_to(cursor.epoch)
+        if good_to is None or cursor.offset > good_to:
             return self._snapshot
         if not lacks_events:
             return self._in_memory
@@ -75,6 +83,26 @@ class Cuts:
             events = self._events[begin : begin + max_events]
             found = self._tails[cursor.offset, max_events] = Cut("tail", self.position, events)
         return found
+
+    def _good_to(self, epoch: str) -> int | None:
+        """Up to which offset a cursor of an epoch has only what this log holds."""
+        if epoch == self.position.epoch:
+            return self.position.offset
+        return self._ended.get(epoch)
+
+    def _names(self) -> Iterator[str]:
+        """The epochs under which the events were written, from the first on."""
+        at = self._first
+        for name, end in self._ended.items():
+            yield from repeat(name, max(0, end - at))
+            at = max(at, end)
+        yield from repeat(self.position.epoch)
+
+
+def _epochs(ended: bytes) -> dict[str, int]:
+    """Epochs that ended, the newest last, with the offset at which each did (lua/prelude.lua)."""
+    pairs = (one.partition(":") for one in text(ended).split(","))
+    return {name: int(offset) for name, _, offset in pairs}
 
 
 def event_of(entry: bytes) -> JsonText:

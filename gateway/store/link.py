@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import hiredis
 
@@ -87,7 +87,7 @@ class Link(asyncio.Protocol):
         self._watchdog: asyncio.TimerHandle | None = None
 
     @classmethod
-    async def open(cls, address: Address, *, timeout_s: float) -> Link:
+    async def open(cls, address: Address, *, timeout_s: float) -> Self:
         """Connect and log in.
 
         Raises:

@@ -12,9 +12,9 @@ import msgspec
 from gateway.errors import Conflict, Forbidden, NotFound, RequestError
 from gateway.json_text import JsonText
 from gateway.messages import Position
-from gateway.store.calls import Caller, ConversationCalls, position_of, text
+from gateway.store.calls import Caller, ConversationCalls, new_birth, position_of, text
 from gateway.store.runs import RunInput
-from gateway.store.scripts import Script
+from gateway.store.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,8 +87,8 @@ class Messages:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._send = Script("send", prelude=("prelude", "members", "accept", "runs"))
-        self._send_many = Script("send_many", prelude=("prelude", "accept"))
+        self._send = Script("send", prelude=(*ON_CONVERSATION, "members", "accept", "runs"))
+        self._send_many = Script("send_many", prelude=(*ON_CONVERSATION, "accept"))
         self._history = Script("history")
         self._message = Script("message")
         self._edit = Script("edit")
@@ -117,6 +117,7 @@ class Messages:
                 msgspec.json.encode(caller.subject),
                 *self._run_arguments(caller, draft),
                 writes=True,
+                birth=new_birth() if draft.may_create else "",
                 more_keys=keys.run_keys(),
             )
             (answer,) = _answers(reply, (hashed,))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import StoreError, StoreUnavailable
 from gateway.store.link import Address, Argument, Link, Reply, ReplyError, packed
+from gateway.store.master_link import MasterLink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,7 @@ class Call:
 
     key: str
     command: bytes
+    after: bytes | None
     is_durable: bool
     is_idempotent: bool
     give_up: float
@@ -64,13 +66,15 @@ class Redis:
         self._timeout_s = timeout_s
         self._reconnect_s = reconnect_s
         # Durable calls have links of their own: WAIT holds up all that comes after it on a link.
-        self._links: dict[tuple[Address, bool], Link] = {}
-        self._routes: dict[tuple[str, bool], Link] = {}  # which link a call took last
+        self._links: dict[tuple[Address, bool], MasterLink] = {}
+        self._routes: dict[tuple[str, bool], MasterLink] = {}  # which link a call took last
+        self._reigns: dict[Address, str] = {}  # the last one seen of each server
         self._opening: dict[Address, asyncio.Lock] = {}
         self._failures: dict[Address, tuple[float, str]] = {}  # when opening failed last, and why
         self._is_closed = False
         self.durability_command: tuple[Argument, ...] = ()
         self.durability_quorum = 0
+        self.on_new_reign: Callable[[], None] = _nobody_asks  # something may have been lost
 
     async def execute(
         self, key: str, *args: Argument, durable: bool = False, idempotent: bool = True
@@ -93,21 +97,30 @@ class Redis:
         *,
         durable: bool = False,
         idempotent: bool = True,
+        after: bytes | None = None,
         in_full: Callable[[], bytes] | None = None,
     ) -> Reply:
         """Run a command that is packed already, as `execute` does.
 
-        `in_full` makes the command that is sent instead to a server that answers NOSCRIPT.
+        Args:
+            key: whose server runs it.
+            command: all of it, or what stands before the stamp.
+            durable: as of `execute`.
+            idempotent: as of `execute`.
+            after: what stands after the stamp, which is put in at each try
+                (gateway/store/master_link.py); None if the command has none.
+            in_full: makes what takes the place of `command` for a server that answers NOSCRIPT.
         """
         give_up = monotonic() + self._reconnect_s
         link = self._routes.get((self._topology.route(key), durable))
         error: StoreError | None = None
         if link is not None and link.is_open:
             try:
-                return await link.call_packed(command, durable=durable)
+                return await _send(link, command, after, durable=durable)
             except StoreError as exc:
                 error = exc
-        call = Call(key, command, durable, idempotent, give_up, in_full)
+                _retire_if_demoted(link, exc)
+        call = Call(key, command, after, durable, idempotent, give_up, in_full)
         return await self._patiently(call, error)
 
     async def _patiently(self, call: Call, error: StoreError | None) -> Reply:
@@ -153,6 +166,24 @@ class Redis:
             self._learn(None)
             raise
 
+    def look(self) -> None:
+        """Let every open link see under whose reign its server writes."""
+        for link in self._links.values():
+            if link.is_open:
+                link.look()
+
+    def time_ms(self, key: str, at_s: float) -> int | None:
+        """When it was by the clock of a key's server, in Unix ms; None while that is not known.
+
+        Args:
+            key: whose server.
+            at_s: when, by our monotonic clock.
+        """
+        link = self._routes.get((self._topology.route(key), False))
+        if link is None or link.server_ahead_ms is None:
+            return None
+        return round(link.server_ahead_ms + at_s * 1000)
+
     def close(self) -> None:
         """Close every link."""
         self._is_closed = True
@@ -171,7 +202,11 @@ class Redis:
             link = await self._link(redirect.address, durable=call.is_durable)
             if redirect.is_asking:
                 link.call("ASKING").add_done_callback(_ignore)
-        return await link.call_packed(call.command, durable=call.is_durable)
+        try:
+            return await _send(link, call.command, call.after, durable=call.is_durable)
+        except ReplyError as exc:
+            _retire_if_demoted(link, exc)
+            raise
 
     def _learn(self, error: ReplyError | None) -> Address | None:
         """Tell the topology that a server was not the right one; routes are found anew."""
@@ -190,7 +225,7 @@ class Redis:
             raise StoreUnavailable(error.text, may_have_run=may_have_run) from error
         raise error
 
-    async def _link(self, address: Address, *, durable: bool) -> Link:
+    async def _link(self, address: Address, *, durable: bool) -> MasterLink:
         which = (address, durable and bool(self.durability_command))
         link = self._links.get(which)
         if link is not None and link.is_open:
@@ -204,14 +239,44 @@ class Redis:
             if failed_at >= waits_since:
                 raise StoreUnavailable(problem)  # the try that was awaited was this call's too
             try:
-                link = await Link.open(address, timeout_s=self._timeout_s)
+                link = await MasterLink.open(address, timeout_s=self._timeout_s)
             except StoreUnavailable as exc:
                 self._failures[address] = (monotonic(), exc.problem)
                 raise
             link.durability_command = self.durability_command
             link.durability_quorum = self.durability_quorum
+            link.on_reign = self._see_reign
+            link.on_demoted = lambda _link: self._forget_routes()
             self._links[which] = link
         return link
+
+    def _see_reign(self, link: MasterLink) -> None:
+        if self._reigns.get(link.address) != link.reign:
+            is_first = not self._reigns
+            self._reigns[link.address] = link.reign
+            if not is_first:
+                self.on_new_reign()
+
+    def _forget_routes(self) -> None:
+        self._learn(None)
+
+
+def _send(
+    link: MasterLink, command: bytes, after: bytes | None, *, durable: bool
+) -> asyncio.Future[Reply]:
+    if after is None:
+        return link.call_packed(command, durable=durable)
+    return link.call_stamped(command, after, durable=durable)
+
+
+def _retire_if_demoted(link: MasterLink, error: StoreError) -> None:
+    """Let go of a server that became a replica: behind one name there may be another master."""
+    if isinstance(error, ReplyError) and error.prefix == "READONLY":
+        link.retire()
+
+
+def _nobody_asks() -> None:
+    """Nobody wants to know."""
 
 
 def _ignore(done: asyncio.Future[Reply]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from gateway.errors import Conflict, GatewayError
 from gateway.store.calls import Caller, ConversationCalls, text
 from gateway.store.keys import SHARDS
-from gateway.store.scripts import Script
+from gateway.store.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +125,7 @@ class Runs:
         self._settings = settings
         self._lease_ms = round(settings.run_lease_s * 1000)
         self._claim = Script("claim", prelude=())
-        both = ("prelude", "runs")
+        both = (*ON_CONVERSATION, "runs")
         self._begin = Script("begin", prelude=both)
         self._extend = Script("extend", prelude=both)
         self._finish = Script("finish", prelude=both)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.store.redis import Redis
 
 _LUA = files("gateway.store") / "lua"
+ON_CONVERSATION = ("reign", "prelude")  # what comes first in every script of a conversation
 
 
 class Script:
@@ -29,7 +30,7 @@ class Script:
         prelude: the files of shared functions that come first.
     """
 
-    def __init__(self, name: str, *, prelude: tuple[str, ...] = ("prelude",)) -> None:
+    def __init__(self, name: str, *, prelude: tuple[str, ...] = ON_CONVERSATION) -> None:
         head = "".join((_LUA / f"{part}.lua").read_text() + "\n" for part in prelude)
         self.name = name
         self.text = head + (_LUA / f"{name}.lua").read_text()
@@ -66,6 +67,7 @@ class Script:
         count: int,
         rest: tuple[bytes, ...],
         *,
+        after_stamp: bytes | None = None,
         durable: bool = False,
         idempotent: bool = True,
     ) -> Awaitable[Reply]:
@@ -74,9 +76,10 @@ class Script:
         Args:
             redis: where.
             key: the first of the keys.
-            count: how many arguments `rest` holds.
+            count: how many arguments there are, with the two of a stamp.
             rest: the number of keys, keys and arguments, as `packed_arguments` makes them; in
                 parts.
+            after_stamp: the arguments that come after the stamp; None if the script takes none.
             durable: as of `Redis.execute`.
             idempotent: as of `Redis.execute`.
         """
@@ -84,6 +87,7 @@ class Script:
         return redis.execute_packed(
             key,
             b"".join((begin, self._by_sha, *rest)),
+            after=after_stamp,
             durable=durable,
             idempotent=idempotent,
             in_full=lambda: b"".join((begin, self._by_text, *rest)),

@@ -16,7 +16,7 @@ import msgspec
 from gateway.errors import NotFound, StoreError
 from gateway.store.calls import Caller, ConversationCalls
 from gateway.store.cuts import Cut, Cuts
-from gateway.store.scripts import Script
+from gateway.store.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
     from gateway.messages import Position
@@ -125,7 +125,7 @@ class SharedReads:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._script = Script("read", prelude=("prelude", "state"))
+        self._script = Script("read", prelude=(*ON_CONVERSATION, "state"))
         self._joinable: dict[tuple[str, str], list[Group]] = {}
 
     async def read(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 from gateway.errors import SettingError, StoreUnavailable
-from gateway.ids import IdMaker, random_id
+from gateway.ids import random_id
 from gateway.store.address import parse_redis_url
 from gateway.store.calls import ConversationCalls
 from gateway.store.contexts import Contexts
@@ -16,15 +15,13 @@ from gateway.store.log import Log
 from gateway.store.messages import Messages
 from gateway.store.redis import Redis
 from gateway.store.runs import Runs
+from gateway.store.secret import Secret
 from gateway.store.sessions import Sessions
 from gateway.store.subjects import Subjects
 from gateway.store.tickets import Tickets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gateway.clock import Clock
-    from gateway.messages import Position
     from gateway.settings import Settings
 
 _PROBE_TTL_MS = 60_000
@@ -53,20 +50,8 @@ class Store:
         self.sessions = Sessions(self.redis, self.keys, clock, settings)
         self.subjects = Subjects(self.redis, self.keys, clock)
         self.tickets = Tickets(self.redis, self.keys, settings)
-        self._ids: IdMaker | None = None
-
-    async def ids(self) -> IdMaker:
-        """The maker of derived ids; its secret is made once a deployment, by whoever is first."""
-        if self._ids is None:
-            key = self.keys.secret
-            fresh = secrets.token_bytes(32)
-            await self.redis.execute(key, "SET", key, fresh, "NX")
-            self._ids = IdMaker(await self.redis.execute(key, "GET", key))
-        return self._ids
-
-    def listen_positions(self, heard: Callable[[str], Position]) -> None:
-        """Let scripts know where this replica has heard each log to be, by its channel."""
-        self._calls.heard = heard
+        self.secret = Secret(self.redis, self.keys)
+        self.ids = self.secret.ids
 
     async def check_writable(self) -> None:
         """Write something, as durably as messages are.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from gateway.concurrently import together
 from gateway.messages import Position
 from gateway.store.log import parse_live
 from tests.support.eventually import eventually
-from tests.support.stores import draft, make, opened, say
+from tests.support.stores import draft, epoch_ends, make, opened, say, under_another_reign
 
 if TYPE_CHECKING:
     from gateway.store.calls import Caller
@@ -110,65 +111,102 @@ async def test_an_expired_log_gives_a_snapshot_and_goes_on_numbering(
     assert len((await gateway_store.log.read(alice, "c_1", Position(at.epoch, 3))).events) == 1
 
 
-async def test_a_replica_that_heard_more_than_redis_holds_begins_a_new_epoch(
-    gateway_store: Store, redis_server: RedisNode, alice: Caller
+async def test_another_reign_goes_on_at_the_next_offset_under_another_name(
+    gateway_store: Store, alice: Caller
 ) -> None:
-    """Redis lost what clients have seen: all get a snapshot, and nothing is numbered twice."""
+    """Events written by another master after the fork never have the name of one of these."""
     at = await make(gateway_store, alice, "c_1")
-    await say(gateway_store, alice, "c_1", "kept")
-    async with opened(redis_server.url) as other:
-        other.listen_positions(lambda _channel: Position(at.epoch, 9))
-        cut = await other.log.read(alice, "c_1", Position(at.epoch, 9))
-    assert cut.mode == "snapshot"
-    assert cut.position.epoch != at.epoch
-    assert cut.position.offset == 0
-    for cursor in (Position(at.epoch, 1), Position(at.epoch, 3), Position(at.epoch, 9)):
-        again = await gateway_store.log.read(alice, "c_1", cursor)
-        assert (again.mode, again.position) == ("snapshot", cut.position)
-    after = await say(gateway_store, alice, "c_1", "new")
-    assert (after.seq, after.position) == (2, Position(cut.position.epoch, 1))
+    await under_another_reign(gateway_store, alice, "c_1")
+    assert (await gateway_store.log.read(alice, "c_1", None)).position.offset == at.offset
+    after = await say(gateway_store, alice, "c_1")
+    assert after.position.offset == at.offset + 1
+    assert after.position.epoch != at.epoch
+    same = await say(gateway_store, alice, "c_1", "2")
+    assert same.position == Position(after.position.epoch, at.offset + 2)
 
 
-async def test_a_new_epoch_is_begun_once(
-    gateway_store: Store, redis_server: RedisNode, alice: Caller
+async def test_a_cursor_is_good_up_to_where_its_epoch_ended(
+    gateway_store: Store, alice: Caller
 ) -> None:
-    """Replicas that heard the same agree on it, whatever they ask."""
+    """Before that the events have the names they were written under; beyond it is a snapshot."""
     at = await make(gateway_store, alice, "c_1")
-    async with opened(redis_server.url) as one, opened(redis_server.url) as two:
-        for store in (one, two):
-            store.listen_positions(lambda _channel: Position(at.epoch, 9))
-        epochs = {
-            (await store.log.read(alice, "c_1", None)).position.epoch for store in (one, two) * 2
-        }
-    assert len(epochs) == 1
-    assert at.epoch not in epochs
+    old = await say(gateway_store, alice, "c_1", "1")
+    await under_another_reign(gateway_store, alice, "c_1")
+    was = (await gateway_store.log.read(alice, "c_1", None)).position
+    new = await say(gateway_store, alice, "c_1", "2")
+    cut = await gateway_store.log.read(alice, "c_1", Position(was.epoch, at.offset))
+    assert cut.mode == "tail"
+    assert cut.position == new.position
+    names = [Position(event.epoch, event.offset) for event in cut.events]
+    assert names == [Position(was.epoch, old.position.offset), new.position]
+    ghost = Position(was.epoch, was.offset + 1)
+    assert (await gateway_store.log.read(alice, "c_1", ghost)).mode == "snapshot"
+    ahead = Position(new.position.epoch, new.position.offset + 1)
+    assert (await gateway_store.log.read(alice, "c_1", ahead)).mode == "snapshot"
 
 
-async def test_what_a_replica_heard_of_an_older_epoch_means_nothing(
-    redis_server: RedisNode, alice: Caller
+async def test_readers_of_one_read_are_judged_each_by_their_own_cursor(
+    gateway_store: Store, alice: Caller
 ) -> None:
-    """Nor does having heard less."""
-    async with opened(redis_server.url) as store:
-        at = await make(store, alice, "c_1")
-        for heard in (Position("older", 99), Position(at.epoch, 1), at):
-            store.listen_positions(lambda _channel, heard=heard: heard)
-            assert (await store.log.read(alice, "c_1", None)).position == at
+    """One script for all of an epoch: who saw what is gone gets a snapshot, the others a tail."""
+    await make(gateway_store, alice, "c_1")
+    was = await epoch_ends(gateway_store, alice, "c_1")
+    await say(gateway_store, alice, "c_1")
+    cuts = await asyncio.gather(
+        *(
+            gateway_store.log.read(alice, "c_1", Position(was.epoch, was.offset + beyond))
+            for beyond in (-1, 0, 1)
+        )
+    )
+    assert [cut.mode for cut in cuts] == ["tail", "tail", "snapshot"]
+    assert [len(cut.events) for cut in cuts] == [2, 1, 0]
 
 
-async def test_a_duplicate_of_before_a_new_epoch_keeps_its_own_position(
-    redis_server: RedisNode, alice: Caller
+async def test_a_log_remembers_its_last_sixteen_epochs(gateway_store: Store, alice: Caller) -> None:
+    """A cursor of an older one gets a snapshot, although the log still holds what follows it."""
+    await make(gateway_store, alice, "c_1")
+    ended = []
+    for n in range(18):
+        ended.append(await epoch_ends(gateway_store, alice, "c_1"))
+        await say(gateway_store, alice, "c_1", str(n))
+    modes = [(await gateway_store.log.read(alice, "c_1", cursor)).mode for cursor in ended]
+    assert modes == ["snapshot"] * 2 + ["tail"] * 16
+    assert len({cursor.epoch for cursor in ended}) == 18
+
+
+@pytest.mark.parametrize("name", ["", "-", ",", ":", "x:1,y", "%d+", "é" * 30])
+async def test_an_epoch_that_was_never_is_a_snapshot(
+    gateway_store: Store, alice: Caller, name: str
 ) -> None:
-    """A reader that goes on from there gets a snapshot: its offset counts in no other epoch."""
-    async with opened(redis_server.url) as store:
-        at = await make(store, alice, "c_1")
-        for n in range(5):
-            first = await say(store, alice, "c_1", str(n))
-        store.listen_positions(lambda _channel: Position(at.epoch, 99))
-        for n in range(5, 15):
-            await say(store, alice, "c_1", str(n))
-        again = await say(store, alice, "c_1", "4")
-        assert (again.is_duplicate, again.position) == (True, first.position)
-        assert (await store.log.read(alice, "c_1", again.position)).mode == "snapshot"
+    """Whatever a client writes there."""
+    await make(gateway_store, alice, "c_1")
+    await epoch_ends(gateway_store, alice, "c_1")
+    await say(gateway_store, alice, "c_1")
+    assert (await gateway_store.log.read(alice, "c_1", Position(name, 0))).mode == "snapshot"
+
+
+async def test_an_epoch_of_an_earlier_version_is_gone_on_from(
+    gateway_store: Store, alice: Caller
+) -> None:
+    """Its name says nothing of a reign: the first event after the upgrade begins a new one."""
+    at = await make(gateway_store, alice, "c_1")
+    base = gateway_store.keys.conversation(alice.tenant, "c_1").base
+    await gateway_store.redis.execute(base, "HSET", base, "epoch", "Yv7zZ3tO0")
+    first = await say(gateway_store, alice, "c_1", "1")
+    second = await say(gateway_store, alice, "c_1", "2")
+    assert first.position.epoch == second.position.epoch != at.epoch
+    cut = await gateway_store.log.read(alice, "c_1", Position("Yv7zZ3tO0", at.offset))
+    assert [event.offset for event in cut.events] == [at.offset + 1, at.offset + 2]
+
+
+async def test_a_repeat_begins_no_epoch(gateway_store: Store, alice: Caller) -> None:
+    """It writes nothing, so nothing changes its name."""
+    await make(gateway_store, alice, "c_1")
+    first = await say(gateway_store, alice, "c_1", "1")
+    was = await epoch_ends(gateway_store, alice, "c_1")
+    again = await say(gateway_store, alice, "c_1", "1")
+    assert (again.is_duplicate, again.position) == (True, first.position)
+    assert (await gateway_store.log.read(alice, "c_1", None)).position == was
 
 
 async def test_a_position_is_checked_without_being_a_participant(

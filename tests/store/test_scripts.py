@@ -16,7 +16,7 @@ from gateway.store.address import parse_redis_url
 from gateway.store.keys import Keys
 from gateway.store.link import ReplyError
 from gateway.store.redis import Redis
-from gateway.store.scripts import Script
+from gateway.store.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,8 +37,8 @@ async def fake() -> AsyncIterator[FakeAsyncRedis]:
 async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
     """Run a conversation's script as alice, on `c_1`."""
     keys = Keys().conversation("t", "c_1")
-    common = (0, 1000, 60_000, "epoch1", "", 0, "alice")
-    parts = ("prelude", "members", "accept", "runs")
+    common = (0, 1000, 60_000, "reign__1", 2**50, "birth1", "alice")
+    parts = (*ON_CONVERSATION, "members", "accept", "runs")
     names = (*keys.all(), *keys.run_keys())
     script = Script(name, prelude=parts)
     found = await redis.eval(script.text, len(names), *names, *common, *args)
@@ -46,6 +46,7 @@ async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
     return found
 
 
+EPOCH = b"reign__1birth11"
 CREATE = ("hash", '"t"', "private", "{}", '"alice"', "bob", '"bob"')
 SEND = ("m_1", "hash", ',"x":1}', "0", '"alice"')
 NO_RUN = ("", "", "", "", "", 0, 50)
@@ -62,8 +63,8 @@ def test_every_script_begins_with_what_it_is_for(name: str) -> None:
 
 async def test_a_conversation_created_twice_is_the_same(fake: FakeAsyncRedis) -> None:
     """Its log has no second beginning."""
-    assert await run(fake, "create", *CREATE) == [b"created", b"epoch1", 3]
-    assert await run(fake, "create", *CREATE) == [b"exists", b"epoch1", 3]
+    assert await run(fake, "create", *CREATE) == [b"created", EPOCH, 3]
+    assert await run(fake, "create", *CREATE) == [b"exists", EPOCH, 3]
     assert await run(fake, "create", "other", *CREATE[1:]) == [b"conflict"]
     assert await fake.llen(Keys().conversation("t", "c_1").log) == 3
 
@@ -71,17 +72,19 @@ async def test_a_conversation_created_twice_is_the_same(fake: FakeAsyncRedis) ->
 async def test_a_message_sent_twice_is_one(fake: FakeAsyncRedis) -> None:
     """Told by what was kept of it: its seq and position, its hash, its run."""
     await run(fake, "create", *CREATE)
-    assert await run(fake, "send", *SEND, *NO_RUN) == [b"epoch1", 4, 1, 1]
-    assert (await run(fake, "send", *SEND, *NO_RUN))[3] == b"1:4:epoch1:hash:"
-    assert (await run(fake, "send", "m_1", "other", *SEND[2:], *NO_RUN))[3] == b"1:4:epoch1:hash:"
+    assert await run(fake, "send", *SEND, *NO_RUN) == [EPOCH, 4, 1, 1]
+    assert (await run(fake, "send", *SEND, *NO_RUN))[3] == b"1:4:%b:hash:" % EPOCH
+    assert (await run(fake, "send", "m_1", "other", *SEND[2:], *NO_RUN))[
+        3
+    ] == b"1:4:%b:hash:" % EPOCH
     assert await fake.llen(f"{Keys().conversation('t', 'c_1').base}:history") == 1
 
 
 async def test_a_first_message_sent_twice_creates_one_conversation(fake: FakeAsyncRedis) -> None:
     """With its owner and the message."""
     first = (*SEND[:3], "1", SEND[4])
-    assert await run(fake, "send", *first, *NO_RUN) == [b"epoch1", 3, 1, 1]
-    assert (await run(fake, "send", *first, *NO_RUN))[3] == b"1:3:epoch1:hash:"
+    assert await run(fake, "send", *first, *NO_RUN) == [EPOCH, 3, 1, 1]
+    assert (await run(fake, "send", *first, *NO_RUN))[3] == b"1:3:%b:hash:" % EPOCH
 
 
 @pytest.mark.parametrize(("first", "told"), [(RUN, b"r_1"), (NO_RUN, b"")], ids=["run", "none"])
@@ -90,8 +93,8 @@ async def test_a_message_sent_twice_tells_the_run_it_started_the_first_time(
 ) -> None:
     """Whatever agent the repeat names: a run that never was is not spoken of."""
     await run(fake, "create", *CREATE)
-    assert await run(fake, "send", *SEND, *first) == [b"epoch1", 4, 1, 1]
-    assert (await run(fake, "send", *SEND, *RUN))[3] == b"1:4:epoch1:hash:" + told
+    assert await run(fake, "send", *SEND, *first) == [EPOCH, 4, 1, 1]
+    assert (await run(fake, "send", *SEND, *RUN))[3] == b"1:4:%b:hash:" % EPOCH + told
     ready = Keys().conversation("t", "c_1").run_keys()[0]
     assert await fake.llen(ready) == (1 if told else 0)
 
@@ -100,10 +103,18 @@ async def test_messages_sent_twice_in_one_call_are_one(fake: FakeAsyncRedis) -> 
     """New ones follow each other; what is known, from before or from this call, is told."""
     await run(fake, "create", *CREATE)
     one, two, three = (("m_1", "h1", '"x":1}'), ("m_2", "h2", '"x":2}'), ("m_3", "h3", '"x":3}'))
-    assert await run(fake, "send_many", *one) == [b"epoch1", 4, 1, 1]
+    assert await run(fake, "send_many", *one) == [EPOCH, 4, 1, 1]
     found = await run(fake, "send_many", *two, *one, *two, *three)
-    assert found == [b"epoch1", 5, 2, 1, b"1:4:epoch1:h1:", b"2:5:epoch1:h2:", 1]
-    assert (await run(fake, "send_many", *three))[3:] == [b"3:6:epoch1:h3:"]
+    assert found == [
+        EPOCH,
+        5,
+        2,
+        1,
+        b"1:4:%b:h1:" % EPOCH,
+        b"2:5:%b:h2:" % EPOCH,
+        1,
+    ]
+    assert (await run(fake, "send_many", *three))[3:] == [b"3:6:%b:h3:" % EPOCH]
     assert await fake.llen(f"{Keys().conversation('t', 'c_1').base}:history") == 3
     assert await fake.llen(Keys().conversation("t", "c_1").log) == 6
 

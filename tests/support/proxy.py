@@ -227,6 +227,10 @@ class Proxy:
             end.cut(reset=reset)
         await eventually(lambda: not self.ends.intersection(doomed), what="links are cut")
 
+    def aim_at(self, port: int) -> None:
+        """Let new connections lead to another target, as a name does that was pointed elsewhere."""
+        self._target = (self._target[0], port)
+
     def half_open(self) -> None:
         """Swallow everything both ways; both ends see an open, silent connection."""
         self._swallow_requests = self._swallow_replies = True

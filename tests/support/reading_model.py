@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.attachments import Attachments
 from gateway.codecs import ENCODERS
+from gateway.codes import CloseCode
 from gateway.errors import NotFound
 from gateway.json_text import JsonText
 from gateway.messages import Position
@@ -42,12 +43,16 @@ class ModelLog:
     """The log in Redis: events, an epoch, who takes part; reads run and are answered on demand."""
 
     def __init__(self) -> None:
-        self.epoch, self.epochs = "e0", 1
+        self.epoch = "e0"
+        self.reign = 0
+        self.ended: dict[str, int] = {}  # epochs, with the offset at which each ended
+        self.replaced = Position("", 0)  # where the last master stands that was replaced
+        self.written = 0  # each event has a number of its own, in whichever history it is
         self.events: list[Published] = []
         self.kept_from = 1  # the offset of the oldest event that was not trimmed
         self.is_member = True
         self.left_at = Position("", 0)  # the last event that a removed member may see
-        self.channel: list[Published | str] = []  # live copies under way; a str is a new epoch
+        self.channel: list[Published] = []  # live copies under way
         self.asked: list[tuple[Position | None, Position | None, asyncio.Future[Cut]]] = []
         self.answers: list[tuple[asyncio.Future[Cut], Cut | NotFound]] = []
         self.page = 3
@@ -59,22 +64,41 @@ class ModelLog:
         return Position(self.epoch, len(self.events))
 
     def append(self, event: dict[str, Any]) -> None:
-        """Append an event and publish it."""
-        offset = len(self.events) + 1
-        new = Published(NAME, self.epoch, offset, JsonText.of(event))
+        """Append an event and publish it; the first of a reign begins an epoch."""
+        if self.epoch != f"e{self.reign}":
+            self.ended[self.epoch] = len(self.events)
+            self.epoch = f"e{self.reign}"
+        new = self._new(self.epoch, len(self.events) + 1, event)
         self.events.append(new)
         self.channel.append(new)
+
+    def _new(self, epoch: str, offset: int, event: dict[str, Any]) -> Published:
+        self.written += 1
+        return Published(NAME, epoch, offset, JsonText.of({**event, "n": self.written}))
 
     def remove_member(self) -> None:
         """Make the reader's subject no participant."""
         self.append({"type": "PARTICIPANT_LEFT", "subject": ALICE.subject})
         self.is_member, self.left_at = False, self.position
 
-    def fail_over(self) -> None:
-        """Begin a fresh epoch, as after a loss."""
-        self.epoch, self.epochs = f"e{self.epochs}", self.epochs + 1
-        self.events, self.kept_from = [], 1
-        self.channel.append(self.epoch)
+    def fail_over(self, *, lost: int) -> None:
+        """Let a replica become master that lacks the last few events."""
+        self.replaced = self.position
+        kept = max(len(self.events) - lost, 2 if self.events[:2] else 0)
+        if kept < self.ended.get(self._before(), 0):
+            return  # it would have lost the beginning of its own epoch: another story
+        del self.events[kept:]
+        self.reign += 1
+
+    def _before(self) -> str:
+        return list(self.ended)[-1] if self.ended else ""
+
+    def write_late(self) -> None:
+        """Let the master that was replaced write and publish, before it learns that it was."""
+        if self.replaced.epoch:
+            epoch, offset = self.replaced.epoch, self.replaced.offset + 1
+            self.replaced = Position(epoch, offset)
+            self.channel.append(self._new(epoch, offset, {"type": "LATE"}))
 
     async def read(
         self, caller: Caller, name: str, cursor: Position | None, *, known: Position | None = None
@@ -108,15 +132,17 @@ class ModelLog:
         here = self.position
         if cursor is None:
             return Cut("fresh", here)
+        good_to = (self.ended | {here.epoch: here.offset}).get(cursor.epoch, -1)
         is_in_memory = known is not None and cursor.epoch == known.epoch == here.epoch
         if is_in_memory and known.offset <= cursor.offset <= here.offset:
             return Cut("tail", here)
         is_reached = self.kept_from <= cursor.offset + 1 or cursor.offset == here.offset
-        if cursor.epoch == here.epoch and cursor.offset <= here.offset and is_reached:
+        if cursor.offset <= good_to and is_reached:
             return Cut("tail", here, self.events[cursor.offset :][: self.page])
         empty = JsonText(b"{}")
         context = Context(0, empty, empty, JsonText(b"[]"), here)
-        return Cut("snapshot", here, snapshot=Snapshot([], has_more=False, context=context))
+        told = [JsonText.of({"offset": one.offset, **one.event.value()}) for one in self.events]
+        return Cut("snapshot", here, snapshot=Snapshot(told, has_more=False, context=context))
 
 
 class OneTopic:
@@ -167,12 +193,14 @@ class Reading:
             fail=self._be_slow,
         )
         self.joining: asyncio.Task[None] | None = None
-        self.compared: list[Position] = []
+        self.compared: list[tuple[Position, Position | None]] = []
         self.position: Position | None = None  # the client's
         self.is_live = False
         self.joins = 0
         self.lives = 0
         self.heard: list[dict[str, Any]] = []  # events, since the last join or snapshot
+        self.has: dict[int, int] = {}  # the events the client has, by offset: their numbers
+        self.snapshots = 0
 
     @property
     def is_joining(self) -> bool:
@@ -189,16 +217,15 @@ class Reading:
         """Let live copies arrive."""
         arrived, self.log.channel = self.log.channel[:count], self.log.channel[count:]
         for item in arrived:
-            if isinstance(item, str):
-                self.hub.topic.stand_at(Position(item, 0))
-            else:
-                self.hub.topic.hear([item])
+            self.hub.topic.hear([item])
 
     def compare(self) -> None:
         """Let the topic learn where the log stood when it was last asked, and ask again."""
-        for position in self.compared:
-            self.hub.topic.stand_at(position)
-        self.compared = [self.log.position]
+        topic = self.hub.topic
+        for position, asked_at in self.compared:
+            topic.compare(position, asked_at=asked_at)
+        asked_at = None if topic.tail is None else topic.tail.position
+        self.compared = [(self.log.position, asked_at)]
 
     async def drain(self) -> None:
         """Let the client take what waits."""
@@ -239,7 +266,13 @@ class Reading:
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         self.group.create_task(work, name="catch-up")
 
-    def _be_slow(self) -> None:
+    def what_it_has(self) -> list[tuple[int, int | None]]:
+        """What the client has, and what the log has there: pairs that are to be equal."""
+        numbers = {one.offset: one.event.value()["n"] for one in self.log.events}
+        return [(number, numbers.get(offset)) for offset, number in self.has.items()]
+
+    def _be_slow(self, code: CloseCode = CloseCode.SLOW_CONSUMER) -> None:
+        assert code is CloseCode.SLOW_CONSUMER
         self.is_slow = True
         self.outbox.finish()
 
@@ -253,18 +286,27 @@ class Reading:
             assert self.position is not None
             assert self.position.offset >= promised, "live came before what it promised"
             return
+        if kind == "epoch_changed":
+            old, new = (msgspec.convert(frame[name], Position) for name in ("from", "to"))
+            assert (old, new.offset) == (self.position, old.offset), frame
+            self.position = new
+            return
         at = Position(frame["epoch"], frame["offset"])
         if kind == "event":
             before = self.position
             assert before is not None
             assert at == Position(before.epoch, before.offset + 1), f"{at} after {before}"
             self.heard.append(frame)
+            self.has[at.offset] = frame["event"]["n"]
         elif kind == "joined":
             self.joins += 1
             self.is_live = False
             self.heard.clear()
+            self.has = {o: n for o, n in self.has.items() if o <= at.offset and at == self.position}
         else:
             self.heard.clear()
+            self.snapshots += 1
+            self.has = {message["offset"]: message["n"] for message in frame["messages"]}
         self.position = at
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -52,3 +53,16 @@ async def say(
 ) -> Accepted:
     """Send a message."""
     return await store.messages.send(caller, draft(conversation_id, said, content))
+
+
+async def under_another_reign(store: Store, caller: Caller, conversation_id: str) -> None:
+    """Make a conversation look as if another master had written it so far."""
+    base = store.keys.conversation(caller.tenant, conversation_id).base
+    epoch = (await store.redis.execute(base, "HGET", base, "epoch")).decode()
+    await store.redis.execute(base, "HSET", base, "epoch", f"{secrets.token_hex(4)}{epoch[8:]}")
+
+
+async def epoch_ends(store: Store, caller: Caller, conversation_id: str) -> Position:
+    """Do so, and return where the epoch will have ended when the next event is written."""
+    await under_another_reign(store, caller, conversation_id)
+    return (await store.log.read(caller, conversation_id, None)).position

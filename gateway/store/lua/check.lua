@@ -1,3 +1,3 @@
--- Where the log stands, for a replica that listens. Begins a fresh epoch if Redis lost something.
+-- Where the log stands, for a replica that listens.
 -- Returns {epoch, offset}, or {} if there is no such conversation.
 return {position()}

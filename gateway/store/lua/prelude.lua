@@ -1,20 +1,23 @@
 -- Shared by every script that touches a conversation.
 --
 -- KEYS  1 conversation (hash: epoch, offset, seq, log_until, version, title, visibility, metadata,
---         created_at, created_by, created_hash, active_run), 2 log (list of event JSON, a message
---         that was created as its JSON alone; the last one is the event at `offset`), 3 history
---         (list, index = seq - 1, message JSON, '' once deleted), 4 ids (hash, message id =
+--         created_at, created_by, created_hash, active_run, epochs), 2 log (list of event JSON, a
+--         message that was created as its JSON alone; the last one is the event at `offset`),
+--         3 history (list, index = seq - 1, message JSON, '' once deleted), 4 ids (hash, message id =
 --         "<seq>:<offset>:<epoch>:<content hash>:<run id>"), 5 members (hash, subject =
 --         "<role>:<joined_at ms>", what follows another colon means nothing),
 --       6 context (hash: version, memory, workflow, tool_calls), 7 versions (hash, version = JSON)
--- ARGV  1 clock offset in ms, 2 log_max_events, 3 log_ttl in ms, 4 a fresh epoch, 5 and 6 the epoch
---       and offset this replica has heard, 7 subject who asks ('' for the system); a script's own
---       begin at 8
+-- ARGV  1 clock offset in ms, 2 log_max_events, 3 log_ttl in ms, 4 the reign that the link saw last,
+--       5 until when it may be believed, in ms of the server's clock, 6 birth: 6 random characters of
+--       a conversation that this script may make, else '', 7 subject who asks ('' for the system); a
+--       script's own begin at 8
+--
+-- epoch   <reign, 8 characters><birth, 6 characters><1, 2, 3 … of the conversation>
+-- epochs  "<epoch>:<offset at which it ended>,…", the newest last
 --
 -- What is live is published on <conversation>:live, as one of
 --   e:<epoch>:<offset>:<event>                                  one event
 --   b:<epoch>:<offset of the first>:<bytes>,<bytes>,…:<events>  several, one after the other
---   r:<epoch>                                                   the log begins anew
 --   w:<connection>:<push>                                       a whisper, which is not kept
 --
 -- with events as the log holds them. The user's JSON is never parsed here: it is spliced as text, so
@@ -28,15 +31,24 @@ local TABLE_FROM = 64 -- fields; then a hash is made a table, with a value of
 local TABLE_BYTES = 65 -- which is more than hash-max-listpack-value
 local TRIM_AFTER = 64 -- events beyond log_max_events: trimming costs the same for one or for many
 local WRITE_AT_ONCE = 1000 -- events in one call: Lua's stack holds some thousands
+local REIGN_CHARS, BIRTH_CHARS = 8, 6 -- of an epoch's name
+local KEPT_EPOCHS = 16 -- that ended; a reader who stands in an older one gets a snapshot
 
 local subject = ARGV[7]
 local time -- of this script, once it was asked for
 local epoch, offset, seq, log_until -- of the conversation, once `position` has read them
+local is_of_this_reign = false -- the epoch, once that was seen
+local ended_epochs -- to be written with the first event of an epoch that this script begins
 local events = {} -- appended, not written yet
 
-local function now_ms()
+-- The server's own time, whatever tests do to the clock.
+local function server_ms()
   time = time or redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function now_ms()
+  return server_ms() + ARGV[1]
 end
 
 local function seconds(ms)
@@ -51,9 +63,7 @@ local function role_of(who)
   return member and string.match(member, '^(%a+):')
 end
 
--- The epoch and offset of the log; nothing if there is no such conversation. If this replica has
--- heard more than Redis holds, Redis lost what clients have seen (a failover): the log begins anew,
--- in a fresh epoch, and readers get snapshots.
+-- The epoch and offset of the log; nothing if there is no such conversation.
 local function position()
   if epoch then
     return epoch, offset
@@ -63,18 +73,50 @@ local function position()
     return
   end
   epoch, offset, seq, log_until = state[1], tonumber(state[2]), tonumber(state[3]), state[4]
-  if epoch == ARGV[5] and offset < tonumber(ARGV[6]) then
-    epoch, offset = ARGV[4], 0
-    redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', 0)
-    redis.call('DEL', KEYS[2])
-    redis.call('PUBLISH', KEYS[1] .. ':live', 'r:' .. epoch)
-  end
   return epoch, offset
+end
+
+-- Under whose reign this script writes: what the link saw, while that may be believed.
+local function reign()
+  if server_ms() > tonumber(ARGV[5]) then
+    return (reign_of_server())
+  end
+  return ARGV[4]
+end
+
+-- Go on at the next offset under another name, and remember where the epoch so far ended: events
+-- that another master wrote after that have the old name, and are never taken for what follows.
+-- It is written with the first event, so that no epoch is empty.
+local function begin_epoch(of_reign)
+  local birth = string.sub(epoch, REIGN_CHARS + 1, REIGN_CHARS + BIRTH_CHARS)
+  local number = tonumber(string.sub(epoch, REIGN_CHARS + BIRTH_CHARS + 1))
+  if not number then -- named by an earlier version
+    birth, number = string.sub(redis.sha1hex(epoch), 1, BIRTH_CHARS), 0
+  end
+  local kept = {}
+  for ended in string.gmatch(redis.call('HGET', KEYS[1], 'epochs') or '', '[^,]+') do
+    kept[#kept + 1] = ended
+  end
+  kept[#kept + 1] = epoch .. ':' .. string.format('%d', offset)
+  epoch = of_reign .. birth .. string.format('%d', number + 1)
+  ended_epochs = table.concat(kept, ',', math.max(1, #kept - KEPT_EPOCHS + 1))
+end
+
+-- See that what is appended now is written under this server's reign.
+local function be_of_this_reign()
+  position()
+  local of_reign = reign()
+  if string.sub(epoch, 1, REIGN_CHARS) ~= of_reign then
+    begin_epoch(of_reign)
+  end
+  is_of_this_reign = true
 end
 
 -- Append one event; returns its epoch and offset. `write_log` must follow before the script ends.
 local function append(event)
-  position()
+  if not is_of_this_reign then
+    be_of_this_reign()
+  end
   offset = offset + 1
   events[#events + 1] = event
   return epoch, offset
@@ -127,6 +169,10 @@ local function write_log()
   end
   local last, length = string.format('%d', offset)
   redis.call('HSET', KEYS[1], 'offset', last, 'seq', string.format('%d', seq))
+  if ended_epochs then
+    redis.call('HSET', KEYS[1], 'epoch', epoch, 'epochs', ended_epochs)
+    ended_epochs = nil
+  end
   if count == 1 then
     length = redis.call('RPUSH', KEYS[2], events[1])
   else

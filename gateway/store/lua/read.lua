@@ -4,10 +4,11 @@
 --      many messages a snapshot holds, 13 '1' if nobody lacks events (a snapshot they may), then the
 --      readers' subjects, each once
 -- Returns {'not_found'}, or {epoch, offset, {1 or 0 for each subject: takes part}, offset before the
---   first event, {event JSON, …}, snapshot or false}, the events those after the lowest cursor that
---   the log reaches back to. A snapshot is for cursors of another epoch, ahead of the log, or before
---   the events: {seq, {message JSON, …}, {version, memory, workflow, tool_calls}, active run JSON or
---   false, {its name, interrupt, …}}
+--   first event, {event JSON, …}, snapshot or false, epochs}, the events those after the lowest cursor
+--   that the log reaches back to. `epochs` are those that ended, from the cursors' own on, as
+--   prelude.lua writes them; '' if theirs is the present one. A snapshot is for cursors of an epoch
+--   that is not known, beyond its end, or before the events: {seq, {message JSON, …}, {version, memory,
+--   workflow, tool_calls}, active run JSON or false, {its name, interrupt, …}}
 if not position() then
   return {'not_found'}
 end
@@ -23,13 +24,24 @@ else
     somebody = somebody or is_member
   end
 end
-local reply = {epoch, offset, takes_part, offset, {}, false}
+local reply = {epoch, offset, takes_part, offset, {}, false, ''}
 if ARGV[8] == '' or not somebody then
   return reply
 end
 
+-- Up to where the cursors' epoch is this log's; false if it is not known.
+local good_to = ARGV[8] == epoch and offset
+if not good_to then
+  local kept = redis.call('HGET', KEYS[1], 'epochs') or ''
+  local at = string.find(',' .. kept, ',' .. ARGV[8] .. ':', 1, true) -- it may hold anything
+  if at then
+    reply[7] = string.sub(kept, at)
+    good_to = tonumber(string.match(reply[7], '^:(%d+)', #ARGV[8] + 1))
+  end
+end
+
 local lowest, highest = tonumber(ARGV[9]), tonumber(ARGV[10])
-if ARGV[8] == epoch and lowest <= offset then
+if good_to and lowest <= good_to then
   local first, lacking = lowest, offset - lowest
   local most = tonumber(ARGV[11])
   if ARGV[13] == '1' then
@@ -44,7 +56,7 @@ if ARGV[8] == epoch and lowest <= offset then
     end
     reply[4], reply[5] = first, some
   end
-  if highest <= offset and first == lowest then
+  if highest <= good_to and first == lowest then
     return reply
   end
 end

@@ -20,7 +20,7 @@ if #ARGV == 10 and may_write then -- one: the commonest by far, and cheaper with
   end
   redis.call('RPUSH', KEYS[3], message)
   write_log()
-  reply[4] = 1
+  reply[1], reply[4] = epoch, 1 -- it may be the first of its epoch
   return reply
 end
 
@@ -50,5 +50,6 @@ if #messages > 0 then
   redis.call('RPUSH', KEYS[3], unpack(messages))
   redis.call('HSET', KEYS[4], unpack(new))
   write_log()
+  reply[1] = epoch
 end
 return reply
