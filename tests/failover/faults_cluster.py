@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from tests.failover.scenario import Stage
     from tests.support.redis_node import RedisNode
 
-__all__ = ["back", "hang", "hang_until_replaced", "kill", "lossy", "lossy_busy", "migrate", "planned"]
+__all__ = [
+    "back",
+    "hang",
+    "hang_until_replaced",
+    "kill",
+    "lossy",
+    "lossy_busy",
+    "migrate",
+    "planned",
+]
 HANG_S = 8.0
 TURN_S = 60.0
 BATCH = 5  # keys of a slot that move at once
@@ -66,7 +75,10 @@ async def migrate(stage: Stage) -> None:
 
 
 async def _move(stage: Stage, slot: int, source: RedisNode, target: RedisNode) -> None:
-    source_id, target_id = await source.call("CLUSTER", "MYID"), await target.call("CLUSTER", "MYID")
+    source_id, target_id = (
+        await source.call("CLUSTER", "MYID"),
+        await target.call("CLUSTER", "MYID"),
+    )
     await target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
     await source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
     while keys := await source.call("CLUSTER", "GETKEYSINSLOT", slot, BATCH):

@@ -91,5 +91,3 @@ class Load:
         while not self._is_over.is_set():
             await self._pause(1.5)
             await member.move()
-
-

@@ -1,4 +1,4 @@
-"""A client in a failover: sends until accepted, resumes elsewhere when cut, records all it hears."""
+"""A client in a failover: sends until accepted, resumes elsewhere when cut, records all."""
 
 from __future__ import annotations
 
@@ -187,7 +187,9 @@ class Member:
         """Attach a session that does not know of the conversation, from where the client stands."""
         try:
             await client.request(
-                "join_conversation", conversation_id=self._room, cursor=client.log(self._room).cursor
+                "join_conversation",
+                conversation_id=self._room,
+                cursor=client.log(self._room).cursor,
             )
         except RefusedRequest as refused:
             await client.vanish()

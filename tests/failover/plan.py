@@ -23,11 +23,13 @@ class Fault:
 
     Attributes:
         is_orderly: nothing may be lost by it that a client has seen.
+        has_two_masters: the old master may go on answering after it was replaced.
     """
 
     name: str
     cause: Callable[[Stage], Awaitable[None]]
     is_orderly: bool = False
+    has_two_masters: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,13 @@ class Plan:
 
     def __str__(self) -> str:
         faults = ", ".join(fault.name for fault in self.faults)
-        return f"seed {self.seed}: {self.topology}, {self.durability}, {self.clients} clients: {faults}"
+        servers = f"{self.topology}, {self.durability}, {self.clients} clients"
+        return f"seed {self.seed}: {servers}: {faults}"
+
+    @property
+    def has_two_masters(self) -> bool:
+        """Whether a master that was replaced may go on answering for a while."""
+        return any(fault.has_two_masters for fault in self.faults)
 
 
 def plan_of(
@@ -86,9 +94,7 @@ def plan_of(
         faults = tuple(dice.choice(kind.faults) for _ in range(dice.randint(1, 2)))
     chosen = topology or dice.choice(kind.topologies)
     durable = durability or dice.choice(kind.durabilities)
-    return Plan(
-        seed, kind, chosen, durable, faults, dice.randint(4, 8), dice.uniform(0.1, 0.4)
-    )
+    return Plan(seed, kind, chosen, durable, faults, dice.randint(4, 8), dice.uniform(0.1, 0.4))
 
 
 def _kinds() -> dict[str, Kind]:
@@ -96,15 +102,15 @@ def _kinds() -> dict[str, Kind]:
     s, c, a = faults_sentinel, faults_cluster, faults_standalone
     busy_sentinel = (
         Fault("kill", s.kill),
-        Fault("hang", s.hang),
-        Fault("planned", s.planned),
-        Fault("back", s.back),
+        Fault("hang", s.hang, has_two_masters=True),
+        Fault("planned", s.planned, has_two_masters=True),
+        Fault("back", s.back, has_two_masters=True),
         Fault("lossy busy", s.lossy_busy),
     )
     busy_cluster = (
         Fault("kill", c.kill),
-        Fault("hang 8 s", c.hang),
-        Fault("hang", c.hang_until_replaced),
+        Fault("hang 8 s", c.hang, has_two_masters=True),
+        Fault("hang", c.hang_until_replaced, has_two_masters=True),
         Fault("planned", c.planned, is_orderly=True),
         Fault("back", c.back, is_orderly=True),
         Fault("migrate", c.migrate, is_orderly=True),
@@ -126,9 +132,9 @@ def _kinds() -> dict[str, Kind]:
     # As deployed: the gateways wait for a hung master until it wakes, just after it was replaced.
     patient = {"redis_timeout_s": 5}
     slow = {"cluster-node-timeout": "5000"}
-    wakes = (Fault("hang 8 s", c.hang),)
+    wakes = (Fault("hang 8 s", c.hang, has_two_masters=True),)
     kinds.append(Kind("cluster-wakes", shards, wakes, settings=patient, server_options=slow))
-    parted = (Fault("split", s.split),)
+    parted = (Fault("split", s.split, has_two_masters=True),)
     kinds.append(Kind("sentinel-split", ("split",), parted, ground=parted_ground))
     kinds.append(Kind("sentinel-lossy", sentinel, (Fault("lossy", s.lossy),), is_busy=False))
     kinds.append(Kind("cluster-lossy", shards, (Fault("lossy", c.lossy),), is_busy=False))

@@ -21,7 +21,9 @@ def recoveries(accepted_at: Sequence[Sequence[float]], struck_at: Sequence[float
     for begin, end in zip(struck_at, ends, strict=True):
         for times in accepted_at:
             pauses = [
-                after - before for before, after in pairwise(times) if begin < after and before < end
+                after - before
+                for before, after in pairwise(times)
+                if begin < after and before < end
             ]
             if pauses:
                 longest.append(max(pauses))

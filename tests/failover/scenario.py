@@ -20,7 +20,7 @@ from tests.failover.topologies import grounds
 from tests.support.eventually import eventually, passing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from tests.failover.plan import Plan
     from tests.failover.stream import Surviving
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 HEARD_S = 20.0
 # Replicas compare with Redis every 30 s: until then a client may be told.
 SETTLE_S = 40.0
+
+
+def tell_nothing(text: str) -> None:
+    """Drop what is told of the progress."""
+    del text
 
 
 @dataclass
@@ -49,7 +54,7 @@ class Stage:
     members: list[Member] = field(default_factory=list)
     struck_at: list[float] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
-    tell: Callable[[str], None] = lambda text: None
+    tell: Callable[[str], None] = tell_nothing
     _began_at: float = field(default_factory=time.monotonic)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -140,14 +145,28 @@ class Outcome:
         return sum((member.losses for member in self.stage.members), Counter())
 
     @property
+    def wire_faults(self) -> list[str]:
+        """What the wire clients saw against the protocol."""
+        return [fault for member in self.stage.members for fault in member.faults]
+
+    @property
     def faults(self) -> list[str]:
         """All that is wrong, in words; nothing is what is promised."""
-        wire = [fault for member in self.stage.members for fault in member.faults]
-        return [*map(str, self.verdict.faults), *(f"wire: {fault}" for fault in wire)]
+        return [*map(str, self.verdict.faults), *self.wire_faults]
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a promise was broken, or somebody was given a snapshot for nothing.
+
+        While two masters answer, one who goes from the new one's gateway to the old one's is given
+        its snapshot, and another when they are one again: both are right.
+        """
+        is_reset = self.verdict.total("needless") and not self.plan.has_two_masters
+        return bool(self.faults or is_reset)
 
 
 async def play(
-    plan: Plan, *, tell: Callable[[str], None] = lambda text: None, settle_s: float = SETTLE_S
+    plan: Plan, *, tell: Callable[[str], None] = tell_nothing, settle_s: float = SETTLE_S
 ) -> Outcome:
     """Play a scenario and judge it."""
     opened = plan.kind.ground or grounds
@@ -213,5 +232,3 @@ async def _judged(stage: Stage, settle_s: float) -> Outcome:
         await passing(0.5)
     recovered = recoveries([member.accepted_at for member in stage.members], stage.struck_at)
     return Outcome(stage.plan, verdict, stage, surviving, recovered, settled_s)
-
-
