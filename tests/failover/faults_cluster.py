@@ -45,19 +45,14 @@ async def hang(stage: Stage) -> None:
 
 async def planned(stage: Stage) -> None:
     """`CLUSTER FAILOVER`."""
-    old = await stage.master()
-    stage.strike(f"CLUSTER FAILOVER of {old}")
-    await _turn(stage, old)
+    await _turn(stage)
 
 
 async def back(stage: Stage) -> None:
     """Fail over and back, while links to the first master stay open."""
-    first = await stage.master()
-    stage.strike(f"CLUSTER FAILOVER of {first}")
-    second = await _turn(stage, first)
+    await _turn(stage)
     await stage.wait(0.5, 1.5)
-    stage.strike(f"CLUSTER FAILOVER of {second}")
-    await _turn(stage, second)
+    await _turn(stage)
 
 
 async def migrate(stage: Stage) -> None:
@@ -98,8 +93,10 @@ async def _serves(stage: Stage, target: RedisNode, slot: int) -> bool:
     return await stage.ground.servers.node_for_slot(slot) is target
 
 
-async def _turn(stage: Stage, old: RedisNode) -> RedisNode:
-    """Ask the replica to take over until it has; return the new master."""
+async def _turn(stage: Stage) -> None:
+    """Ask the replica to take over until it has."""
+    old = await stage.master()
+    stage.strike(f"CLUSTER FAILOVER of {old}")
 
     async def turned() -> RedisNode | None:
         now = await stage.master()
@@ -113,6 +110,4 @@ async def _turn(stage: Stage, old: RedisNode) -> RedisNode:
         return None
 
     new = await eventually(turned, what=f"{old} is replaced", within_s=TURN_S)
-    assert new is not None
     stage.note(f"{new} is master")
-    return new

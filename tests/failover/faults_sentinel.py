@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import hiredis
@@ -46,20 +47,27 @@ async def hang(stage: Stage) -> None:
 
 
 async def planned(stage: Stage) -> None:
-    """`SENTINEL FAILOVER`."""
-    old = await stage.master()
-    stage.strike(f"SENTINEL FAILOVER of {old}")
-    await _turn(stage, old)
+    """`SENTINEL FAILOVER`: the old master is not asked, and goes on for some seconds."""
+    await _turn(stage)
 
 
 async def back(stage: Stage) -> None:
     """Fail over and back, while links to the first master stay open."""
-    first = await stage.master()
-    stage.strike(f"SENTINEL FAILOVER of {first}")
-    second = await _turn(stage, first)
-    await stage.wait(0.5, 1.5)
-    stage.strike(f"SENTINEL FAILOVER of {second}")
-    await _turn(stage, second)
+    await _turn(stage)
+    await stage.ground.settle()
+    await _turn(stage)
+
+
+async def coordinated(stage: Stage) -> None:
+    """`SENTINEL FAILOVER … COORDINATED` (Valkey 9): the old master waits for its replica."""
+    await _turn(stage, "COORDINATED")
+
+
+async def coordinated_back(stage: Stage) -> None:
+    """Fail over in step and back."""
+    await _turn(stage, "COORDINATED")
+    await stage.ground.settle()
+    await _turn(stage, "COORDINATED")
 
 
 async def lossy(stage: Stage) -> None:
@@ -114,32 +122,21 @@ async def split(stage: Stage) -> None:
     finally:
         network.join()
     stage.note("they are together again")
-    await eventually(lambda: _follows(old), what=f"{old} follows", within_s=TURN_S)
-    stage.note(f"{old} follows")
 
 
-async def _follows(node: RedisNode) -> bool:
-    told = await node.info("replication")
-    return told["role"] == "slave" and told["master_link_status"] == "up"
-
-
-async def _turn(stage: Stage, old: RedisNode) -> RedisNode:
-    """Ask for a failover until there is one; return the new master."""
-    sentinels = stage.ground.servers.sentinels.nodes
+async def _turn(stage: Stage, *how: str) -> None:
+    """Ask a sentinel for a failover until there is one: two would each make their own."""
+    sentinel = stage.ground.servers.sentinels.nodes[0]
+    old = await stage.master()
+    stage.strike(f"{' '.join(['SENTINEL FAILOVER', *how])} of {old}")
 
     async def turned() -> RedisNode | None:
         now = await stage.master()
         if now is not old:
             return now
-        for sentinel in sentinels:
-            try:
-                await sentinel.call("SENTINEL", "FAILOVER", SERVICE)
-            except (hiredis.ReplyError, OSError):  # not yet
-                continue
-            break
+        with suppress(hiredis.ReplyError, OSError):  # not yet, or under way
+            await sentinel.call("SENTINEL", "FAILOVER", SERVICE, *how)
         return None
 
     new = await eventually(turned, what=f"{old} is replaced", within_s=TURN_S)
-    assert new is not None
     stage.note(f"{new} is master")
-    return new

@@ -105,6 +105,8 @@ def _kinds() -> dict[str, Kind]:
         Fault("hang", s.hang, has_two_masters=True),
         Fault("planned", s.planned, has_two_masters=True),
         Fault("back", s.back, has_two_masters=True),
+        Fault("coordinated", s.coordinated, is_orderly=True),
+        Fault("coordinated back", s.coordinated_back, is_orderly=True),
         Fault("lossy busy", s.lossy_busy),
     )
     busy_cluster = (
