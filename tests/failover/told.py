@@ -141,7 +141,7 @@ class Told:
         self.messages.pop(event["messageId"], None)
 
     def _take_text_message_start(self, event: Message) -> None:
-        if event["messageId"] in self.texts:
+        if self.texts.get(event["messageId"]):  # a snapshot may name the reply before it begins
             self._fault("run_text", f"{event['messageId']} began twice")
         self.texts[event["messageId"]] = ""
 
