@@ -23,7 +23,6 @@ from tests.failover.report import Report
 from tests.failover.scenario import SETTLE_S, play, tell_nothing
 from tests.support.network_namespace import NamespaceUnavailable
 
-
 unretrieved: Counter[str] = Counter()
 
 

@@ -92,8 +92,9 @@ def plan_of(
     faults = kind.faults
     if kind.is_campaign:
         faults = tuple(dice.choice(kind.faults) for _ in range(dice.randint(1, 2)))
-    chosen = topology or dice.choice(kind.topologies)
-    durable = durability or dice.choice(kind.durabilities)
+    # Four seeds in a row have each durability on each topology.
+    durable = durability or kind.durabilities[seed % len(kind.durabilities)]
+    chosen = topology or kind.topologies[seed // 2 % len(kind.topologies)]
     return Plan(seed, kind, chosen, durable, faults, dice.randint(4, 8), dice.uniform(0.1, 0.4))
 
 
