@@ -47,6 +47,7 @@ def keep(outcome: Outcome, folder: Path = KEPT) -> Path:
         "context": outcome.surviving.context,
         "log": [[*name, event] for name, event in outcome.surviving.events.items()],
         "is_whole": outcome.surviving.is_whole,
+        "logs": outcome.logs,
         "streams": [asdict(member.stream) for member in outcome.stage.members],
     }
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False))

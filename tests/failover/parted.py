@@ -34,7 +34,7 @@ async def parted_ground(plan: Plan, data_dir: str) -> AsyncIterator[Ground]:
     async with AsyncExitStack() as stack:
         network = stack.enter_context(SplitNetwork.make())
         group = await stack.enter_async_context(watched(_group(network, folder)))
-        places = []
+        places, gateways = [], []
         for side in (MINORITY, MAJORITY):
             gateway = GatewayProcess(
                 folder / f"gateway{side}",
@@ -46,8 +46,9 @@ async def parted_ground(plan: Plan, data_dir: str) -> AsyncIterator[Ground]:
             )
             stack.push_async_callback(gateway.dispose)
             await gateway.start()
+            gateways.append(gateway)
             places.append(Place(gateway.host, gateway.port))
-        yield Ground(group, tuple(places), network)
+        yield Ground(group, tuple(places), network, tuple(gateways))
 
 
 def _group(network: SplitNetwork, folder: Path) -> SentinelGroup:

@@ -120,6 +120,7 @@ class Outcome:
     Attributes:
         recovered_s: for each fault and member, how long nothing of theirs was accepted.
         settled_s: how long after the last fault's end it took until all was right.
+        logs: what the servers printed, by name.
     """
 
     plan: Plan
@@ -128,6 +129,7 @@ class Outcome:
     surviving: Surviving
     recovered_s: list[float]
     settled_s: float
+    logs: dict[str, str]
 
     @property
     def accepted(self) -> int:
@@ -236,4 +238,5 @@ async def _judged(stage: Stage, settle_s: float) -> Outcome:
             break
         await passing(0.5)
     recovered = recoveries([member.accepted_at for member in stage.members], stage.struck_at)
-    return Outcome(stage.plan, verdict, stage, surviving, recovered, settled_s)
+    logs = stage.ground.logs
+    return Outcome(stage.plan, verdict, stage, surviving, recovered, settled_s, logs)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from tests.failover.plan import Plan
+    from tests.support.gateways import GatewayProcess
     from tests.support.redis_node import RedisNode
     from tests.support.split_network import SplitNetwork
 
@@ -41,11 +42,13 @@ class Ground:
         servers: a `SentinelGroup`, a `ClusterGroup`, or one `RedisNode`.
         places: the gateways.
         network: of two sides, one a gateway; None if all share ours.
+        processes: the gateways that are not in this process.
     """
 
     servers: Any
     places: tuple[Place, ...]
     network: SplitNetwork | None = None
+    processes: tuple[GatewayProcess, ...] = ()
 
     async def master(self, room: str) -> RedisNode:
         """Return the server that takes writes for a conversation, as the others see it."""
@@ -78,6 +81,18 @@ class Ground:
         found = await eventually(other, what=f"{old} is replaced", within_s=FAILOVER_S)
         assert found is not None
         return found
+
+    @property
+    def logs(self) -> dict[str, str]:
+        """What the servers, their sentinels and gateways in processes have printed."""
+        nodes = list(getattr(self.servers, "nodes", [self.servers]))
+        nodes += self.servers.sentinels.nodes if self._is_watched else []
+        printed = {repr(node): node.log_path.read_text(errors="replace") for node in nodes}
+        return printed | {f"gateway {gateway.port}": gateway.logs for gateway in self.processes}
+
+    @property
+    def _is_watched(self) -> bool:
+        return hasattr(self.servers, "sentinels")
 
     async def settle(self) -> None:
         """Wait until all servers are up and in step, as far as there are several."""
