@@ -108,7 +108,10 @@ def _misnamed_replies(stream: Stream, known: dict[Name, tuple[str, str]]) -> lis
 
 def _named(stream: Stream) -> Iterable[tuple[Name, Message]]:
     for frame in stream.frames:
-        if frame["type"] == "event" and frame.get("from_offset", frame["offset"]) == frame["offset"]:
+        if (
+            frame["type"] == "event"
+            and frame.get("from_offset", frame["offset"]) == frame["offset"]
+        ):
             yield name_of(frame), frame["event"]
 
 

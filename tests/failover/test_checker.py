@@ -105,7 +105,9 @@ def another_event_at_a_ghosts_name(told: Truth) -> None:
 
 def wrong_content_of_a_message(told: Truth) -> None:
     """The history holds another content than everybody was told."""
-    told.survives(history=[*told.surviving.history[:-1], message(4, "ann", "3", message_id="m_three")])
+    told.survives(
+        history=[*told.surviving.history[:-1], message(4, "ann", "3", message_id="m_three")]
+    )
 
 
 def a_gap_filled_by_nothing(told: Truth) -> None:
