@@ -87,6 +87,9 @@ class ModelLog:
         del self.events[max(0, len(self.events) - lost) :]
         self.ended = {name: end for name, end in self.ended.items() if end < len(self.events)}
         self.epoch = self.events[-1].epoch if self.events else "e0"
+        kinds = [one.event.value()["type"] for one in self.events]
+        comings = [kind for kind in kinds if kind.startswith("PARTICIPANT_")]
+        self.is_member = comings[-1:] != ["PARTICIPANT_LEFT"]
         self.reign += 1
 
     def write_late(self) -> None:
@@ -220,8 +223,7 @@ class Reading:
         topic = self.hub.topic
         for position, asked_at in self.compared:
             topic.compare(position, asked_at=asked_at)
-        asked_at = None if topic.tail is None else topic.tail.position
-        self.compared = [(self.log.position, asked_at)]
+        self.compared = [(self.log.position, topic.furthest)]
 
     async def drain(self) -> None:
         """Let the client take what waits."""
