@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -213,7 +214,7 @@ class SessionCalls:
             new_token="first",  # noqa: S106
             holder=Holder("r_0123456789abcdef", "k_0123456789abcdef"),
             client=None,
-            began_ms=2**50,
+            accepted_at=time.monotonic(),
         )
         await self._store.sessions.connect(_subject(number), attempt)
 

@@ -92,6 +92,7 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
         with suppress(StoreError):  # else at the first connect
             await opened.store.ids()
         duties = {
+            "clocks": opened.store.sessions.keep_clocks(),
             "hub": replica.hub.run(),
             "keys": app.verifier.run(),
             "presence": replica.presence.run(),

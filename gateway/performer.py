@@ -171,7 +171,6 @@ class Performer:
 
     async def _connect(self, request: Connect, *, is_implied: bool = False) -> None:
         connection, replica = self._connection, self._replica
-        began_ms = round(replica.clock.unix_s() * 1000)
         ids = await replica.store.ids()
         attached = await attach_session(
             replica.store,
@@ -179,8 +178,11 @@ class Performer:
             connection.caller,
             connection.connection_id,
             request,
-            began_ms=began_ms,
+            accepted_at=connection.opened_at,
         )
+        if attached is None:
+            self._lose_session(CloseCode.REPLACED)
+            return
         session = Session(
             replica.store.sessions, connection.caller, attached, on_lost=self._lose_session
         )

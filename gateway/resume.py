@@ -31,12 +31,12 @@ async def attach_session(
     connection_id: str,
     request: Connect,
     *,
-    began_ms: int,
-) -> Attached:
+    accepted_at: float,
+) -> Attached | None:
     """Open or resume the session that `connect` asks for; the new holder is this connection.
 
-    `began_ms` is when the request came: what is carried out later than the client's next attempt
-    is not taken for a theft.
+    `accepted_at` is when its socket was accepted, monotonic seconds. None if the request is late:
+    the client has resumed the session with a later attempt meanwhile, and nothing has changed.
     """
     new_id = random_id("s")
     wanted = request.session_id if request.resume_token else None
@@ -52,7 +52,8 @@ async def attach_session(
         new_token=new_token,
         holder=Holder(store.replica_id, connection_id),
         client=request.client,
-        began_ms=began_ms,
+        accepted_at=accepted_at,
+        number=request.attempt,
         cursors=request.cursors,
     )
     return await store.sessions.connect(caller, attempt)

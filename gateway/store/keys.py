@@ -150,9 +150,14 @@ KINDS = (
 )
 
 
+def shard_number(*parts: str) -> int:
+    """The shard of a conversation or a subject."""
+    return crc32(":".join(parts).encode()) % SHARDS
+
+
 def shard_of(*parts: str) -> str:
     """The hash tag of a conversation or a subject."""
-    return f"{{s{crc32(':'.join(parts).encode()) % SHARDS:02d}}}"
+    return f"{{s{shard_number(*parts):02d}}}"
 
 
 class ConversationKeys:
@@ -245,6 +250,10 @@ class Keys:
     def ticket(self, ticket_hash: str) -> str:
         """A one-time ticket, by the hash of its text."""
         return f"{self.prefix}:{shard_of('t', ticket_hash)}:ticket:{ticket_hash}"
+
+    def of_shard(self, shard: int) -> str:
+        """No key of ours, but where the shard's keys are: for commands that take none."""
+        return f"{self.prefix}:{{s{shard:02d}}}"
 
     def probe(self, replica_id: str) -> str:
         """What a replica writes to see that it can."""

@@ -9,7 +9,9 @@ import msgspec
 from gateway.ids import token_hash
 from gateway.messages import ClientInfo, Position
 from gateway.store.calls import text
+from gateway.store.keys import shard_number
 from gateway.store.scripts import Script
+from gateway.store.server_clocks import ServerClocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,8 +36,9 @@ class Holder(msgspec.Struct, frozen=True):
 class Attempt(msgspec.Struct, frozen=True):
     """A `connect`: what the client shows, and what it is to get. Repeating it changes nothing.
 
-    `is_genuine`: this deployment once made `token` for this session. `began_ms`: when this replica
-    took it up, unix milliseconds. `cursors`: where the client says that it stands.
+    `is_genuine`: this deployment once made `token` for this session. `accepted_at`: when the socket
+    was accepted, monotonic seconds. `number`: what the client says of the order of its attempts.
+    `cursors`: where the client says that it stands.
     """
 
     session_id: str | None
@@ -46,7 +49,8 @@ class Attempt(msgspec.Struct, frozen=True):
     new_token: str
     holder: Holder
     client: ClientInfo | None
-    began_ms: int
+    accepted_at: float
+    number: int | None = None
     cursors: dict[str, Position] = {}
 
 
@@ -85,9 +89,27 @@ class Sessions:
         self._update = Script("update_session", prelude=())
         self._touch = Script("touch_sessions", prelude=())
         self._disconnect = Script("disconnect", prelude=())
+        self._clocks = ServerClocks(redis, keys, clock)
 
-    async def connect(self, caller: Caller, attempt: Attempt) -> Attached:
-        """Resume the session, or open a new one, and take it from whoever had it."""
+    async def keep_clocks(self) -> None:
+        """Know what time it is at the servers, until cancelled: no `connect` has to ask for it."""
+        await self._clocks.run()
+
+    async def connect(self, caller: Caller, attempt: Attempt) -> Attached | None:
+        """Resume the session, or open a new one, and take it from whoever had it.
+
+        None if the client has resumed the session with a later attempt meanwhile: nothing changed.
+        """
+        shard = shard_number("u", caller.tenant, caller.subject)
+        accepted_ms = await self._clocks.time_ms(shard, attempt.accepted_at)
+        asked = self._clock.monotonic_s()
+        reply = await self._try_connect(caller, attempt, accepted_ms)
+        self._clocks.learn(shard, reply[-1], asked=asked)
+        return None if reply[0] == b"late" else _attached(reply, attempt)
+
+    async def _try_connect(
+        self, caller: Caller, attempt: Attempt, accepted_ms: int
+    ) -> Sequence[Reply]:
         keys = self._keys.subject(caller.tenant, caller.subject)
         wanted = attempt.session_id
         shown_hash = token_hash(attempt.token or "") if wanted else ""
@@ -112,11 +134,12 @@ class Sessions:
                 wanted or "",
                 attempt.new_session_id,
                 msgspec.json.encode(attempt.client),
-                attempt.began_ms,
+                accepted_ms,
+                "" if attempt.number is None else attempt.number,
                 *_pairs(attempt.cursors, prefix="c:"),
             ),
         )
-        return _attached(reply, attempt)
+        return reply
 
     async def confirm(self, caller: Caller, session_id: str, generation: int) -> bool:
         """The client uses its new token: the one before it is dead. False if taken over."""
@@ -148,7 +171,12 @@ class Sessions:
             subject = self._keys.subject(item.caller.tenant, item.caller.subject)
             keys += (subject.session(item.session_id), subject.online)
             args += (item.generation, item.session_id, round(item.silent_s * 1000))
-        lost = await self._touch(self._redis, keys, (self._clock.offset_ms, self._ttl_ms, *args))
+        asked, first = self._clock.monotonic_s(), shard[0].caller
+        now_ms, *lost = await self._touch(
+            self._redis, keys, (self._clock.offset_ms, self._ttl_ms, *args)
+        )
+        number = shard_number("u", first.tenant, first.subject)
+        self._clocks.learn(number, now_ms, asked=asked)
         return [shard[number - 1] for number in lost]
 
     async def disconnect(self, caller: Caller, session_id: str, generation: int) -> bool:
@@ -186,7 +214,7 @@ def _pairs(where: dict[str, Position], *, prefix: str = "") -> Iterable[str]:
 
 
 def _attached(reply: Sequence[Reply], attempt: Attempt) -> Attached:
-    failure, generation, away_ms, replica, connection, online, cursors = reply
+    failure, generation, away_ms, replica, connection, online, cursors, _ = reply
     is_resumed = away_ms >= 0
     replaced = Holder(text(replica), text(connection)) if replica else None
     return Attached(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -138,7 +139,7 @@ async def hold_sessions(store: Store, caller: Caller) -> None:
             new_token=f"n_{new}",
             holder=Holder("r", "k"),
             client=None,
-            began_ms=2**50,
+            accepted_at=time.monotonic(),
         )
         await sessions.connect(caller, attempt)
     await sessions.attach(caller, "s_3", 1, {"c_1": Position("x", 1)})

@@ -46,7 +46,7 @@ class Device:
             new_token=ids.resume_token(*where, new_id),
             holder=Holder("r_1", random_id("k")),
             client=None,
-            began_ms=round(self.clock.unix_s() * 1000) + 2,  # later than what was done before
+            accepted_at=self.clock.monotonic_s(),
         )
 
     async def open(self) -> Attached:
@@ -58,8 +58,14 @@ class Device:
         return await self.connect(await self.attempt(session_id, token))
 
     async def connect(self, attempt: Attempt) -> Attached:
-        """Make a call."""
-        return await self.store.sessions.connect(self.caller, attempt)
+        """Make a call that is not late."""
+        made = await self.store.sessions.connect(self.caller, attempt)
+        assert made is not None
+        return made
+
+    async def is_late(self, attempt: Attempt) -> bool:
+        """Make a call; whether it is late."""
+        return await self.store.sessions.connect(self.caller, attempt) is None
 
     async def use(self, session: Attached) -> bool:
         """Send a first frame."""
@@ -72,6 +78,12 @@ class Device:
         return await self.store.sessions.disconnect(
             self.caller, session.session_id, session.generation
         )
+
+    async def stored(self, session_id: str) -> dict[str, str]:
+        """Return the session as Redis has it."""
+        key = self.store.keys.subject(self.caller.tenant, self.caller.subject).session(session_id)
+        pairs = [item.decode() for item in await self.store.redis.execute(key, "HGETALL", key)]
+        return dict(zip(pairs[::2], pairs[1::2], strict=True))
 
     async def is_known(self, session_id: str) -> bool:
         """Whether Redis has the session."""
@@ -178,15 +190,88 @@ async def test_a_token_used_twice_revokes_the_session_for_all(device: Device) ->
     assert await device.store.sessions.touch([vouched(device, second)]) == [vouched(device, second)]
 
 
-async def test_an_attempt_carried_out_late_is_no_theft(device: Device) -> None:
-    """It was taken up before the present holder came: the holder keeps the session."""
+@pytest.mark.parametrize("is_used", [True, False], ids=["used", "not used yet"])
+async def test_an_attempt_is_late_if_its_socket_is_older_than_the_holders(
+    device: Device, is_used: bool
+) -> None:
+    """With a token that was replaced: nothing changes, and the holder keeps the session."""
     first = await device.open()
     late = await device.attempt(first.session_id, first.token)
     holder = await device.resume(first.session_id, first.token)
-    await device.use(holder)
-    found = await device.connect(replace(late, began_ms=late.began_ms - 60_000))
-    assert (found.failure, found.is_resumed, found.replaced) == ("token_reused", False, None)
+    if is_used:
+        await device.use(holder)
+    before = await device.stored(first.session_id)
+    assert await device.is_late(replace(late, accepted_at=late.accepted_at - 1.0))
+    assert await device.stored(first.session_id) == before
     assert (await device.resume(first.session_id, holder.token)).generation == 3
+
+
+async def test_who_shows_the_newest_token_is_not_late(device: Device) -> None:
+    """It was made for the present holder: an older socket that brings it was told of that one."""
+    first = await device.open()
+    spare = await device.attempt()
+    holder = await device.resume(first.session_id, first.token)
+    await device.use(holder)
+    attempt = await device.attempt(first.session_id, holder.token)
+    older = replace(attempt, accepted_at=spare.accepted_at - 1.0)
+    assert (await device.connect(older)).generation == 3
+
+
+@pytest.mark.parametrize(("number", "is_late"), [(6, True), (7, False), (8, False)])
+async def test_numbers_of_attempts_go_before_the_age_of_sockets(
+    device: Device, number: int, is_late: bool
+) -> None:
+    """A lower one is late, whatever its socket's age and its token; one no lower is not."""
+    first = await device.open()
+    holder = await device.attempt(first.session_id, first.token)
+    held = await device.connect(replace(holder, number=7))
+    again = replace(await device.attempt(first.session_id, held.token), number=number)
+    age_s = 60.0 if number == 8 else -60.0
+    assert await device.is_late(replace(again, accepted_at=again.accepted_at - age_s)) is is_late
+
+
+async def test_the_highest_number_is_kept(device: Device) -> None:
+    """By attempts without one, and by late ones."""
+    first = await device.open()
+    opened = replace(await device.attempt(first.session_id, first.token), number=5)
+    held = await device.connect(opened)
+    assert await device.is_late(replace(opened, number=4, resumed_token="other"))
+    held = await device.resume(first.session_id, held.token)
+    again = await device.attempt(first.session_id, held.token)
+    assert await device.is_late(replace(again, number=4))
+    assert (await device.stored(first.session_id))["attempt"] == "5"
+
+
+async def test_a_replaced_token_shown_by_a_later_attempt_is_a_theft(device: Device) -> None:
+    """As it is without a number."""
+    first = await device.open()
+    opened = replace(await device.attempt(first.session_id, first.token), number=5)
+    held = await device.connect(opened)
+    await device.use(held)
+    thief = replace(await device.attempt(first.session_id, first.token), number=6)
+    assert (await device.connect(thief)).failure == "token_reused"
+    assert not await device.use(held)
+
+
+async def test_a_call_repeated_after_a_later_attempt_is_late(device: Device) -> None:
+    """Its first reply was lost, and the client did not wait for the second."""
+    first = await device.open()
+    repeated = await device.attempt(first.session_id, first.token)
+    await device.connect(repeated)
+    later = await device.attempt(first.session_id, first.token)
+    held = await device.connect(replace(later, accepted_at=repeated.accepted_at + 1.0))
+    assert await device.is_late(replace(repeated, accepted_at=repeated.accepted_at - 1.0))
+    assert await device.use(held)
+
+
+async def test_a_server_whose_clock_was_set_back_takes_nobody_for_late(device: Device) -> None:
+    """The holder seems to have come in the future; that proves nothing."""
+    first = await device.open()
+    held = await device.resume(first.session_id, first.token)
+    key = device.store.keys.subject(device.caller.tenant, "alice").session(first.session_id)
+    await device.store.redis.execute(key, "HINCRBY", key, "accepted_at", 3_600_000)
+    again = await device.resume(first.session_id, first.token)
+    assert (again.generation, held.generation) == (3, 2)
 
 
 async def test_a_token_this_deployment_never_made_revokes_nothing(device: Device) -> None:
