@@ -150,14 +150,9 @@ KINDS = (
 )
 
 
-def shard_number(*parts: str) -> int:
-    """The shard of a conversation or a subject."""
-    return crc32(":".join(parts).encode()) % SHARDS
-
-
 def shard_of(*parts: str) -> str:
     """The hash tag of a conversation or a subject."""
-    return f"{{s{shard_number(*parts):02d}}}"
+    return f"{{s{crc32(':'.join(parts).encode()) % SHARDS:02d}}}"
 
 
 class ConversationKeys:

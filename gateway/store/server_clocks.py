@@ -16,12 +16,15 @@ from gateway.errors import StoreError
 from gateway.store.keys import SHARDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.clock import Clock
     from gateway.store.keys import Keys
     from gateway.store.redis import Redis
 
-DRIFT_MS_PER_S = 1.0  # adjtimex(2) slews a clock by 0.5 ms a second at most; each of two may be
-FRESH_S = 30.0  # bounds younger than that are not asked for anew
+DRIFT_MS_PER_S = 0.1  # of two clocks that are kept by NTP, or of crystals that are not
+QUESTIONS = 5  # one after the other: of several answers one is quick
+FRESH_S = 30.0  # what was learned lately is not asked for anew
 _log = structlog.get_logger(__name__)
 
 
@@ -35,13 +38,13 @@ class ServerClock:
 
     __slots__ = ("_at", "_high", "_low")
 
-    def __init__(self, server_ms: int, *, asked: float, answered: float) -> None:
-        self._low, self._high = _bounds(server_ms, asked=asked, answered=answered)
+    def __init__(self, server_ms: float, *, asked: float, answered: float) -> None:
+        self._low, self._high = server_ms - answered * 1000, server_ms - asked * 1000
         self._at = answered
 
-    def learn(self, server_ms: int, *, asked: float, answered: float) -> None:
+    def learn(self, server_ms: float, *, asked: float, answered: float) -> None:
         """Narrow the bounds by a reply; `asked` and `answered` are monotonic seconds."""
-        low, high = _bounds(server_ms, asked=asked, answered=answered)
+        low, high = server_ms - answered * 1000, server_ms - asked * 1000
         widened = DRIFT_MS_PER_S * max(0.0, answered - self._at)
         narrow_low, narrow_high = max(low, self._low - widened), min(high, self._high + widened)
         fits = narrow_low <= narrow_high
@@ -52,62 +55,63 @@ class ServerClock:
         """Whether it was learned from lately."""
         return now - self._at < FRESH_S
 
-    def at(self, monotonic_s: float) -> int:
-        """What time it was there at a moment here: unix milliseconds."""
-        return round(monotonic_s * 1000 + (self._low + self._high) / 2)
+    def at(self, monotonic_s: float) -> float:
+        """What time it was there at a moment here: unix milliseconds, with their fraction."""
+        return monotonic_s * 1000 + (self._low + self._high) / 2
 
 
 class ServerClocks:
-    """The clocks of the servers that the shards are on.
+    """The clocks of the servers that shards are on.
 
-    By shard, since where a shard is may change at any time: 64 small commands every half a minute
-    are cheaper than to follow that.
+    `route` names where a key's calls go: one place, or in a cluster each shard's, as a shard may
+    move at any time. Keys of one route are on one server.
     """
 
-    def __init__(self, redis: Redis, keys: Keys, clock: Clock) -> None:
+    def __init__(
+        self, redis: Redis, keys: Keys, clock: Clock, *, route: Callable[[str], str]
+    ) -> None:
         self._redis = redis
-        self._keys = keys
         self._clock = clock
-        self._shards: dict[int, ServerClock] = {}
+        self._route = route
+        self._known: dict[str, ServerClock] = {}
+        self._routes = {route(key): key for key in map(keys.of_shard, range(SHARDS))}
 
-    async def time_ms(self, shard: int, monotonic_s: float) -> int:
-        """What time it was at the server of a shard at a moment here, as its scripts reckon.
+    async def time_ms(self, key: str, monotonic_s: float) -> float:
+        """What time it was at a key's server at a moment here, as its scripts reckon.
 
         Raises:
             StoreUnavailable: it is not known, and cannot be asked now.
         """
-        if shard not in self._shards:
-            await self._ask(shard)
-        return self._shards[shard].at(monotonic_s)
+        route = self._route(key)
+        if route not in self._known:
+            await self._ask(key)
+        return self._known[route].at(monotonic_s)
 
-    def learn(self, shard: int, server_ms: int, *, asked: float) -> None:
-        """A script of the shard, called at `asked`, has just answered that it was `server_ms`."""
-        answered, known = self._clock.monotonic_s(), self._shards.get(shard)
+    def learn(self, key: str, server_ms: float, *, asked: float) -> None:
+        """A script of the key, called at `asked`, has just answered that it was `server_ms`."""
+        answered, route = self._clock.monotonic_s(), self._route(key)
+        known = self._known.get(route)
         if known is None:
-            self._shards[shard] = ServerClock(server_ms, asked=asked, answered=answered)
+            self._known[route] = ServerClock(server_ms, asked=asked, answered=answered)
         else:
             known.learn(server_ms, asked=asked, answered=answered)
 
     async def run(self) -> None:
         """Ask for what is not known, or was not learned lately, until cancelled."""
         while True:
-            now, known = self._clock.monotonic_s(), self._shards
-            stale = [n for n in range(SHARDS) if n not in known or not known[n].is_fresh(now)]
+            now, known = self._clock.monotonic_s(), self._known
             try:
                 async with asyncio.TaskGroup() as group:
-                    for shard in stale:
-                        group.create_task(self._ask(shard), name="ask for the time")
+                    for route, key in self._routes.items():
+                        if route not in known or not known[route].is_fresh(now):
+                            group.create_task(self._ask(key), name="ask for the time")
             except* StoreError as failed:
                 _log.warning("time_unknown", problem=str(failed.exceptions[0]))
             await asyncio.sleep(FRESH_S / 2)
 
-    async def _ask(self, shard: int) -> None:
-        asked = self._clock.monotonic_s()
-        seconds, micros = await self._redis.execute(self._keys.of_shard(shard), "TIME")
-        server_ms = int(seconds) * 1000 + int(micros) // 1000 + self._clock.offset_ms
-        self.learn(shard, server_ms, asked=asked)
-
-
-def _bounds(server_ms: int, *, asked: float, answered: float) -> tuple[float, float]:
-    """By how many milliseconds the server is ahead: at least, at most. Its time is cut to whole."""
-    return server_ms - answered * 1000, server_ms + 1 - asked * 1000
+    async def _ask(self, key: str) -> None:
+        for _ in range(QUESTIONS):
+            asked = self._clock.monotonic_s()
+            seconds, micros = await self._redis.execute(key, "TIME")
+            server_ms = int(seconds) * 1000 + int(micros) / 1000 + self._clock.offset_ms
+            self.learn(key, server_ms, asked=asked)

@@ -12,6 +12,7 @@ from tests.support.proxy import Proxy
 if TYPE_CHECKING:
     from tests.conftest import InProcess, OwnRedis, Replicas
     from tests.support.dialling import Dialler
+    from tests.support.redis_node import RedisNode
 
 
 REPLACED, REVOKED = 4001, 4503
@@ -200,3 +201,46 @@ async def test_late_attempt_of_the_same_client_does_not_revoke_its_session(
         await again.vanish()
         last = await dial(healthy)
         assert (await last.restore(again))["resumed"] is True
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_token_whose_issue_was_lost_in_a_failover_resumes(
+    in_process: InProcess, own_redis: OwnRedis, dial: Dialler, codec: str
+) -> None:
+    """Redis came back as it was two resumes ago; the client was using what came since."""
+    redis = await own_redis()
+    gateway = await in_process(redis_url=redis.url)
+    alice = await dial(gateway, codec=codec)
+    await alice.connect()
+    conversation = await alice.create()
+    (key,) = await redis.call("KEYS", "*:session:*")
+    await redis.call("COPY", key, "aside")
+    current = alice
+    for _ in range(2):
+        await current.vanish()
+        successor = await dial(gateway, codec=codec)
+        await successor.restore(current)
+        said = await successor.say(conversation, "seen")
+        await successor.heard(conversation, said["offset"])
+        current = successor
+    await current.vanish()
+    await eventually_away(redis, key)
+    await redis.call("COPY", "aside", key, "REPLACE")
+    last = await dial(gateway, codec=codec)
+    ready = await last.restore(current)
+    assert (ready["resumed"], ready["session_id"]) == (True, alice.session["session_id"])
+    assert ready["generation"] == current.session["generation"] + 1
+    assert [m["content"] for m in last.log(conversation).messages] == ["seen", "seen"]
+    thief = await dial(gateway)
+    await last.request("ping")
+    assert (await thief.resume(current))["resume_failure"] == "token_reused"
+    assert await last.closed() == REVOKED
+
+
+async def eventually_away(redis: RedisNode, key: str) -> None:
+    """Wait until the gateway has noticed that the session's socket is gone."""
+
+    async def is_away() -> bool:
+        return await redis.call("HGET", key, "connection") is None
+
+    await eventually(is_away, what="the session has no socket")

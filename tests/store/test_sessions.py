@@ -8,13 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.concurrently import together
-from gateway.ids import random_id
+from gateway.ids import random_id, resume_secret, token_hash
 from gateway.messages import Position
 from gateway.store.calls import Caller
 from gateway.store.sessions import Attached, Attempt, Holder, Vouched
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
+    from gateway.ids import IdMaker
     from gateway.store.store import Store
 
 TTL_S = 600.0
@@ -34,16 +35,13 @@ class Device:
         token: str | None = None,
     ) -> Attempt:
         """Return the call that a `connect` becomes; it may be made several times."""
-        ids, new_id = await self.store.ids(), random_id("s")
-        where = (self.caller.tenant, self.caller.subject)
+        ids, where = await self.store.ids(), (self.caller.tenant, self.caller.subject)
         return Attempt(
             session_id=session_id,
-            token=token,
-            is_genuine=session_id is not None
-            and ids.is_resume_token(token or "", *where, session_id),
-            resumed_token=ids.resume_token(*where, session_id or new_id),
-            new_session_id=new_id,
-            new_token=ids.resume_token(*where, new_id),
+            shown=ids.shown_token(token or "", *where, session_id) if session_id else None,
+            resumed_secret=resume_secret(),
+            new_session_id=random_id("s"),
+            new_secret=resume_secret(),
             holder=Holder("r_1", random_id("k")),
             client=None,
             accepted_at=self.clock.monotonic_s(),
@@ -59,13 +57,14 @@ class Device:
 
     async def connect(self, attempt: Attempt) -> Attached:
         """Make a call that is not late."""
-        made = await self.store.sessions.connect(self.caller, attempt)
+        made = await self.store.sessions.connect(self.caller, attempt, await self.store.ids())
         assert made is not None
         return made
 
     async def is_late(self, attempt: Attempt) -> bool:
         """Make a call; whether it is late."""
-        return await self.store.sessions.connect(self.caller, attempt) is None
+        ids = await self.store.ids()
+        return await self.store.sessions.connect(self.caller, attempt, ids) is None
 
     async def use(self, session: Attached) -> bool:
         """Send a first frame."""
@@ -84,6 +83,16 @@ class Device:
         key = self.store.keys.subject(self.caller.tenant, self.caller.subject).session(session_id)
         pairs = [item.decode() for item in await self.store.redis.execute(key, "HGETALL", key)]
         return dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+    async def keep(self, session_id: str) -> None:
+        """Keep a copy of the session as it is now."""
+        key = self.store.keys.subject(self.caller.tenant, self.caller.subject).session(session_id)
+        await self.store.redis.execute(key, "COPY", key, f"{key}x")
+
+    async def lose_since(self, session_id: str) -> None:
+        """Lose all that was done to the session since it was kept, as a failover may."""
+        key = self.store.keys.subject(self.caller.tenant, self.caller.subject).session(session_id)
+        await self.store.redis.execute(key, "COPY", f"{key}x", key, "REPLACE")
 
     async def is_known(self, session_id: str) -> bool:
         """Whether Redis has the session."""
@@ -235,7 +244,7 @@ async def test_the_highest_number_is_kept(device: Device) -> None:
     first = await device.open()
     opened = replace(await device.attempt(first.session_id, first.token), number=5)
     held = await device.connect(opened)
-    assert await device.is_late(replace(opened, number=4, resumed_token="other"))
+    assert await device.is_late(replace(opened, number=4, resumed_secret="other"))
     held = await device.resume(first.session_id, held.token)
     again = await device.attempt(first.session_id, held.token)
     assert await device.is_late(replace(again, number=4))
@@ -269,9 +278,69 @@ async def test_a_server_whose_clock_was_set_back_takes_nobody_for_late(device: D
     first = await device.open()
     held = await device.resume(first.session_id, first.token)
     key = device.store.keys.subject(device.caller.tenant, "alice").session(first.session_id)
-    await device.store.redis.execute(key, "HINCRBY", key, "accepted_at", 3_600_000)
+    await device.store.redis.execute(key, "HINCRBYFLOAT", key, "accepted_at", 3_600_000)
     again = await device.resume(first.session_id, first.token)
     assert (again.generation, held.generation) == (3, 2)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_token_whose_issue_was_lost_resumes(device: Device, lost: int) -> None:
+    """Its seal tells a generation that Redis does not know of: the session goes on after that."""
+    first = await device.open()
+    await device.keep(first.session_id)
+    newest = first
+    for _ in range(lost):
+        newest = await device.resume(first.session_id, newest.token)
+        await device.use(newest)
+    await device.lose_since(first.session_id)
+    again = await device.resume(first.session_id, newest.token)
+    assert (again.is_resumed, again.failure) == (True, None)
+    assert again.generation == newest.generation + 1
+    assert (await device.resume(first.session_id, newest.token)).generation == lost + 3
+    assert (await device.resume(first.session_id, first.token)).failure == "token_reused"
+
+
+async def test_of_two_tokens_of_one_generation_one_was_stolen(device: Device) -> None:
+    """One was made before the failover and is in use, the other after it for the token before."""
+    first = await device.open()
+    await device.keep(first.session_id)
+    lost = await device.resume(first.session_id, first.token)
+    await device.lose_since(first.session_id)
+    thief = await device.resume(first.session_id, first.token)
+    assert thief.generation == lost.generation
+    assert (await device.resume(first.session_id, lost.token)).failure == "token_reused"
+
+
+async def test_a_revoked_session_stays_revoked_for_a_token_whose_issue_was_lost(
+    device: Device,
+) -> None:
+    """That it was stolen was not lost."""
+    first = await device.open()
+    await device.keep(first.session_id)
+    newest = await device.resume(first.session_id, first.token)
+    await device.lose_since(first.session_id)
+    key = device.store.keys.subject(device.caller.tenant, "alice").session(first.session_id)
+    await device.store.redis.execute(key, "HSET", key, "revoked", "1")
+    assert (await device.resume(first.session_id, newest.token)).failure == "token_reused"
+
+
+async def test_a_token_of_an_older_version_resumes(device: Device) -> None:
+    """It names no generation, and its hash is of the whole; replaced, it is as dead as any."""
+    first = await device.open()
+    where = (device.caller.tenant, device.caller.subject, first.session_id)
+    old = token_of_older_version(await device.store.ids(), *where)
+    key = device.store.keys.subject(*where[:2]).session(first.session_id)
+    await device.store.redis.execute(key, "HSET", key, "token", token_hash(old))
+    again = await device.resume(first.session_id, old)
+    assert (again.is_resumed, again.generation) == (True, 2)
+    await device.use(again)
+    assert (await device.resume(first.session_id, old)).failure == "token_reused"
+
+
+def token_of_older_version(ids: IdMaker, *where: str) -> str:
+    """Make a resume token as version 0.1 did: a secret, and a seal of it and of its session."""
+    secret = resume_secret()
+    return secret + ids._seal(*where, secret)  # nothing makes them any more
 
 
 async def test_a_token_this_deployment_never_made_revokes_nothing(device: Device) -> None:
