@@ -41,6 +41,7 @@ IN_DOUBT = ErrorReply(
 INTERNAL = ErrorReply(
     code=ErrorCode.INTERNAL, message="the gateway failed; it has been logged", retryable=False
 )
+RETURN_WINDOW_MS = 2000  # Redis lost the sessions of all clients: they do not come back at once
 _log = structlog.get_logger(__name__)
 
 
@@ -231,7 +232,8 @@ class Performer:
         )
 
     def _lose_session(self, code: CloseCode) -> None:
-        self._connection.close(Close(code))
+        window_ms = RETURN_WINDOW_MS if code is CloseCode.UNAVAILABLE else 0
+        self._connection.close(Close(code, window_ms=window_ms))
 
 
 def _address(reply: Reply, request_id: str | int | None) -> None:

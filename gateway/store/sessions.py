@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.store.redis import Redis
 
 ResumeFailure = Literal["unknown", "expired", "token_reused"]
+Loss = Literal["revoked", "replaced", "gone"]
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -199,10 +200,17 @@ class Sessions:
         )
         return bool(gone)
 
-    async def is_revoked(self, caller: Caller, session_id: str) -> bool:
-        """Whether a session that was lost is nobody's any more, as a used token was shown again."""
+    async def why_lost(self, caller: Caller, session_id: str, generation: int) -> Loss:
+        """Why a session is not held any more in the generation in which it was.
+
+        `revoked`: a used token was shown again, it is nobody's. `replaced`: another connection has
+        it. `gone`: Redis has lost the session, or that it came as far as this generation.
+        """
         key = self._keys.subject(caller.tenant, caller.subject).session(session_id)
-        return await self._redis.execute(key, "HGET", key, "revoked") is not None
+        found = await self._redis.execute(key, "HMGET", key, "generation", "revoked")
+        if found[1] is not None:
+            return "revoked"
+        return "replaced" if found[0] is not None and int(found[0]) > generation else "gone"
 
     async def online(self, tenant: str, subject: str) -> bool:
         """Whether a device of the subject is connected, as far as is known."""

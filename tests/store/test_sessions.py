@@ -196,6 +196,8 @@ async def test_a_token_used_twice_revokes_the_session_for_all(device: Device) ->
     owner = await device.resume(first.session_id, second.token)
     assert (owner.failure, owner.replaced) == ("token_reused", None)
     assert not await device.use(second)
+    lost = await device.store.sessions.why_lost(device.caller, first.session_id, 2)
+    assert lost == "revoked"
     assert await device.store.sessions.touch([vouched(device, second)]) == [vouched(device, second)]
 
 
@@ -427,7 +429,23 @@ async def test_who_was_taken_over_can_change_nothing(device: Device) -> None:
     ):
         assert not changed
     assert await sessions.touch([vouched(device, first)]) == [vouched(device, first)]
+    assert await sessions.why_lost(caller, first.session_id, 1) == "replaced"
     assert await sessions.online(caller.tenant, caller.subject)
+
+
+async def test_a_session_that_redis_lost_was_not_taken_over(device: Device) -> None:
+    """Nor was one that Redis has in an earlier generation, as a failover lost the last resume."""
+    first = await device.open()
+    sessions, caller = device.store.sessions, device.caller
+    await device.keep(first.session_id)
+    held = await device.resume(first.session_id, first.token)
+    await device.lose_since(first.session_id)
+    key = device.store.keys.subject(caller.tenant, caller.subject).session(first.session_id)
+    for _ in range(2):
+        assert not await device.use(held)
+        assert await sessions.touch([vouched(device, held)]) == [vouched(device, held)]
+        assert await sessions.why_lost(caller, first.session_id, held.generation) == "gone"
+        await device.store.redis.execute(key, "DEL", key)
 
 
 async def test_of_two_who_resume_at_once_the_last_holds_it(device: Device) -> None:
