@@ -257,6 +257,10 @@ class Keys:
         """A one-time ticket, by the hash of its text."""
         return f"{self.prefix}:{shard_of('t', ticket_hash)}:ticket:{ticket_hash}"
 
+    def of_shard(self, shard: int) -> str:
+        """No key of ours, but where the shard's keys are: for commands that take none."""
+        return f"{self.prefix}:{{s{shard:02d}}}"
+
     def probe(self, replica_id: str) -> str:
         """What a replica writes to see that it can."""
         return f"{self.prefix}:probe:{replica_id}"

@@ -176,18 +176,6 @@ class Redis:
             if link.is_open:
                 link.look()
 
-    def time_ms(self, key: str, at_s: float) -> int | None:
-        """When it was by the clock of a key's server, in Unix ms; None while that is not known.
-
-        Args:
-            key: whose server.
-            at_s: when, by our monotonic clock.
-        """
-        link = self._routes.get((self._topology.route(key), False))
-        if link is None or link.server_ahead_ms is None:
-            return None
-        return round(link.server_ahead_ms + at_s * 1000)
-
     def close(self) -> None:
         """Close every link."""
         self._is_closed = True
