@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.concurrently import together
+from gateway.ids import ShownToken
 from gateway.messages import CreateConversation, Position
 from gateway.store.calls import Caller
 from gateway.store.keys import SHARDS
@@ -206,16 +208,15 @@ class SessionCalls:
         session = f"s_{number}"
         attempt = Attempt(
             session_id=None if is_new else session,
-            token=None if is_new else "first",
-            is_genuine=not is_new,
-            resumed_token="second",  # noqa: S106  # of a benchmark
+            shown=None if is_new else ShownToken("first", 1),
+            resumed_secret="second",  # noqa: S106  # of a benchmark
             new_session_id=session if is_new else f"s_{number}_new",
-            new_token="first",  # noqa: S106
+            new_secret="first",  # noqa: S106
             holder=Holder("r_0123456789abcdef", "k_0123456789abcdef"),
             client=None,
-            began_ms=2**50,
+            accepted_at=time.monotonic(),
         )
-        await self._store.sessions.connect(_subject(number), attempt)
+        await self._store.sessions.connect(_subject(number), attempt, await self._store.ids())
 
 
 async def begun_run(store: Store, name: str) -> RunAttempt:

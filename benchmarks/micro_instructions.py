@@ -38,8 +38,8 @@ TEXT = "x" * 200
 TOGETHER = 16  # messages of a burst
 MISSED = 10  # messages that a resume brings
 # What is done as time goes by is no part of any of these: the look at each connection four times a
-# second, at the master's reign twenty times, at the dataset once, that for garbage in cycles, and that
-# for runs to be executed (`--no-worker`).
+# second, at the master's reign twenty times, at the dataset once, that for garbage in cycles, and
+# that for runs to be executed (`--no-worker`).
 WITHOUT_TICKS = """
 import gc
 gc.disable()

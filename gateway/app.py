@@ -93,6 +93,7 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
         with suppress(StoreError):  # else at the first connect
             await opened.store.ids()
         duties = {
+            "clocks": opened.store.sessions.keep_clocks(),
             "dataset": watch_for_ever(replica),
             "hub": replica.hub.run(),
             "keys": app.verifier.run(),

@@ -247,7 +247,7 @@ class Attachments:
         if cut.snapshot is not None:
             self._deliver_snapshot(reader, cut, only_if_it_fits=True)
         reader.check_replay()
-        if not self.outbox.has_room or not self._serve_from_memory(reader):
+        if not self.outbox.has_room or not self._serve_from_memory(reader, has_read=True):
             self._deliver_page(reader, cut.events)
             self.catch_up(reader)
 
@@ -267,8 +267,12 @@ class Attachments:
         self.outbox.put(frame)
         reader.stand_at(cut.position)
 
-    def _serve_from_memory(self, reader: ConversationReader) -> bool:
-        """Deliver what memory has and go live, or wait for it; False if the log must be read."""
+    def _serve_from_memory(self, reader: ConversationReader, *, has_read: bool = False) -> bool:
+        """Deliver what memory has and go live, or wait for it; False if the log must be read.
+
+        `has_read`: the log was, just now. Else who stands beyond what was heard must ask it: what a
+        failover lost is heard by nobody.
+        """
         tail, position = reader.topic.tail, reader.position
         missing = None if tail is None else tail.missing(position)
         if tail is None or missing is None or position.offset + missing < reader.owed:
@@ -280,10 +284,12 @@ class Attachments:
             if batch.is_left_by(self.caller.subject):
                 return False  # the log is read by participants only; memory cannot tell
             reader.deliver(batch)
-        if position.offset > tail.position.offset:
+        if position.offset <= tail.position.offset:
+            reader.go_live()
+        elif has_read:
             reader.go_ahead()
         else:
-            reader.go_live()
+            return False
         return True
 
     async def _catch_up_all(self) -> None:
@@ -319,7 +325,7 @@ class Attachments:
         reader.owe_at_most(cut.position.offset)
         if reader.topic.epoch == heard_epoch != cut.position.epoch:
             reader.topic.stand_at(cut.position)  # the log is ahead of what was heard
-        return self._serve_from_memory(reader)
+        return self._serve_from_memory(reader, has_read=True)
 
     async def _deliver_slowly(
         self, reader: ConversationReader, events: Sequence[Published]

@@ -69,12 +69,18 @@ class Connection:
     )
 
     def __init__(
-        self, replica: Replica, socket: Socket, identity: Identity, encoder: FrameEncoder
+        self,
+        replica: Replica,
+        socket: Socket,
+        identity: Identity,
+        encoder: FrameEncoder,
+        *,
+        opened_at: float,
     ) -> None:
         self.connection_id = random_id("k")
         self.identity = identity
         self.caller = Caller(identity.tenant, identity.subject)
-        self.opened_at = replica.clock.monotonic_s()
+        self.opened_at = opened_at  # when the socket was accepted, before anything was awaited
         self.frames_in = 0
         self.closed_with: CloseCode | None = None
         self.is_over = False  # the socket is gone

@@ -44,6 +44,7 @@ class Refused(Exception):
 
 async def serve_websocket(replica: Replica, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one WebSocket from its handshake on; to its end, unless the server takes it over."""
+    opened_at = replica.clock.monotonic_s()
     offered = [name for name in scope["subprotocols"] if name in SUBPROTOCOLS]
     subprotocol = offered[0] if offered else None
     await receive()  # websocket.connect
@@ -59,7 +60,7 @@ async def serve_websocket(replica: Replica, scope: Scope, receive: Receive, send
         return
     limit_s = replica.settings.write_timeout_s
     socket = socket_of(websocket, encoder, write_timeout_s=limit_s)
-    connection = Connection(replica, socket, identity, encoder)
+    connection = Connection(replica, socket, identity, encoder, opened_at=opened_at)
     connection.open()
     await socket.serve(connection)
 

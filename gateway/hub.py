@@ -189,7 +189,7 @@ class Hub:
             await together(self._compare_one(topic) for topic in some)
 
     async def _compare_one(self, topic: Topic) -> None:
-        asked_at = None if topic.tail is None else topic.tail.position
+        asked_at = topic.furthest
         found = await self._store.log.check(Caller(topic.tenant, ""), topic.conversation_id)
         if found is not None:
             topic.compare(found, asked_at=asked_at)

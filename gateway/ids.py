@@ -15,7 +15,7 @@ ID_PATTERN = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
 KEPT_AUTHORS = 4096  # each in one conversation; some 400 bytes
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _encode = msgspec.json.Encoder().encode
-_TOKEN_RANDOM_CHARS = 22  # 128 bits in base64url
+_SECRET_CHARS = _SEAL_CHARS = 22  # 128 bits in base64url
 
 
 def is_identifier(text: str) -> bool:
@@ -26,6 +26,22 @@ def is_identifier(text: str) -> bool:
 def random_id(prefix: str) -> str:
     """Make an id nobody can guess: 96 bits after the prefix."""
     return f"{prefix}_{_base64url(os.urandom(12))}"
+
+
+def resume_secret() -> str:
+    """Make the random part of a resume token: 128 bits."""
+    return _base64url(os.urandom(16))
+
+
+class ShownToken(msgspec.Struct, frozen=True):
+    """A resume token that this deployment made for the session that it was shown for.
+
+    `secret`: the part of which the session holds the hash. `generation`: the one that it was made
+    for; 0 if that is not known, since an older version made it.
+    """
+
+    secret: str
+    generation: int
 
 
 class IdMaker:
@@ -65,25 +81,35 @@ class IdMaker:
         """The id of a run's reply; another for an attempt that begins anew."""
         return "m_" + self._digest("reply", run_id, str(attempt))
 
-    def resume_token(self, tenant: str, subject: str, session_id: str) -> str:
-        """Make a fresh resume token, sealed to its session: 128 random bits and a 128 bit MAC."""
-        random = _base64url(os.urandom(16))
-        return random + self._seal(tenant, subject, session_id, random)
+    def resume_token(
+        self, tenant: str, subject: str, session_id: str, secret: str, generation: int
+    ) -> str:
+        """Make the resume token of a generation: its secret, a 128 bit MAC, and the generation."""
+        seal = self._seal(tenant, subject, session_id, secret, str(generation))
+        return f"{secret}{seal}{generation}"
 
-    def is_resume_token(self, token: str, tenant: str, subject: str, session_id: str) -> bool:
-        """Whether this deployment once made this token for this session.
+    def shown_token(
+        self, token: str, tenant: str, subject: str, session_id: str
+    ) -> ShownToken | None:
+        """Read a resume token; None if this deployment never made it for this session.
 
-        It lets a session whose keys are gone be told from one that never was, and keeps a guessed
-        token from revoking anything.
+        It lets a session whose keys are gone be told from one that never was, keeps a guessed token
+        from revoking anything, and tells one that is newer than what Redis knows from a stolen one.
         """
         if not token.isascii():
-            return False
-        random, seal = token[:_TOKEN_RANDOM_CHARS], token[_TOKEN_RANDOM_CHARS:]
-        return hmac.compare_digest(self._seal(tenant, subject, session_id, random), seal)
+            return None
+        secret, rest = token[:_SECRET_CHARS], token[_SECRET_CHARS:]
+        seal, generation = rest[:_SEAL_CHARS], rest[_SEAL_CHARS:]
+        made_for = (generation,) if generation else ()  # none in those of older versions
+        genuine = self._seal(tenant, subject, session_id, secret, *made_for)
+        if not hmac.compare_digest(genuine, seal):
+            return None
+        # Of those the whole was hashed
+        return ShownToken(secret, int(generation)) if generation else ShownToken(token, 0)
 
-    def _seal(self, tenant: str, subject: str, session_id: str, random: str) -> str:
+    def _seal(self, *parts: str) -> str:
         """The MAC of a resume token: keyed BLAKE2b (RFC 7693), a third of the work of an HMAC."""
-        sealed = _parts("resume", tenant, subject, session_id, random)
+        sealed = _parts("resume", *parts)
         return _base64url(hashlib.blake2b(sealed, key=self._key, digest_size=16).digest())
 
     def _digest(self, *parts: str) -> str:

@@ -58,10 +58,14 @@ class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connect(Request, tag="connect", frozen=True, kw_only=True):
-    """Open a session, or resume one from where `cursors` stand."""
+    """Open a session, or resume one from where `cursors` stand.
+
+    `attempt` rises with each try of a client: one carried out after a higher one changes nothing.
+    """
 
     session_id: Annotated[str, Meta(max_length=128)] | None = None
     resume_token: Annotated[str, Meta(max_length=256)] | None = None
+    attempt: Offset | None = None
     cursors: Annotated[dict[Identifier, Position], Meta(max_length=1000)] = {}
     client: ClientInfo | None = None
 

@@ -41,6 +41,7 @@ IN_DOUBT = ErrorReply(
 INTERNAL = ErrorReply(
     code=ErrorCode.INTERNAL, message="the gateway failed; it has been logged", retryable=False
 )
+RETURN_WINDOW_MS = 2000  # Redis lost the sessions of all clients: they do not come back at once
 _log = structlog.get_logger(__name__)
 
 
@@ -171,7 +172,6 @@ class Performer:
 
     async def _connect(self, request: Connect, *, is_implied: bool = False) -> None:
         connection, replica = self._connection, self._replica
-        began_ms = round(replica.clock.unix_s() * 1000)
         ids = await replica.store.ids()
         attached = await attach_session(
             replica.store,
@@ -179,8 +179,11 @@ class Performer:
             connection.caller,
             connection.connection_id,
             request,
-            began_ms=began_ms,
+            accepted_at=connection.opened_at,
         )
+        if attached is None:
+            self._lose_session(CloseCode.REPLACED)
+            return
         session = Session(
             replica.store.sessions, connection.caller, attached, on_lost=self._lose_session
         )
@@ -229,7 +232,8 @@ class Performer:
         )
 
     def _lose_session(self, code: CloseCode) -> None:
-        self._connection.close(Close(code))
+        window_ms = RETURN_WINDOW_MS if code is CloseCode.UNAVAILABLE else 0
+        self._connection.close(Close(code, window_ms=window_ms))
 
 
 def _address(reply: Reply, request_id: str | int | None) -> None:

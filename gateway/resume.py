@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from gateway.concurrently import together
 from gateway.errors import NotFound, TooLarge
-from gateway.ids import random_id
+from gateway.ids import random_id, resume_secret
 from gateway.messages import ConversationState, SessionReady, SessionWarning
 from gateway.store.sessions import Attached, Attempt, Holder
 
@@ -31,31 +31,30 @@ async def attach_session(
     connection_id: str,
     request: Connect,
     *,
-    began_ms: int,
-) -> Attached:
+    accepted_at: float,
+) -> Attached | None:
     """Open or resume the session that `connect` asks for; the new holder is this connection.
 
-    `began_ms` is when the request came: what is carried out later than the client's next attempt
-    is not taken for a theft.
+    `accepted_at` is when its socket was accepted, monotonic seconds. None if the request is late:
+    the client has resumed the session with a later attempt meanwhile, and nothing has changed.
     """
-    new_id = random_id("s")
-    wanted = request.session_id if request.resume_token else None
-    tenant, subject = caller.tenant, caller.subject
-    new_token = ids.resume_token(tenant, subject, new_id)
+    token = request.resume_token
+    wanted = request.session_id if token else None
     attempt = Attempt(
         session_id=wanted,
-        token=request.resume_token,
-        is_genuine=wanted is not None
-        and ids.is_resume_token(request.resume_token or "", tenant, subject, wanted),
-        resumed_token=ids.resume_token(tenant, subject, wanted) if wanted else new_token,
-        new_session_id=new_id,
-        new_token=new_token,
+        shown=ids.shown_token(token, caller.tenant, caller.subject, wanted)
+        if token and wanted
+        else None,
+        resumed_secret=resume_secret(),
+        new_session_id=random_id("s"),
+        new_secret=resume_secret(),
         holder=Holder(store.replica_id, connection_id),
         client=request.client,
-        began_ms=began_ms,
+        accepted_at=accepted_at,
+        number=request.attempt,
         cursors=request.cursors,
     )
-    return await store.sessions.connect(caller, attempt)
+    return await store.sessions.connect(caller, attempt, ids)
 
 
 async def read_conversations(

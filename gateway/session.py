@@ -11,13 +11,19 @@ if TYPE_CHECKING:
 
     from gateway.messages import Position
     from gateway.store.calls import Caller
-    from gateway.store.sessions import Attached, Sessions
+    from gateway.store.sessions import Attached, Loss, Sessions
+
+_CODES: dict[Loss, CloseCode] = {
+    "revoked": CloseCode.REVOKED,
+    "replaced": CloseCode.REPLACED,
+    "gone": CloseCode.UNAVAILABLE,
+}
 
 
 class Session:
     """A session, held. Every change asks Redis whether it still is.
 
-    `on_lost` is called once when it is not: the socket is to close as replaced.
+    `on_lost` is called when it is not: the socket is to close with that code.
     """
 
     __slots__ = (
@@ -80,9 +86,12 @@ class Session:
             await self._check(is_held=held)
 
     async def tell_lost(self) -> None:
-        """Another has the session now, or nobody may: the socket is to close."""
-        is_revoked = await self._sessions.is_revoked(self.caller, self.session_id)
-        self._on_lost(CloseCode.REVOKED if is_revoked else CloseCode.REPLACED)
+        """Another has the session now, or nobody: the socket is to close.
+
+        Who lost it to a failover was not replaced, and comes back by itself.
+        """
+        loss = await self._sessions.why_lost(self.caller, self.session_id, self.generation)
+        self._on_lost(_CODES[loss])
 
     async def disconnect(self) -> bool:
         """The socket is closed; True if it was the subject's last connected device."""

@@ -55,7 +55,7 @@ async def tick_for_ever(replica: Replica) -> None:
 
 
 async def touch(replica: Replica, now: float) -> None:
-    """Vouch for every session here, a script a shard; close those that were taken over unheard."""
+    """Vouch for every session here, a script a shard; close those taken over unheard, or lost."""
     holders: dict[tuple[str, int], Connection] = {}
     shards: dict[str, list[Vouched]] = defaultdict(list)
     for connection in replica.connections.values():
@@ -68,7 +68,6 @@ async def touch(replica: Replica, now: float) -> None:
         )
         holders[session.session_id, session.generation] = connection
     lost = await together(replica.store.sessions.touch(shard) for shard in shards.values())
-    for item in (vouched for some in lost for vouched in some):
-        session = holders[item.session_id, item.generation].performer.session
-        if session is not None:
-            await session.tell_lost()
+    found = [holders[item.session_id, item.generation] for some in lost for item in some]
+    sessions = [one.performer.session for one in found]
+    await together(session.tell_lost() for session in sessions if session is not None)

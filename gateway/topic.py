@@ -124,30 +124,34 @@ class Topic:
         elif judge(self.tail.position, position.epoch, position.offset) is not Verdict.DUPLICATE:
             self._restart(self.tail, position)
 
+    @property
+    def furthest(self) -> Position | None:
+        """The last event that anybody has here: what was heard, or read by who is ahead."""
+        if self.tail is None:
+            return None
+        heard = self.tail.position
+        read = [one.position for one in self.ahead if one.position.epoch == heard.epoch]
+        return max([heard, *read], key=lambda position: position.offset)
+
     def compare(self, found: Position, *, asked_at: Position | None) -> None:
         """Learn where Redis says that the log stands.
 
-        Less than was heard before the question means that a failover lost events: their readers
-        get snapshots.
+        Less than was known before the question means that a failover lost events: readers who have
+        them get snapshots.
 
         Args:
             found: what it says.
-            asked_at: where this topic stood when it was asked; None if that was not known.
+            asked_at: `furthest`, when it was asked.
         """
-        if self.tail is None or asked_at is None:
-            self.stand_at(found)
-            return
-        if self.epoch != asked_at.epoch:
-            return  # it has gone on under another name meanwhile
-        if found.epoch == asked_at.epoch and found.offset < asked_at.offset:
-            _log.warning(
-                "log_was_cut",
-                conversation_id=self.conversation_id,
-                events=asked_at.offset - found.offset,
-            )
-            self._mistrust(self.tail, found)
-        else:
-            self.stand_at(found)
+        if self.tail is not None and asked_at is not None:
+            if self.epoch != asked_at.epoch:
+                return  # it has gone on under another name meanwhile
+            if found.epoch == asked_at.epoch and found.offset < asked_at.offset:
+                lost = asked_at.offset - found.offset
+                _log.warning("log_was_cut", conversation_id=self.conversation_id, events=lost)
+                self._mistrust(self.tail, found)
+                return
+        self.stand_at(found)
 
     def _fork(self, tail: Tail, event: Published) -> None:
         """An event came under the name of another one, which must not be: ask the log for all."""
@@ -161,8 +165,9 @@ class Topic:
 
     def _mistrust(self, tail: Tail, position: Position) -> None:
         """Restart where the log stands; who is live or ahead may have what it does not hold."""
+        readers = (*self.live, *self.ahead)
         tail.restart(position)
-        for reader in (*self.live, *self.ahead):
+        for reader in readers:
             reader.mistrust()
 
     def _restart(self, tail: Tail, position: Position) -> None:

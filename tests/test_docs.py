@@ -45,10 +45,11 @@ def request_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
 
 def sent_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
     """The fields of what the server sends, but `reply_to`."""
+    on_the_wire = dict(zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True))
     return {
-        name: msgspec.UnsetType in get_args(hint)
+        on_the_wire[name]: msgspec.UnsetType in get_args(hint)
         for name, hint in hints(kind).items()
-        if name in kind.__struct_fields__ and name != "reply_to"
+        if name in on_the_wire and name != "reply_to"
     }
 
 

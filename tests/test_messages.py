@@ -66,6 +66,7 @@ PUSH_TYPES = {
     "typing",
     "session_warning",
     "disconnect",
+    "epoch_changed",
 }
 
 

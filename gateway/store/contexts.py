@@ -60,7 +60,7 @@ class Contexts:
 
     async def get(self, caller: Caller, conversation_id: str) -> Context:
         """The context as it is."""
-        reply = await self._calls.run(self._read, caller, conversation_id, "")
+        reply = await self._read_at(caller, conversation_id, "")
         return context_of(reply[3:7], position_of(reply[1], reply[2]), *reply[7:])
 
     async def document_at(
@@ -71,13 +71,19 @@ class Contexts:
         Raises:
             NotFound: no such version is kept.
         """
-        reply = await self._calls.run(self._read, caller, conversation_id, version)
+        reply = await self._read_at(caller, conversation_id, version)
         if reply[0] == b"no_version":
             raise NotFound(f"$.version: version {version} is not kept")
         if reply[4] is None:
             return {"memory": {}, "workflow": {}}
         document: dict[str, Any] = msgspec.json.decode(reply[4])
         return document
+
+    async def _read_at(self, caller: Caller, conversation_id: str, version: int | str) -> Any:
+        absent = self._calls.keys.conversation(caller.tenant, conversation_id).absent
+        return await self._calls.run(
+            self._read, caller, conversation_id, version, more_keys=(absent,)
+        )
 
     async def set(self, caller: Caller, conversation_id: str, change: ContextChange) -> int:
         """Write a new version; returns its number.

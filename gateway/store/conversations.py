@@ -84,7 +84,8 @@ class Conversations:
 
     async def describe(self, caller: Caller, conversation_id: str) -> Description:
         """Describe it to one of its participants."""
-        reply = await self._calls.run(self._describe, caller, conversation_id)
+        absent = self._calls.keys.conversation(caller.tenant, conversation_id).absent
+        reply = await self._calls.run(self._describe, caller, conversation_id, more_keys=(absent,))
         _, epoch, offset, title, created_at, visibility, metadata, role, members, active_run = reply
         return Description(
             conversation_id=conversation_id,

@@ -182,8 +182,18 @@ class ConversationKeys:
             f"{base}:versions",
         )
 
+    @property
+    def absent(self) -> str:
+        """A key that never is: declared by every script that touches keys it was not given.
+
+        While a slot of a cluster moves, a server says TRYAGAIN to a script of several keys one of
+        which it lacks, and runs nothing of it. So it runs none of these, which could fail in the
+        middle ("non local key"), or take a key that is at the other server for one that is not.
+        """
+        return f"{self.base}:absent"
+
     def run_keys(self) -> tuple[str, ...]:
-        """KEYS 8 to 12 of every script that changes a run (lua/runs.lua names them)."""
+        """KEYS 8 to 13 of every script that changes a run (lua/runs.lua names them)."""
         head = self.base[: self.base.index("}") + 1]
         return (
             f"{head}:runs:ready",
@@ -191,6 +201,7 @@ class ConversationKeys:
             f"{self.base}:waiting",
             f"{self.base}:tools",
             f"{self.base}:interrupts",
+            self.absent,
         )
 
     def answer(self, run_id: str, interrupt_id: str) -> str:
@@ -246,6 +257,10 @@ class Keys:
         """A one-time ticket, by the hash of its text."""
         return f"{self.prefix}:{shard_of('t', ticket_hash)}:ticket:{ticket_hash}"
 
+    def of_shard(self, shard: int) -> str:
+        """No key of ours, but where the shard's keys are: for commands that take none."""
+        return f"{self.prefix}:{{s{shard:02d}}}"
+
     def probe(self, replica_id: str) -> str:
         """What a replica writes to see that it can."""
         return f"{self.prefix}:probe:{replica_id}"
@@ -255,10 +270,10 @@ class Keys:
         """The deployment's secret."""
         return f"{self.prefix}:secret"
 
-    def queue(self, shard: int) -> tuple[str, str]:
-        """The runs of a shard that are ready, and those that are leased."""
+    def queue(self, shard: int) -> tuple[str, str, str]:
+        """The runs of a shard that are ready, those that are leased, and a key that never is."""
         head = f"{self.prefix}:{{s{shard:02d}}}:runs"
-        return f"{head}:ready", f"{head}:leased"
+        return f"{head}:ready", f"{head}:leased", f"{head}:absent"
 
     @property
     def wake_channel(self) -> str:

@@ -233,6 +233,7 @@ class Link(asyncio.Protocol):
         batch: list[tuple[asyncio.Future[Reply], asyncio.Future[Reply]]],
         wait: asyncio.Future[Reply],
     ) -> None:
+        wait.exception()  # nobody else asks for it where the calls have errors of their own
         for reply, future in batch:
             error = reply.exception() or _shortfall(wait, self.durability_quorum)
             if future.done():
@@ -299,8 +300,14 @@ def _give(future: asyncio.Future[Reply], reply: Reply) -> None:
 
 
 def _shortfall(wait: asyncio.Future[Reply], quorum: int) -> BaseException | None:
-    """What keeps a batch from counting as durable; None if nothing does."""
+    """What keeps a batch from counting as durable; None if nothing does.
+
+    WAIT is answered with an error where its server was demoted meanwhile (UNBLOCKED, or that a
+    replica cannot wait): what was written before it may be lost, so the call is to be repeated.
+    """
     error = wait.exception()
+    if isinstance(error, ReplyError):
+        return StoreUnavailable(f"written, but not durable: {error.text}", may_have_run=True)
     if error is not None:
         return error
     acknowledged = wait.result()

@@ -9,7 +9,6 @@ server's own clock. After that a script looks for itself, so a late command does
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from gateway.store.link import Address, Link, ReplyError, packed, packed_arguments
@@ -37,8 +36,6 @@ class MasterLink(Link):
 
     Attributes:
         reign: what was seen last; empty until then.
-        server_ahead_ms: the server's Unix time less our monotonic time, as far as that can be told
-            from one reply: not more than it is, and less by what the reply took. None until then.
         on_reign: called with the link when another reign is seen, the first one too.
         on_demoted: called once, when the server is no master any more; the link takes no call then.
     """
@@ -46,7 +43,6 @@ class MasterLink(Link):
     def __init__(self, address: Address, *, timeout_s: float) -> None:
         super().__init__(address, timeout_s=timeout_s)
         self.reign = ""
-        self.server_ahead_ms: float | None = None
         self.on_reign: Callable[[MasterLink], None] | None = None
         self.on_demoted: Callable[[MasterLink], None] | None = None
         self._stamp = packed_arguments(("", 0))  # believed until 1970: the script looks
@@ -79,15 +75,14 @@ class MasterLink(Link):
         if isinstance(error, ReplyError) and error.prefix == "NOSCRIPT":
             self.call_packed(_BY_TEXT).add_done_callback(self._looked)
         elif error is None and not done.cancelled():
-            reign, role, now_ms, until_ms = done.result()
+            reign, role, until_ms = done.result()
             if role != _MASTER:
                 self.retire()
             else:
-                self._believe(reign.decode(), now_ms, until_ms)
+                self._believe(reign.decode(), until_ms)
 
-    def _believe(self, reign: str, now_ms: int, until_ms: int) -> None:
+    def _believe(self, reign: str, until_ms: int) -> None:
         self._stamp = packed_arguments((reign, until_ms))
-        self.server_ahead_ms = now_ms - monotonic() * 1000
         if reign != self.reign:
             self.reign = reign
             if self.on_reign is not None:

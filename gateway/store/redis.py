@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 # Redis says these where another server, or the same one a moment later, may take the call. None
 # of them has run it.
-_TRY_AGAIN = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "BUSY"})
+_TRY_AGAIN = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY"})
+_MOVING = "TRYAGAIN"  # the slot is on its way; where to is said by MOVED, once it is there
+# What a script is told that touches a key it was not given while the slot moves; ours are not let
+# run then (keys.py, ConversationKeys.absent). Redis 7.0 and Valkey 9 say more before and after.
+_NOT_LOCAL = "access a non local key"
 _REFUSED = frozenset({"OOM", "MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM", "WRONGPASS"})
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.01, 0.25  # between tries; a failover takes seconds, a blip ms
 
@@ -172,18 +176,6 @@ class Redis:
             if link.is_open:
                 link.look()
 
-    def time_ms(self, key: str, at_s: float) -> int | None:
-        """When it was by the clock of a key's server, in Unix ms; None while that is not known.
-
-        Args:
-            key: whose server.
-            at_s: when, by our monotonic clock.
-        """
-        link = self._routes.get((self._topology.route(key), False))
-        if link is None or link.server_ahead_ms is None:
-            return None
-        return round(link.server_ahead_ms + at_s * 1000)
-
     def close(self) -> None:
         """Close every link."""
         self._is_closed = True
@@ -215,9 +207,14 @@ class Redis:
 
     def _redirection(self, error: ReplyError, *, may_have_run: bool) -> Redirect | None:
         """Where a refused call should go; None for the same place a moment later."""
-        if error.prefix in {"MOVED", "ASK"}:
+        if error.prefix == "MOVED":
             address = self._learn(error)
-            return Redirect(address, is_asking=error.prefix == "ASK") if address else None
+            return Redirect(address, is_asking=False) if address else None
+        if error.prefix == "ASK":  # this call only: the slot is still where it was
+            address = self._topology.moved(error)
+            return Redirect(address, is_asking=True) if address else None
+        if error.prefix == _MOVING or _NOT_LOCAL in error.text:
+            return None
         if error.prefix in _TRY_AGAIN:
             self._learn(None)
             return None

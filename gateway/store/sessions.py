@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
-from gateway.ids import token_hash
+from gateway.ids import IdMaker, ShownToken, token_hash
 from gateway.messages import ClientInfo, Position
 from gateway.store.calls import text
 from gateway.store.scripts import Script
+from gateway.store.server_clocks import ServerClocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gateway.clock import Clock
     from gateway.settings import Settings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.store.redis import Redis
 
 ResumeFailure = Literal["unknown", "expired", "token_reused"]
+Loss = Literal["revoked", "replaced", "gone"]
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -34,19 +36,21 @@ class Holder(msgspec.Struct, frozen=True):
 class Attempt(msgspec.Struct, frozen=True):
     """A `connect`: what the client shows, and what it is to get. Repeating it changes nothing.
 
-    `is_genuine`: this deployment once made `token` for this session. `began_ms`: when this replica
-    took it up, unix milliseconds. `cursors`: where the client says that it stands.
+    `shown`: what its token says; None if that is not one of this deployment for this session.
+    `resumed_secret` and `new_secret`: of the token it gets, if the session is resumed or a new
+    one. `accepted_at`: when the socket was accepted, monotonic seconds. `number`: what the client
+    says of the order of its attempts. `cursors`: where the client says that it stands.
     """
 
     session_id: str | None
-    token: str | None
-    is_genuine: bool
-    resumed_token: str
+    shown: ShownToken | None
+    resumed_secret: str
     new_session_id: str
-    new_token: str
+    new_secret: str
     holder: Holder
     client: ClientInfo | None
-    began_ms: int
+    accepted_at: float
+    number: int | None = None
     cursors: dict[str, Position] = {}
 
 
@@ -76,7 +80,15 @@ class Vouched(msgspec.Struct, frozen=True):
 class Sessions:
     """The sessions of all subjects."""
 
-    def __init__(self, redis: Redis, keys: Keys, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        clock: Clock,
+        settings: Settings,
+        *,
+        route: Callable[[str], str],
+    ) -> None:
         self._redis = redis
         self._keys = keys
         self._clock = clock
@@ -85,13 +97,34 @@ class Sessions:
         self._update = Script("update_session", prelude=())
         self._touch = Script("touch_sessions", prelude=())
         self._disconnect = Script("disconnect", prelude=())
+        self._clocks = ServerClocks(redis, keys, clock, route=route)
 
-    async def connect(self, caller: Caller, attempt: Attempt) -> Attached:
-        """Resume the session, or open a new one, and take it from whoever had it."""
+    async def keep_clocks(self) -> None:
+        """Know what time it is at the servers, until cancelled: no `connect` has to ask for it."""
+        await self._clocks.run()
+
+    async def connect(self, caller: Caller, attempt: Attempt, ids: IdMaker) -> Attached | None:
+        """Resume the session, or open a new one, and take it from whoever had it.
+
+        None if the client has resumed the session with a later attempt meanwhile: nothing changed.
+
+        Args:
+            caller: whose session it is.
+            attempt: what the client asks for.
+            ids: seals the token.
+        """
+        key = self._keys.subject(caller.tenant, caller.subject).online
+        accepted_ms = await self._clocks.time_ms(key, attempt.accepted_at)
+        asked = self._clock.monotonic_s()
+        reply = await self._try_connect(caller, attempt, accepted_ms)
+        self._clocks.learn(key, float(reply[-1]), asked=asked)
+        return None if reply[0] == b"late" else _attached(reply, caller, attempt, ids)
+
+    async def _try_connect(
+        self, caller: Caller, attempt: Attempt, accepted_ms: float
+    ) -> Sequence[Reply]:
         keys = self._keys.subject(caller.tenant, caller.subject)
-        wanted = attempt.session_id
-        shown_hash = token_hash(attempt.token or "") if wanted else ""
-        resumed_hash = token_hash(attempt.resumed_token) if wanted else ""
+        wanted, shown = attempt.session_id, attempt.shown
         reply: Sequence[Reply] = await self._connect(
             self._redis,
             (
@@ -102,21 +135,23 @@ class Sessions:
             (
                 self._clock.offset_ms,
                 "resume" if wanted else "new",
-                shown_hash,
-                "1" if attempt.is_genuine else "0",
-                resumed_hash,
-                token_hash(attempt.new_token),
+                token_hash(shown.secret) if shown else "",
+                "1" if shown else "0",
+                token_hash(attempt.resumed_secret) if wanted else "",
+                token_hash(attempt.new_secret),
                 attempt.holder.replica_id,
                 attempt.holder.connection_id,
                 self._ttl_ms,
                 wanted or "",
                 attempt.new_session_id,
                 msgspec.json.encode(attempt.client),
-                attempt.began_ms,
+                f"{accepted_ms:.3f}",
+                "" if attempt.number is None else attempt.number,
+                shown.generation if shown else 0,
                 *_pairs(attempt.cursors, prefix="c:"),
             ),
         )
-        return _attached(reply, attempt)
+        return reply
 
     async def confirm(self, caller: Caller, session_id: str, generation: int) -> bool:
         """The client uses its new token: the one before it is dead. False if taken over."""
@@ -148,7 +183,11 @@ class Sessions:
             subject = self._keys.subject(item.caller.tenant, item.caller.subject)
             keys += (subject.session(item.session_id), subject.online)
             args += (item.generation, item.session_id, round(item.silent_s * 1000))
-        lost = await self._touch(self._redis, keys, (self._clock.offset_ms, self._ttl_ms, *args))
+        asked = self._clock.monotonic_s()
+        now_ms, *lost = await self._touch(
+            self._redis, keys, (self._clock.offset_ms, self._ttl_ms, *args)
+        )
+        self._clocks.learn(keys[0], float(now_ms), asked=asked)
         return [shard[number - 1] for number in lost]
 
     async def disconnect(self, caller: Caller, session_id: str, generation: int) -> bool:
@@ -161,10 +200,17 @@ class Sessions:
         )
         return bool(gone)
 
-    async def is_revoked(self, caller: Caller, session_id: str) -> bool:
-        """Whether a session that was lost is nobody's any more, as a used token was shown again."""
+    async def why_lost(self, caller: Caller, session_id: str, generation: int) -> Loss:
+        """Why a session is not held any more in the generation in which it was.
+
+        `revoked`: a used token was shown again, it is nobody's. `replaced`: another connection has
+        it. `gone`: Redis has lost the session, or that it came as far as this generation.
+        """
         key = self._keys.subject(caller.tenant, caller.subject).session(session_id)
-        return await self._redis.execute(key, "HGET", key, "revoked") is not None
+        found = await self._redis.execute(key, "HMGET", key, "generation", "revoked")
+        if found[1] is not None:
+            return "revoked"
+        return "replaced" if found[0] is not None and int(found[0]) > generation else "gone"
 
     async def online(self, tenant: str, subject: str) -> bool:
         """Whether a device of the subject is connected, as far as is known."""
@@ -185,14 +231,16 @@ def _pairs(where: dict[str, Position], *, prefix: str = "") -> Iterable[str]:
         yield f"{position.offset}:{position.epoch}"
 
 
-def _attached(reply: Sequence[Reply], attempt: Attempt) -> Attached:
-    failure, generation, away_ms, replica, connection, online, cursors = reply
+def _attached(reply: Sequence[Reply], caller: Caller, attempt: Attempt, ids: IdMaker) -> Attached:
+    failure, generation, away_ms, replica, connection, online, cursors, _ = reply
     is_resumed = away_ms >= 0
     replaced = Holder(text(replica), text(connection)) if replica else None
+    session_id = (attempt.session_id or "") if is_resumed else attempt.new_session_id
+    secret = attempt.resumed_secret if is_resumed else attempt.new_secret
     return Attached(
-        session_id=(attempt.session_id or "") if is_resumed else attempt.new_session_id,
-        token=attempt.resumed_token if is_resumed else attempt.new_token,
-        generation=int(generation),
+        session_id=session_id,
+        token=ids.resume_token(caller.tenant, caller.subject, session_id, secret, generation),
+        generation=generation,
         is_resumed=is_resumed,
         failure=cast("ResumeFailure", text(failure)) if failure else None,
         away_s=max(0, away_ms) / 1000,

@@ -168,8 +168,9 @@ class SharedReads:
             await asyncio.sleep(0)  # the others of this tick join
             self._close(group, tenant, conversation_id)
             everybody = Caller(tenant, "")  # read.lua tells for each whether they take part
+            absent = self._calls.keys.conversation(tenant, conversation_id).absent
             reply = await self._calls.run(
-                self._script, everybody, conversation_id, *group.arguments()
+                self._script, everybody, conversation_id, *group.arguments(), more_keys=(absent,)
             )
             group.answer(conversation_id, reply)
         except asyncio.CancelledError:

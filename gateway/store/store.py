@@ -34,8 +34,9 @@ class Store:
     def __init__(self, settings: Settings, redis_url: str, *, clock: Clock) -> None:
         self.replica_id = random_id("r")
         self.keys = Keys(settings.redis_prefix)
+        url = parse_redis_url(redis_url)
         self.redis = Redis(
-            parse_redis_url(redis_url),
+            url,
             timeout_s=settings.redis_timeout_s,
             reconnect_s=settings.redis_reconnect_s,
         )
@@ -47,7 +48,7 @@ class Store:
         self.contexts = Contexts(self._calls)
         self.log = Log(self._calls)
         self.runs = Runs(self._calls, clock, settings)
-        self.sessions = Sessions(self.redis, self.keys, clock, settings)
+        self.sessions = Sessions(self.redis, self.keys, clock, settings, route=url.topology().route)
         self.subjects = Subjects(self.redis, self.keys, clock)
         self.tickets = Tickets(self.redis, self.keys, settings)
         self.secret = Secret(self.redis, self.keys)

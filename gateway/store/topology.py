@@ -161,8 +161,11 @@ class Cluster:
         return random.choice(self._slots)[2]  # noqa: S311  # no secret
 
     def moved(self, error: ReplyError | None) -> Address | None:
-        """Look at the map again at the next call; go where a redirection points now."""
-        self._stale = True
+        """Look at the map again at the next call; go where a redirection points now.
+
+        ASK says nothing against the map: the slot is on its way, and still where it was.
+        """
+        self._stale = self._stale or error is None or error.prefix != "ASK"
         if error is None or error.prefix not in {"MOVED", "ASK"}:
             return None
         host, _, port = error.text.rsplit(" ", 1)[-1].rpartition(":")

@@ -23,7 +23,7 @@ class DrivenSession:
         written: All requests it wrote, oldest first.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, unix_ms: int = 0, **options: Any) -> None:
         self.now = 1000.0
         self.written: list[dict[str, Any]] = []
         self.session = Session(
@@ -31,6 +31,7 @@ class DrivenSession:
             client=ClientInfo(name="test", version="0"),
             options=Options(**options),
             random=Random(1),
+            unix_ms=unix_ms,
         )
 
     def live(self, **conversations: dict[str, Any]) -> DrivenSession:

@@ -6,6 +6,7 @@ gateway.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,14 +26,72 @@ class Log:
     epoch: str = "e0"
     entries: list[str] = field(default_factory=list)
     trimmed: int = 0
+    ended: dict[str, int] = field(default_factory=dict)
+    joints: set[tuple[str, int, str]] = field(default_factory=set)
+
+    def begin_epoch(self, epoch: str) -> None:
+        """Go on at the next offset in another epoch."""
+        self.ended[self.epoch] = end = len(self.entries)
+        self.epoch = epoch
+        self.joints |= {(old, end, epoch) for old, at in self.ended.items() if at == end}
+
+    def cut(self, kept: int) -> None:
+        """Lose the end: of the epochs that ended later, those that had begun end here."""
+        del self.entries[kept:]
+        self.trimmed = min(self.trimmed, kept)
+        begins = 0
+        for epoch, end in list(self.ended.items()):
+            if begins > kept:
+                del self.ended[epoch]
+            else:
+                self.ended[epoch] = min(end, kept)
+            begins = end
+
+    @property
+    def begins(self) -> int:
+        """Where the epoch that is going on began."""
+        return max(self.ended.values(), default=0)
+
+    def holds(self, cursor: dict[str, Any]) -> bool:
+        """Whether a reader at the cursor has seen what is in the log, and its rest is there."""
+        is_current = cursor["epoch"] == self.epoch
+        end = len(self.entries) if is_current else self.ended.get(cursor["epoch"], -1)
+        return self.trimmed <= cursor["offset"] <= end
+
+    def follows(self, old: tuple[str, int], new: tuple[str, int]) -> bool:
+        """Whether an entry is the one after another, in the same epoch or where that ended."""
+        return new[1] == old[1] + 1 and (new[0] == old[0] or (*old, new[0]) in self.joints)
+
+    def epoch_of(self, offset: int) -> str:
+        """The epoch that an entry was written in."""
+        return next((epoch for epoch, end in self.ended.items() if offset <= end), self.epoch)
+
+    def changes_at(self, conversation_id: str, epoch: str, offset: int) -> list[dict[str, Any]]:
+        """Return the pushes for a reader who stands at the end of an epoch."""
+        epochs = [*self.ended, self.epoch]
+        if epoch not in self.ended:
+            return []
+        found = []
+        for old, new in itertools.pairwise(epochs[epochs.index(epoch) :]):
+            if self.ended[old] != offset:
+                break
+            found.append(
+                {
+                    "type": "epoch_changed",
+                    "conversation_id": conversation_id,
+                    "from": {"epoch": old, "offset": offset},
+                    "to": {"epoch": new, "offset": offset},
+                }
+            )
+        return found
 
     def event(self, conversation_id: str, first: int, last: int) -> dict[str, Any]:
-        """Return entries `first` … `last` as one event."""
+        """Return entries `first` … `last` of one epoch as one event."""
         delta = "".join(self.entries[first - 1 : last])
         message = {
             "type": "event",
             "conversation_id": conversation_id,
-            "epoch": self.epoch,
+            "epoch": self.epoch_of(last),
             "offset": last,
             "event": {"type": "TEXT_MESSAGE_CONTENT", "delta": delta},
         }
@@ -67,15 +126,25 @@ class ModelGateway:
         self.logs[name].trimmed = len(self.logs[name].entries) // 2
 
     def fail_over(self, name: str) -> None:
-        """Redis lost the end of the log: another epoch, and a snapshot to who listens."""
+        """Redis lost the end of the log: another epoch, and a snapshot to who had seen that."""
+        self._change_epoch(name, kept=len(self.logs[name].entries) // 2)
+
+    def change_epoch(self, name: str) -> None:
+        """Redis failed over and lost nothing: another epoch, and a word to who listens."""
+        self._change_epoch(name, kept=len(self.logs[name].entries))
+
+    def _change_epoch(self, name: str, *, kept: int) -> None:
         self._serial += 1
         log = self.logs[name]
-        log.epoch = f"e{self._serial}"
-        del log.entries[len(log.entries) // 2 :]
-        log.trimmed = min(log.trimmed, len(log.entries))
-        if name in self._attached:
+        log.cut(kept)
+        log.begin_epoch(f"e{self._serial}")
+        if name not in self._attached:
+            return
+        if self._sent_to[name] > kept:
             self.wire.append(self._snapshot(name))
-            self._sent_to[name] = len(log.entries)
+            self._sent_to[name] = kept
+        else:
+            self.wire.extend(log.changes_at(name, log.epoch_of(kept), kept))
 
     def drop(self) -> None:
         """The link is gone, and all that was on it."""
@@ -89,7 +158,7 @@ class ModelGateway:
         fate = self._random.random() if self.is_faulty else 1.0
         if fate < 0.1:
             return  # sent later, merged with the next, or lost
-        first = self._sent_to[name] + 1
+        first = max(self._sent_to[name], log.begins) + 1  # none is of two epochs
         if fate < 0.2:
             first = last  # what was held back before is lost: a gap
         self._sent_to[name] = last
@@ -137,13 +206,8 @@ class ModelGateway:
 
     def _standing(self, name: str, cursor: dict[str, Any] | None) -> dict[str, Any]:
         log = self.logs[name]
-        mode = "fresh" if cursor is None else "tail" if self._holds(log, cursor) else "snapshot"
+        mode = "fresh" if cursor is None else "tail" if log.holds(cursor) else "snapshot"
         return {"mode": mode, "epoch": log.epoch, "offset": len(log.entries), "replayed": 0}
-
-    @staticmethod
-    def _holds(log: Log, cursor: dict[str, Any]) -> bool:
-        is_within = log.trimmed <= cursor["offset"] <= len(log.entries)
-        return cursor["epoch"] == log.epoch and is_within
 
     def _replay(self, name: str, cursor: dict[str, Any] | None) -> None:
         log = self.logs[name]
@@ -151,11 +215,13 @@ class ModelGateway:
         self._sent_to[name] = len(log.entries)
         if cursor is None:
             return
-        if not self._holds(log, cursor):
+        if not log.holds(cursor):
             self.wire.append(self._snapshot(name))
             return
+        self.wire.extend(log.changes_at(name, cursor["epoch"], cursor["offset"]))
         for offset in range(cursor["offset"] + 1, len(log.entries) + 1):
             self.wire.append(log.event(name, offset, offset))
+            self.wire.extend(log.changes_at(name, log.epoch_of(offset), offset))
 
     def _live(self, names: list[str]) -> None:
         offsets = {name: len(self.logs[name].entries) for name in names}

@@ -23,6 +23,7 @@ STEPS = st.lists(
             + ["deliver"] * 5
             + ["consume"] * 3
             + ["send", "send", "tick", "tick", "drop", "trim", "fail_over", "restart"]
+            + ["change_epoch"] * 3
         ),
         st.sampled_from(NAMES),
     ),
@@ -72,6 +73,7 @@ class Application:
             "drop": self.drop,
             "trim": lambda: self.gateway.trim(name),
             "fail_over": lambda: self.gateway.fail_over(name),
+            "change_epoch": lambda: self.gateway.change_epoch(name),
             "restart": self.restart,
         }
         actions[step]()
@@ -126,7 +128,10 @@ class Application:
             case Event() as event:
                 first = event.from_offset or event.offset
                 at = self._at.get(event.conversation_id)
-                assert at is None or at == (event.epoch, first - 1), f"{event} after {at}"
+                is_next = at is None or self.gateway.logs[event.conversation_id].follows(
+                    at, (event.epoch, first)
+                )
+                assert is_next, f"{event} after {at}"
                 self._at[event.conversation_id] = (event.epoch, event.offset)
                 self.text[event.conversation_id] += event.data["delta"]
             case Snapshot() as snapshot:

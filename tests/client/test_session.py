@@ -21,6 +21,32 @@ def test_resume_names_session_token_and_cursors():
     assert connect["cursors"] == {C: {"epoch": "e", "offset": 5}}
 
 
+def test_attempts_to_connect_are_numbered_upward():
+    """From the time on, so that a later run has higher numbers even if none was saved."""
+    driven = DrivenSession(unix_ms=1_700_000_000_000)
+    for n in range(1, 4):
+        driven.session.link_opened(driven.now)
+        (connect,) = driven.flush()
+        assert connect["attempt"] == 1_700_000_000_000 + n
+        driven.lose()
+
+
+@pytest.mark.parametrize(("unix_ms", "attempt"), [(3, 6), (5, 6), (1000, 1001)])
+def test_numbers_of_attempts_rise_over_a_restart(unix_ms, attempt):
+    """Also if the clock was set back meanwhile."""
+    driven = DrivenSession(unix_ms=4).live()
+    again = DrivenSession(unix_ms=unix_ms)
+    again.session.restore(SavedState.from_bytes(driven.session.export().to_bytes()))
+    again.live()
+    assert again.written[0]["attempt"] == attempt
+
+
+def test_state_saved_by_an_older_version_is_read():
+    """It has no number of the last attempt."""
+    saved = SavedState.from_bytes(b'{"version":1,"session_id":"s_1","resume_token":"r"}')
+    assert (saved.session_id, saved.connects) == ("s_1", 0)
+
+
 def test_new_session_joins_again_where_the_client_stands():
     """A session that could not be resumed loses nothing: its conversations are joined again."""
     driven = DrivenSession().joined(offset=4)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gateway_client import Detached
+import pytest
+
+from gateway_client import Cursor, Detached, EpochChanged
 from gateway_client.reader import NO_EPOCH
 from gateway_client.requests import GetHistory
 from tests.client.driven_session import C, DrivenSession, kinds
@@ -110,3 +112,143 @@ def test_conversation_the_server_refuses_is_reported():
     driven.reply(type="error", code="not_found", message="gone", retryable=False)
     assert driven.take() == Detached(conversation_id=C, code="not_found", message="gone")
     assert driven.session.reader.cursor(C) is None
+
+
+# --- epochs --------------------------------------------------------------------------------------
+
+
+def change(driven: DrivenSession, old: tuple[str, int], new: tuple[str, int]) -> None:
+    """Let the push arrive that says what a place is called now."""
+    ends = {"from": old, "to": new}
+    named = {key: {"epoch": epoch, "offset": offset} for key, (epoch, offset) in ends.items()}
+    driven.receive(type="epoch_changed", conversation_id=C, **named)
+
+
+def test_events_go_on_in_another_epoch_without_a_gap():
+    """Who has all of the old epoch stands at the same place in the new one."""
+    driven = DrivenSession().joined(offset=4)
+    driven.event(5)
+    change(driven, ("e", 5), ("f", 5))
+    driven.event(6, epoch="f")
+    change(driven, ("f", 6), ("g", 6))
+    driven.event(7, epoch="g")
+    assert driven.flush() == []
+    assert [driven.take().cursor for _ in range(3)] == [
+        Cursor("e", 5),
+        Cursor("f", 6),
+        Cursor("g", 7),
+    ]
+
+
+def test_where_a_reader_starts_is_renamed_too():
+    """Nothing was received yet."""
+    driven = DrivenSession().joined(offset=4)
+    change(driven, ("e", 4), ("f", 4))
+    assert driven.session.reader.cursors() == {C: Cursor("f", 4)}
+    driven.event(5, epoch="f")
+    assert driven.flush() == []
+    assert driven.take().offset == 5
+
+
+@pytest.mark.parametrize("old", [("e", 4), ("e", 6), ("d", 5)])
+def test_change_of_epoch_elsewhere_is_ignored(old):
+    """Who lacks something finds a gap at the next event, and asks from where it stands."""
+    driven = DrivenSession().joined(offset=4)
+    driven.event(5)
+    change(driven, old, ("f", old[1]))
+    assert driven.session.reader.cursors() == {C: Cursor("e", 5)}
+    driven.event(old[1] + 1, epoch="f")
+    (join,) = driven.flush()
+    assert join["cursor"] == {"epoch": "e", "offset": 5}
+
+
+def test_named_entry_of_another_epoch_that_does_not_come_is_asked_for():
+    """Our own message was accepted there, and neither it nor the change of epoch came."""
+    driven = DrivenSession().joined(offset=4)
+    driven.send()
+    driven.reply(
+        type="message_accepted",
+        conversation_id=C,
+        message_id="m",
+        client_message_id="hi",
+        epoch="f",
+        offset=5,
+    )
+    assert kinds(driven.pass_time(4.5)) == []
+    assert kinds(driven.pass_time(1)) == ["join_conversation"]
+
+
+def test_change_of_epoch_of_an_unknown_conversation_is_ignored():
+    """It is followed no longer."""
+    driven = DrivenSession().live()
+    change(driven, ("e", 5), ("f", 5))
+    assert driven.session.fault is None
+    assert driven.session.reader.cursors() == {}
+
+
+def test_replayed_events_of_the_epoch_before_are_dropped():
+    """A join of ours was on its way while the epoch changed: no gap is seen in what it repeats."""
+    driven = DrivenSession().joined(offset=4)
+    driven.event(5)
+    change(driven, ("e", 5), ("f", 5))
+    for offset in (4, 5):
+        driven.event(offset)
+    driven.event(6, epoch="f")
+    assert driven.flush() == []
+    assert len(driven.session.inbox) == 2
+
+
+def test_history_that_goes_on_in_the_old_epoch_is_followed_after_a_snapshot():
+    """The server that began the new epoch is lost: the snapshot counts, not what came before."""
+    driven = DrivenSession().joined(offset=4)
+    driven.event(5)
+    change(driven, ("e", 5), ("f", 5))
+    driven.event(6, epoch="f")
+    driven.receive(type="snapshot", conversation_id=C, epoch="e", offset=3)
+    driven.event(4)
+    assert [driven.take().cursor for _ in range(4)] == [
+        Cursor("e", 5),
+        Cursor("f", 6),
+        Cursor("e", 3),
+        Cursor("e", 4),
+    ]
+
+
+def test_what_is_saved_and_acknowledged_has_the_new_name():
+    """Old epochs are forgotten by the server; the inbox may hold events by their old names."""
+    driven = DrivenSession().joined(offset=4)
+    driven.event(5)
+    driven.event(6)
+    driven.take()
+    change(driven, ("e", 6), ("f", 6))
+    change(driven, ("f", 6), ("g", 6))
+    assert driven.session.export().cursors == {C: Cursor("e", 5)}
+    driven.take()
+    assert driven.session.export().cursors == {C: Cursor("g", 6)}
+    driven.take()
+    (ack,) = driven.pass_time(2)
+    assert ack["cursors"] == {C: {"epoch": "g", "offset": 6}}
+
+
+def test_change_of_epoch_while_events_are_left_out_is_heard_again():
+    """There was no room for the last event of the epoch: the log has both."""
+    driven = DrivenSession(inbox_items=1).joined()
+    driven.event(1)
+    driven.ask(GetHistory(conversation_id=C))
+    driven.event(2)
+    change(driven, ("e", 2), ("f", 2))
+    driven.reply(type="conversation_history", conversation_id=C)
+    driven.take()
+    driven.take()
+    assert kinds(driven.pass_time(1)) == ["join_conversation"]
+    assert driven.written[-1]["cursor"] == {"epoch": "e", "offset": 1}
+
+
+def test_change_of_epoch_is_a_notice():
+    """An application that keeps cursors of its own may want to know."""
+    driven = DrivenSession().joined(offset=4)
+    driven.session.intake.take_notices()
+    change(driven, ("e", 4), ("f", 4))
+    assert driven.session.intake.take_notices() == [
+        EpochChanged(conversation_id=C, old=Cursor("e", 4), new=Cursor("f", 4))
+    ]

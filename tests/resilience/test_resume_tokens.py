@@ -12,9 +12,10 @@ from tests.support.proxy import Proxy
 if TYPE_CHECKING:
     from tests.conftest import InProcess, OwnRedis, Replicas
     from tests.support.dialling import Dialler
+    from tests.support.redis_node import RedisNode
 
 
-REVOKED = 4503
+REPLACED, REVOKED = 4001, 4503
 
 
 async def test_lost_session_ready_locks_nobody_out(replicas: Replicas, dial: Dialler) -> None:
@@ -130,10 +131,10 @@ async def test_wrong_token_for_a_real_session_is_unknown_and_does_not_revoke_it(
     assert (await again.resume(alice))["resumed"] is True
 
 
-async def test_late_attempt_leaves_a_session_that_was_not_used_yet_resumable(
+async def test_late_attempt_leaves_a_session_that_was_not_used_yet_to_its_holder(
     in_process: InProcess, own_redis: OwnRedis, dial: Dialler
 ) -> None:
-    """Carried out late, it may take the session; the token that the client has stays good."""
+    """Carried out late, it changes nothing: its own socket is closed as replaced."""
     redis = await own_redis()
     async with Proxy(redis.port) as link:
         hung = await in_process(redis_url=f"redis://127.0.0.1:{link.port}", redis_reconnect_s=10)
@@ -144,7 +145,7 @@ async def test_late_attempt_leaves_a_session_that_was_not_used_yet_resumable(
         await link.refuse()
         await link.cut()
         early = await dial(hung)
-        attempt = await early.start(
+        await early.start(
             "connect",
             session_id=alice.session["session_id"],
             resume_token=alice.session["resume_token"],
@@ -152,8 +153,8 @@ async def test_late_attempt_leaves_a_session_that_was_not_used_yet_resumable(
         again = await dial(healthy)
         assert (await again.resume(alice))["resumed"] is True
         await link.accept()
-        await early.reply_to(attempt)
-        await early.vanish()
+        assert await early.closed() == REPLACED
+        assert again.disconnect is None
         await again.vanish()
         last = await dial(healthy)
         assert (await last.resume(again))["resumed"] is True
@@ -180,7 +181,7 @@ async def test_late_attempt_of_the_same_client_does_not_revoke_its_session(
         await link.cut()
         early = await dial(hung)
         early.take_on(alice)
-        attempt = await early.start(
+        await early.start(
             "connect",
             session_id=alice.session["session_id"],
             resume_token=alice.session["resume_token"],
@@ -192,8 +193,7 @@ async def test_late_attempt_of_the_same_client_does_not_revoke_its_session(
         await again.request("ping")
         await link.accept()
         if not leaves:
-            late = await early.reply_to(attempt)
-            assert late["resumed"] is False
+            assert await early.closed() == REPLACED
         bob = await dial(hung, "bob")  # served after the late attempt, on the same link
         await bob.connect()
         said = await again.say(conversation, "still mine")
@@ -201,3 +201,46 @@ async def test_late_attempt_of_the_same_client_does_not_revoke_its_session(
         await again.vanish()
         last = await dial(healthy)
         assert (await last.restore(again))["resumed"] is True
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_token_whose_issue_was_lost_in_a_failover_resumes(
+    in_process: InProcess, own_redis: OwnRedis, dial: Dialler, codec: str
+) -> None:
+    """Redis came back as it was two resumes ago; the client was using what came since."""
+    redis = await own_redis()
+    gateway = await in_process(redis_url=redis.url)
+    alice = await dial(gateway, codec=codec)
+    await alice.connect()
+    conversation = await alice.create()
+    (key,) = await redis.call("KEYS", "*:session:*")
+    await redis.call("COPY", key, "aside")
+    current = alice
+    for _ in range(2):
+        await current.vanish()
+        successor = await dial(gateway, codec=codec)
+        await successor.restore(current)
+        said = await successor.say(conversation, "seen")
+        await successor.heard(conversation, said["offset"])
+        current = successor
+    await current.vanish()
+    await eventually_away(redis, key)
+    await redis.call("COPY", "aside", key, "REPLACE")
+    last = await dial(gateway, codec=codec)
+    ready = await last.restore(current)
+    assert (ready["resumed"], ready["session_id"]) == (True, alice.session["session_id"])
+    assert ready["generation"] == current.session["generation"] + 1
+    assert [m["content"] for m in last.log(conversation).messages] == ["seen", "seen"]
+    thief = await dial(gateway)
+    await last.request("ping")
+    assert (await thief.resume(current))["resume_failure"] == "token_reused"
+    assert await last.closed() == REVOKED
+
+
+async def eventually_away(redis: RedisNode, key: str) -> None:
+    """Wait until the gateway has noticed that the session's socket is gone."""
+
+    async def is_away() -> bool:
+        return await redis.call("HGET", key, "connection") is None
+
+    await eventually(is_away, what="the session has no socket")

@@ -239,6 +239,7 @@ async def test_epoch_changes_when_a_failover_lost_what_clients_had_seen(
         for key, values in saved.items():
             await redis.call("COPY", values, key, "REPLACE")
         assert int(await redis.call("HGET", base, "offset")) == offset
+        await redis.restart()
 
         following = await alice.say(conversation, "after the loss")
         assert following["epoch"] != last["epoch"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
 
+from gateway.ids import ShownToken
 from gateway.messages import Position
 from gateway.store.contexts import ContextChange
 from gateway.store.keys import KINDS, Keys
@@ -122,24 +124,23 @@ async def begin(store: Store, run_id: str) -> Attempt:
 async def hold_sessions(store: Store, caller: Caller) -> None:
     """Open, resume, use, vouch for, steal and leave sessions."""
     sessions = store.sessions
-    for new, old, token in (
-        ("s_1", None, None),
+    for new, old, secret in (
+        ("s_1", None, ""),
         ("s_2", "s_1", "n_s_1"),
         ("s_3", "s_none", "gone"),
         ("s_4", "s_1", "never made"),
     ):
         attempt = SessionAttempt(
             session_id=old,
-            token=token,
-            is_genuine=old == "s_1",
-            resumed_token=f"r_{new}",
+            shown=ShownToken(secret, 1) if old == "s_1" else None,
+            resumed_secret=f"r_{new}",
             new_session_id=new,
-            new_token=f"n_{new}",
+            new_secret=f"n_{new}",
             holder=Holder("r", "k"),
             client=None,
-            began_ms=2**50,
+            accepted_at=time.monotonic(),
         )
-        await sessions.connect(caller, attempt)
+        await sessions.connect(caller, attempt, await store.ids())
     await sessions.attach(caller, "s_3", 1, {"c_1": Position("x", 1)})
     await sessions.ack(caller, "s_3", 1, {"c_1": Position("x", 2)})
     await sessions.confirm(caller, "s_3", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -271,3 +272,69 @@ async def test_waitaof_of_a_real_server_makes_a_write_durable(own_redis: OwnRedi
     async with linked(where(redis)) as link:
         link.durability_command, link.durability_quorum = ("WAITAOF", 1, 0, 1000), 1
         assert await link.call("SET", "k", "v", durable=True) == b"OK"
+
+
+UNBLOCKED = b"-UNBLOCKED force unblock from blocking operation, instance state changed\r\n"
+NO_MASTER = b"-ERR WAIT cannot be used with replica instances.\r\n"
+
+
+@pytest.mark.parametrize("reply", [UNBLOCKED, NO_MASTER], ids=["while it waits", "before"])
+async def test_a_server_demoted_before_its_wait_leaves_a_durable_call_in_doubt(
+    reply: bytes,
+) -> None:
+    """It is no error of the call: what was written may be gone, so it may be made again."""
+    async with ScriptedServer() as server, linked(server.address) as link:
+        durable(link)
+        server.wait_reply = reply
+        with pytest.raises(StoreUnavailable) as caught:
+            await link.call("SET", "k", "v", durable=True)
+        assert caught.value.may_have_run
+
+
+@asynccontextmanager
+async def nothing_unretrieved() -> AsyncIterator[None]:
+    """Fail if an error was set on a future that nobody has asked."""
+    loop, told = asyncio.get_running_loop(), []
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _loop, context: told.append(context["message"]))
+    try:
+        yield
+        await asyncio.sleep(0)
+        gc.collect()
+        assert told == []
+    finally:
+        loop.set_exception_handler(before)
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True], ids=["awaited", "cancelled"])
+@pytest.mark.parametrize("end", ["refused", "cut after its replies", "cut", "closed unsent"])
+async def test_no_error_of_a_durable_batch_is_left_unretrieved(
+    end: str,
+    is_cancelled: bool,
+) -> None:
+    """Whoever has failed before: the calls, their WAIT, the link, or who made them."""
+    async with nothing_unretrieved(), ScriptedServer() as server, linked(server.address) as link:
+        durable(link)
+        server.is_silent, server.wait_reply = True, UNBLOCKED
+        calls = [link.call("FAIL", n, durable=True) for n in range(3)]
+        if end != "closed unsent":
+            await eventually(lambda: server.said("WAIT"), what="WAIT has come")
+        if is_cancelled:
+            for call in calls:
+                call.cancel()
+        if end == "cut after its replies":
+            server._owed.pop()
+        if end in {"refused", "cut after its replies"}:
+            server.answer_all()
+        if end in {"cut", "cut after its replies"}:
+            server.cut()
+        if end == "closed unsent":
+            link.close()
+        if not is_cancelled:
+            for call in calls:
+                with pytest.raises((ReplyError, StoreUnavailable)):
+                    await call
+        else:
+            await eventually(lambda: not link._waiting, what="all is answered")
+        await asyncio.sleep(0)
+        del calls, call

@@ -56,9 +56,9 @@ async def test_a_resume_token_of_another_dataset_is_not_genuine(own_redis: OwnRe
     redis = await own_redis()
     async with opened(redis.url) as one, opened(redis.url) as other:
         ids = await one.ids()
-        token = ids.resume_token("t", "alice", "s_1")
-        assert ids.is_resume_token(token, "t", "alice", "s_1")
+        token = ids.resume_token("t", "alice", "s_1", "x" * 22, 1)
+        assert ids.shown_token(token, "t", "alice", "s_1") is not None
         await redis.call("FLUSHALL")
         await other.ids()
         await one.secret.refresh()
-        assert not (await one.ids()).is_resume_token(token, "t", "alice", "s_1")
+        assert (await one.ids()).shown_token(token, "t", "alice", "s_1") is None

@@ -8,13 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.concurrently import together
-from gateway.ids import random_id
+from gateway.ids import random_id, resume_secret, token_hash
 from gateway.messages import Position
 from gateway.store.calls import Caller
 from gateway.store.sessions import Attached, Attempt, Holder, Vouched
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
+    from gateway.ids import IdMaker
     from gateway.store.store import Store
 
 TTL_S = 600.0
@@ -34,19 +35,16 @@ class Device:
         token: str | None = None,
     ) -> Attempt:
         """Return the call that a `connect` becomes; it may be made several times."""
-        ids, new_id = await self.store.ids(), random_id("s")
-        where = (self.caller.tenant, self.caller.subject)
+        ids, where = await self.store.ids(), (self.caller.tenant, self.caller.subject)
         return Attempt(
             session_id=session_id,
-            token=token,
-            is_genuine=session_id is not None
-            and ids.is_resume_token(token or "", *where, session_id),
-            resumed_token=ids.resume_token(*where, session_id or new_id),
-            new_session_id=new_id,
-            new_token=ids.resume_token(*where, new_id),
+            shown=ids.shown_token(token or "", *where, session_id) if session_id else None,
+            resumed_secret=resume_secret(),
+            new_session_id=random_id("s"),
+            new_secret=resume_secret(),
             holder=Holder("r_1", random_id("k")),
             client=None,
-            began_ms=round(self.clock.unix_s() * 1000) + 2,  # later than what was done before
+            accepted_at=self.clock.monotonic_s(),
         )
 
     async def open(self) -> Attached:
@@ -58,8 +56,15 @@ class Device:
         return await self.connect(await self.attempt(session_id, token))
 
     async def connect(self, attempt: Attempt) -> Attached:
-        """Make a call."""
-        return await self.store.sessions.connect(self.caller, attempt)
+        """Make a call that is not late."""
+        made = await self.store.sessions.connect(self.caller, attempt, await self.store.ids())
+        assert made is not None
+        return made
+
+    async def is_late(self, attempt: Attempt) -> bool:
+        """Make a call; whether it is late."""
+        ids = await self.store.ids()
+        return await self.store.sessions.connect(self.caller, attempt, ids) is None
 
     async def use(self, session: Attached) -> bool:
         """Send a first frame."""
@@ -72,6 +77,22 @@ class Device:
         return await self.store.sessions.disconnect(
             self.caller, session.session_id, session.generation
         )
+
+    async def stored(self, session_id: str) -> dict[str, str]:
+        """Return the session as Redis has it."""
+        key = self.store.keys.subject(self.caller.tenant, self.caller.subject).session(session_id)
+        pairs = [item.decode() for item in await self.store.redis.execute(key, "HGETALL", key)]
+        return dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+    async def keep(self, session_id: str) -> None:
+        """Keep a copy of the session as it is now."""
+        key = self.store.keys.subject(self.caller.tenant, self.caller.subject).session(session_id)
+        await self.store.redis.execute(key, "COPY", key, f"{key}x")
+
+    async def lose_since(self, session_id: str) -> None:
+        """Lose all that was done to the session since it was kept, as a failover may."""
+        key = self.store.keys.subject(self.caller.tenant, self.caller.subject).session(session_id)
+        await self.store.redis.execute(key, "COPY", f"{key}x", key, "REPLACE")
 
     async def is_known(self, session_id: str) -> bool:
         """Whether Redis has the session."""
@@ -175,18 +196,153 @@ async def test_a_token_used_twice_revokes_the_session_for_all(device: Device) ->
     owner = await device.resume(first.session_id, second.token)
     assert (owner.failure, owner.replaced) == ("token_reused", None)
     assert not await device.use(second)
+    lost = await device.store.sessions.why_lost(device.caller, first.session_id, 2)
+    assert lost == "revoked"
     assert await device.store.sessions.touch([vouched(device, second)]) == [vouched(device, second)]
 
 
-async def test_an_attempt_carried_out_late_is_no_theft(device: Device) -> None:
-    """It was taken up before the present holder came: the holder keeps the session."""
+@pytest.mark.parametrize("is_used", [True, False], ids=["used", "not used yet"])
+async def test_an_attempt_is_late_if_its_socket_is_older_than_the_holders(
+    device: Device, is_used: bool
+) -> None:
+    """With a token that was replaced: nothing changes, and the holder keeps the session."""
     first = await device.open()
     late = await device.attempt(first.session_id, first.token)
     holder = await device.resume(first.session_id, first.token)
-    await device.use(holder)
-    found = await device.connect(replace(late, began_ms=late.began_ms - 60_000))
-    assert (found.failure, found.is_resumed, found.replaced) == ("token_reused", False, None)
+    if is_used:
+        await device.use(holder)
+    before = await device.stored(first.session_id)
+    assert await device.is_late(replace(late, accepted_at=late.accepted_at - 1.0))
+    assert await device.stored(first.session_id) == before
     assert (await device.resume(first.session_id, holder.token)).generation == 3
+
+
+async def test_who_shows_the_newest_token_is_not_late(device: Device) -> None:
+    """It was made for the present holder: an older socket that brings it was told of that one."""
+    first = await device.open()
+    spare = await device.attempt()
+    holder = await device.resume(first.session_id, first.token)
+    await device.use(holder)
+    attempt = await device.attempt(first.session_id, holder.token)
+    older = replace(attempt, accepted_at=spare.accepted_at - 1.0)
+    assert (await device.connect(older)).generation == 3
+
+
+@pytest.mark.parametrize(("number", "is_late"), [(6, True), (7, False), (8, False)])
+async def test_numbers_of_attempts_go_before_the_age_of_sockets(
+    device: Device, number: int, is_late: bool
+) -> None:
+    """A lower one is late, whatever its socket's age and its token; one no lower is not."""
+    first = await device.open()
+    holder = await device.attempt(first.session_id, first.token)
+    held = await device.connect(replace(holder, number=7))
+    again = replace(await device.attempt(first.session_id, held.token), number=number)
+    age_s = 60.0 if number == 8 else -60.0
+    assert await device.is_late(replace(again, accepted_at=again.accepted_at - age_s)) is is_late
+
+
+async def test_the_highest_number_is_kept(device: Device) -> None:
+    """By attempts without one, and by late ones."""
+    first = await device.open()
+    opened = replace(await device.attempt(first.session_id, first.token), number=5)
+    held = await device.connect(opened)
+    assert await device.is_late(replace(opened, number=4, resumed_secret="other"))
+    held = await device.resume(first.session_id, held.token)
+    again = await device.attempt(first.session_id, held.token)
+    assert await device.is_late(replace(again, number=4))
+    assert (await device.stored(first.session_id))["attempt"] == "5"
+
+
+async def test_a_replaced_token_shown_by_a_later_attempt_is_a_theft(device: Device) -> None:
+    """As it is without a number."""
+    first = await device.open()
+    opened = replace(await device.attempt(first.session_id, first.token), number=5)
+    held = await device.connect(opened)
+    await device.use(held)
+    thief = replace(await device.attempt(first.session_id, first.token), number=6)
+    assert (await device.connect(thief)).failure == "token_reused"
+    assert not await device.use(held)
+
+
+async def test_a_call_repeated_after_a_later_attempt_is_late(device: Device) -> None:
+    """Its first reply was lost, and the client did not wait for the second."""
+    first = await device.open()
+    repeated = await device.attempt(first.session_id, first.token)
+    await device.connect(repeated)
+    later = await device.attempt(first.session_id, first.token)
+    held = await device.connect(replace(later, accepted_at=repeated.accepted_at + 1.0))
+    assert await device.is_late(replace(repeated, accepted_at=repeated.accepted_at - 1.0))
+    assert await device.use(held)
+
+
+async def test_a_server_whose_clock_was_set_back_takes_nobody_for_late(device: Device) -> None:
+    """The holder seems to have come in the future; that proves nothing."""
+    first = await device.open()
+    held = await device.resume(first.session_id, first.token)
+    key = device.store.keys.subject(device.caller.tenant, "alice").session(first.session_id)
+    await device.store.redis.execute(key, "HINCRBYFLOAT", key, "accepted_at", 3_600_000)
+    again = await device.resume(first.session_id, first.token)
+    assert (again.generation, held.generation) == (3, 2)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_token_whose_issue_was_lost_resumes(device: Device, lost: int) -> None:
+    """Its seal tells a generation that Redis does not know of: the session goes on after that."""
+    first = await device.open()
+    await device.keep(first.session_id)
+    newest = first
+    for _ in range(lost):
+        newest = await device.resume(first.session_id, newest.token)
+        await device.use(newest)
+    await device.lose_since(first.session_id)
+    again = await device.resume(first.session_id, newest.token)
+    assert (again.is_resumed, again.failure) == (True, None)
+    assert again.generation == newest.generation + 1
+    assert (await device.resume(first.session_id, newest.token)).generation == lost + 3
+    assert (await device.resume(first.session_id, first.token)).failure == "token_reused"
+
+
+async def test_of_two_tokens_of_one_generation_one_was_stolen(device: Device) -> None:
+    """One was made before the failover and is in use, the other after it for the token before."""
+    first = await device.open()
+    await device.keep(first.session_id)
+    lost = await device.resume(first.session_id, first.token)
+    await device.lose_since(first.session_id)
+    thief = await device.resume(first.session_id, first.token)
+    assert thief.generation == lost.generation
+    assert (await device.resume(first.session_id, lost.token)).failure == "token_reused"
+
+
+async def test_a_revoked_session_stays_revoked_for_a_token_whose_issue_was_lost(
+    device: Device,
+) -> None:
+    """That it was stolen was not lost."""
+    first = await device.open()
+    await device.keep(first.session_id)
+    newest = await device.resume(first.session_id, first.token)
+    await device.lose_since(first.session_id)
+    key = device.store.keys.subject(device.caller.tenant, "alice").session(first.session_id)
+    await device.store.redis.execute(key, "HSET", key, "revoked", "1")
+    assert (await device.resume(first.session_id, newest.token)).failure == "token_reused"
+
+
+async def test_a_token_of_an_older_version_resumes(device: Device) -> None:
+    """It names no generation, and its hash is of the whole; replaced, it is as dead as any."""
+    first = await device.open()
+    where = (device.caller.tenant, device.caller.subject, first.session_id)
+    old = token_of_older_version(await device.store.ids(), *where)
+    key = device.store.keys.subject(*where[:2]).session(first.session_id)
+    await device.store.redis.execute(key, "HSET", key, "token", token_hash(old))
+    again = await device.resume(first.session_id, old)
+    assert (again.is_resumed, again.generation) == (True, 2)
+    await device.use(again)
+    assert (await device.resume(first.session_id, old)).failure == "token_reused"
+
+
+def token_of_older_version(ids: IdMaker, *where: str) -> str:
+    """Make a resume token as version 0.1 did: a secret, and a seal of it and of its session."""
+    secret = resume_secret()
+    return secret + ids._seal(*where, secret)  # nothing makes them any more
 
 
 async def test_a_token_this_deployment_never_made_revokes_nothing(device: Device) -> None:
@@ -273,7 +429,23 @@ async def test_who_was_taken_over_can_change_nothing(device: Device) -> None:
     ):
         assert not changed
     assert await sessions.touch([vouched(device, first)]) == [vouched(device, first)]
+    assert await sessions.why_lost(caller, first.session_id, 1) == "replaced"
     assert await sessions.online(caller.tenant, caller.subject)
+
+
+async def test_a_session_that_redis_lost_was_not_taken_over(device: Device) -> None:
+    """Nor was one that Redis has in an earlier generation, as a failover lost the last resume."""
+    first = await device.open()
+    sessions, caller = device.store.sessions, device.caller
+    await device.keep(first.session_id)
+    held = await device.resume(first.session_id, first.token)
+    await device.lose_since(first.session_id)
+    key = device.store.keys.subject(caller.tenant, caller.subject).session(first.session_id)
+    for _ in range(2):
+        assert not await device.use(held)
+        assert await sessions.touch([vouched(device, held)]) == [vouched(device, held)]
+        assert await sessions.why_lost(caller, first.session_id, held.generation) == "gone"
+        await device.store.redis.execute(key, "DEL", key)
 
 
 async def test_of_two_who_resume_at_once_the_last_holds_it(device: Device) -> None:

@@ -55,7 +55,7 @@ class End(asyncio.Protocol):
         if self.is_swallowed:
             self._proxy.swallowed_bytes += len(data)
             return
-        if self.is_server and self._proxy.is_held:
+        if self._proxy.is_held if self.is_server else self._proxy.holds_requests:
             self._proxy.held.append((self, data))
             return
         if not self._proxy.delay_s and not self._delayed:
@@ -141,6 +141,7 @@ class Proxy:
         source: the address to dial the target from, any of 127.0.0.0/8; None leaves it open.
         is_stalled: nothing is read from the server.
         is_held: what the server sends waits in `held`, by its end, until it is let through.
+        holds_requests: the same for what clients send.
         ends: both ends of every link that is open.
         dialled: connections accepted so far.
         swallowed_bytes: what was lost since the last `heal`, of both directions.
@@ -163,7 +164,7 @@ class Proxy:
         self.delay_s = 0.0
         self.source = source
         self.is_stalled = False
-        self.is_held = False
+        self.is_held = self.holds_requests = False
         self.held: list[tuple[End, bytes]] = []
         self.ends: set[End] = set()
         self.dialled = 0
@@ -265,7 +266,7 @@ class Proxy:
 
     def heal(self) -> None:
         """End every fault. What was swallowed stays lost."""
-        self.is_held = False
+        self.is_held = self.holds_requests = False
         self.let_through()
         self.delay_s = 0.0
         self.swallowed_bytes = 0

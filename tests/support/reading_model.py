@@ -82,16 +82,15 @@ class ModelLog:
         self.is_member, self.left_at = False, self.position
 
     def fail_over(self, *, lost: int) -> None:
-        """Let a replica become master that lacks the last few events."""
+        """Let a replica become master that lacks the last few events, and what came with them."""
         self.replaced = self.position
-        kept = max(len(self.events) - lost, 2 if self.events[:2] else 0)
-        if kept < self.ended.get(self._before(), 0):
-            return  # it would have lost the beginning of its own epoch: another story
-        del self.events[kept:]
+        del self.events[max(0, len(self.events) - lost) :]
+        self.ended = {name: end for name, end in self.ended.items() if end < len(self.events)}
+        self.epoch = self.events[-1].epoch if self.events else "e0"
+        kinds = [one.event.value()["type"] for one in self.events]
+        comings = [kind for kind in kinds if kind.startswith("PARTICIPANT_")]
+        self.is_member = comings[-1:] != ["PARTICIPANT_LEFT"]
         self.reign += 1
-
-    def _before(self) -> str:
-        return list(self.ended)[-1] if self.ended else ""
 
     def write_late(self) -> None:
         """Let the master that was replaced write and publish, before it learns that it was."""
@@ -224,8 +223,7 @@ class Reading:
         topic = self.hub.topic
         for position, asked_at in self.compared:
             topic.compare(position, asked_at=asked_at)
-        asked_at = None if topic.tail is None else topic.tail.position
-        self.compared = [(self.log.position, asked_at)]
+        self.compared = [(self.log.position, topic.furthest)]
 
     async def drain(self) -> None:
         """Let the client take what waits."""

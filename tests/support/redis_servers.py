@@ -153,7 +153,9 @@ class ClusterGroup(RedisGroup):
         state = fields_of(await node.call("CLUSTER", "INFO"))
         ranges = await node.call("CLUSTER", "SLOTS")
         replication = await node.info("replication")
-        is_whole = isinstance(ranges, list) and [len(row) for row in ranges] == [4] * SHARDS
+        assert isinstance(ranges, list)
+        slots = sum(last - first + 1 for first, last, *_ in ranges)
+        is_whole = slots == SLOTS and {len(row) for row in ranges} == {4}  # with a replica each
         is_linked = replication["role"] == "master" or replication["master_link_status"] == "up"
         return state["cluster_state"] == "ok" and is_whole and is_linked
 

@@ -8,6 +8,11 @@ import time
 _BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
+def unix_ms() -> int:
+    """Return the time in milliseconds since 1970, as far as the machine knows it."""
+    return time.time_ns() // 1_000_000
+
+
 def now() -> float:
     """Return the time in seconds; only differences mean something."""
     return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)

@@ -10,6 +10,7 @@ from gateway_client.errors import BadFrame
 from gateway_client.messages import (
     CustomPush,
     Disconnect,
+    EpochChanged,
     Event,
     Hello,
     Live,
@@ -31,6 +32,7 @@ _NOTICES: dict[str, type[Notice]] = {
     "typing": Typing,
     "session_warning": SessionWarning,
     "live": Live,
+    "epoch_changed": EpochChanged,
 }
 # Best effort: an application that does not take its notices loses the newest.
 MAX_NOTICES = 1000
@@ -108,6 +110,8 @@ class Intake:
         match notice:
             case Live():
                 self._reader.live(notice, now)
+            case EpochChanged():
+                self._reader.epoch_changed(notice)
             case SessionWarning(code="token_expires_soon"):
                 self.is_token_expiring = True
         self._keep(notice)

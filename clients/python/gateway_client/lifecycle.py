@@ -7,7 +7,7 @@ import logging
 from random import Random
 from typing import TYPE_CHECKING
 
-from gateway_client.clock import now
+from gateway_client.clock import now, unix_ms
 from gateway_client.codec import Codec
 from gateway_client.connector import Connector
 from gateway_client.dialler import Dialler
@@ -44,7 +44,8 @@ class Lifecycle:
         device: What to call this device, for operators.
         on_state: Is called with the `Status` at every change of state. Must not block or raise.
         on_notice: Is called with every push that is not in the log: `Presence`, `Typing`,
-            `SessionWarning`, `Live`, `CustomPush`. Best effort. Must not block or raise.
+            `SessionWarning`, `Live`, `EpochChanged`, `CustomPush`. Best effort. Must not block or
+            raise.
         state: What `export_state` of an earlier run returned.
         open_timeout_s: How long `async with` waits for the first session before it raises
             `NotConnected`. None: it does not wait; the client is `connecting` when it enters.
@@ -75,6 +76,7 @@ class Lifecycle:
             client=ClientInfo(name="gateway-py", version=__version__, device=device),
             options=options or Options(),
             random=random,
+            unix_ms=unix_ms(),
         )
         self._connector = Connector(
             self._session,

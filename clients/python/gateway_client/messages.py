@@ -158,6 +158,17 @@ class Live(Struct, frozen=True, kw_only=True):
     conversations: dict[str, int] = {}
 
 
+class EpochChanged(Struct, frozen=True, kw_only=True):
+    """What a reader at `old` has is whole; from now on that place is called `new`.
+
+    There is nothing to do: events go on at the next offset, in the new epoch.
+    """
+
+    conversation_id: str
+    old: Cursor = field(name="from")
+    new: Cursor = field(name="to")
+
+
 class CustomPush(Struct, frozen=True, kw_only=True):
     """A push of a type this client does not know, such as an operator's own."""
 
@@ -165,7 +176,7 @@ class CustomPush(Struct, frozen=True, kw_only=True):
     data: dict[str, Any]
 
 
-Notice = Presence | Typing | SessionWarning | Live | CustomPush
+Notice = Presence | Typing | SessionWarning | Live | EpochChanged | CustomPush
 
 # --- pushes the client acts on itself -------------------------------------------------------------
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway_client.inbox import Inbox
-    from gateway_client.messages import Item, Live
+    from gateway_client.messages import EpochChanged, Item, Live
     from gateway_client.replies import Standing
 
 Ask = Callable[[JoinConversation, Callable[[Joined | GatewayClientError], None]], None]
@@ -116,6 +116,12 @@ class Reader:
             if cursor is not None:
                 self.timeline(conversation_id).promise(Cursor(cursor.epoch, offset), now)
 
+    def epoch_changed(self, change: EpochChanged) -> None:
+        """Where a conversation's reader stands has another name, if it stands there."""
+        timeline = self._timelines.get(change.conversation_id)
+        if timeline is not None:
+            timeline.rename(change.old, change.new)
+
     def attached(self, conversation_id: str, standing: Standing, now: float) -> None:
         """The session is attached to the conversation and the server says what follows."""
         timeline = self.timeline(conversation_id)
@@ -151,7 +157,8 @@ class Reader:
         item = self.inbox.take()
         self._in_hand = item
         if isinstance(item, Event | Snapshot) and item.conversation_id in self._timelines:
-            self._timelines[item.conversation_id].handed = item.cursor
+            timeline = self._timelines[item.conversation_id]
+            timeline.handed = timeline.name_of(item.cursor)
         if self._are_some_behind and self.inbox.is_half_empty:
             self._ask_for_what_was_left_out()
         return item
@@ -159,7 +166,8 @@ class Reader:
     def _finish(self) -> None:
         item, self._in_hand = self._in_hand, None
         if isinstance(item, Event | Snapshot) and item.conversation_id in self._timelines:
-            self._timelines[item.conversation_id].finished = item.cursor
+            timeline = self._timelines[item.conversation_id]
+            timeline.finished = timeline.name_of(item.cursor)
 
     def take_acks(self) -> dict[str, Cursor]:
         """Return what the application has dealt with since the last acknowledgement."""

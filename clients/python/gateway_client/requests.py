@@ -44,12 +44,16 @@ class ClientInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Connect(Request, tag="connect", frozen=True, kw_only=True):
-    """Open a session, or resume one from where `cursors` stand."""
+    """Open a session, or resume one from where `cursors` stand.
+
+    `attempt` rises with each: one that the server carries out after a later one changes nothing.
+    """
 
     reply: ClassVar[type[Any]] = replies.SessionReady
 
     session_id: str | None = None
     resume_token: str | None = None
+    attempt: int | None = None
     cursors: dict[str, Cursor] = {}
     client: ClientInfo | None = None
 

@@ -14,11 +14,15 @@ VERSION = 1
 
 
 class SavedState(msgspec.Struct, frozen=True, kw_only=True):
-    """A session to go on with. `cursors` are as of the last event handed to the application."""
+    """A session to go on with. `cursors` are as of the last event handed to the application.
+
+    `connects`: the number of the last attempt to connect.
+    """
 
     version: int = VERSION
     session_id: str | None = None
     resume_token: str | None = None
+    connects: int = 0
     cursors: dict[str, Cursor] = {}
     outbox: list[SendMessage] = []
 

@@ -63,6 +63,8 @@ class Session:
         client: What the client says of itself.
         options: Bounds.
         random: Where jitter comes from.
+        unix_ms: The time. Attempts to connect are numbered from there, so that those of a later run
+            of the program have higher numbers even if the last ones were not saved.
 
     Attributes:
         error: Why it is closed.
@@ -73,7 +75,13 @@ class Session:
     """
 
     def __init__(
-        self, *, codec: Codec, client: requests.ClientInfo, options: Options, random: Random
+        self,
+        *,
+        codec: Codec,
+        client: requests.ClientInfo,
+        options: Options,
+        random: Random,
+        unix_ms: int = 0,
     ) -> None:
         self.options = options
         self.status = Status(State.CONNECTING)
@@ -91,6 +99,7 @@ class Session:
         self._random = random
         self._liveness = Liveness()
         self._resume_token: str | None = None
+        self._connects = unix_ms
         self._clear()
 
     def _clear(self) -> None:
@@ -124,6 +133,7 @@ class Session:
         return SavedState(
             session_id=self.session_id,
             resume_token=self._resume_token,
+            connects=self._connects,
             cursors=self.reader.saved_cursors(),
             outbox=self.desk.unacknowledged(),
         )
@@ -131,6 +141,7 @@ class Session:
     def restore(self, saved: SavedState) -> None:
         """Go on with a session of an earlier run; to be called before anything else."""
         self.session_id, self._resume_token = saved.session_id, saved.resume_token
+        self._connects = max(self._connects, saved.connects)
         self.reader.restore(saved.cursors)
         for message in saved.outbox:
             self.desk.send(message, done=None)
@@ -151,9 +162,11 @@ class Session:
         self.intake.link_opened()
         self._liveness.opened(now)
         self._ready_by = now + self.options.ready_timeout_s
+        self._connects += 1
         connect = requests.Connect(
             session_id=self.session_id,
             resume_token=self._resume_token,
+            attempt=self._connects,
             cursors=self.reader.cursors(),
             client=self._client,
         )

@@ -52,6 +52,7 @@ class Timeline:
     is_behind: bool = False
     ask_at: float = 0.0
     futile: int = 0
+    _renamed: tuple[Cursor, Cursor] | None = None
     _promised: Cursor | None = None
     _promised_at: float = 0.0
 
@@ -75,7 +76,7 @@ class Timeline:
         if self.received is None:
             return self._judge_first(event, first)
         if event.epoch != self.received.epoch:
-            return Verdict.GAP
+            return Verdict.SEEN if self._is_renamed(event) else Verdict.GAP
         if event.offset <= self.received.offset:
             return Verdict.SEEN
         return Verdict.NEXT if first == self.received.offset + 1 else Verdict.GAP
@@ -88,7 +89,9 @@ class Timeline:
         return Verdict.NEXT
 
     def take(self, entry: Event | Snapshot, now: float) -> None:
-        """The entry goes into the inbox."""
+        """The entry goes into the inbox. After a snapshot nothing counts that was known before."""
+        if self.received is None or entry.epoch != self.received.epoch:
+            self._renamed = None
         self.received = entry.cursor
         self.futile = 0
         self._promised_at = now
@@ -98,6 +101,30 @@ class Timeline:
         if self.received is None or snapshot.epoch != self.received.epoch:
             return True
         return snapshot.offset > self.received.offset
+
+    def rename(self, old: Cursor, new: Cursor) -> None:
+        """The log goes on in another epoch: the place `old` is `new`. Others are left as they are.
+
+        Who stands elsewhere lacks something, and finds a gap, or has had the news.
+        """
+        if self.cursor != old:
+            return
+        first = self._renamed[0] if self._renamed and self._renamed[1] == old else old
+        self._renamed = (first, new)
+        for name in ("start", "received", "handed", "finished"):
+            if getattr(self, name) in (first, old):
+                setattr(self, name, new)
+        if self._promised is not None and self._promised.epoch == old.epoch:
+            self.forgive()
+
+    def name_of(self, cursor: Cursor) -> Cursor:
+        """What a place is called now: entries at `cursor` may be in the inbox under an old name."""
+        return self._renamed[1] if self._renamed and cursor == self._renamed[0] else cursor
+
+    def _is_renamed(self, event: Event) -> bool:
+        """Whether an event comes again that was received before its epoch ended."""
+        ended = self._renamed[0] if self._renamed else None
+        return ended is not None and event.epoch == ended.epoch and event.offset <= ended.offset
 
     def starts_at(self, cursor: Cursor) -> None:
         """The server named the position from which on events come."""
@@ -117,10 +144,10 @@ class Timeline:
 
     def is_overdue(self, now: float) -> bool:
         """Whether the server named an entry, and nothing came for `PROMISE_TIMEOUT_S`."""
-        at = self.cursor
-        if at is None or self._promised is None or at.epoch != self._promised.epoch:
+        at, promised = self.cursor, self._promised
+        if at is None or promised is None:
             return False
-        is_missing = at.offset < self._promised.offset
+        is_missing = at.epoch != promised.epoch or at.offset < promised.offset
         return is_missing and now - self._promised_at >= PROMISE_TIMEOUT_S
 
     def forgive(self) -> None:

@@ -1,5 +1,5 @@
 -- Take a run that nobody works on: one whose lease has ended, else the next that is ready.
--- KEYS 1 ready, 2 leased
+-- KEYS 1 ready, 2 leased, 3 a key that never is (keys.py, absent): the keys of runs are made here
 -- ARGV 1 clock offset in ms, 2 lease in ms, then the agents that the claimer has
 -- A run of an agent that it does not have is left to others, unless all that is left is to end it:
 -- its time is up, or it is gone.

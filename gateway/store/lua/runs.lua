@@ -3,7 +3,8 @@
 -- KEYS  8 ready (list, "<tenant>:<conversation>:<run>" to be claimed), 9 leased (zset, the same by
 --         when the lease ends), 10 waiting (list, runs of the conversation that wait their turn),
 --       11 tools (list, the newest finished tool calls of the conversation, JSON), 12 interrupts
---         (hash, "<run>|<interrupt id>" = "<deadline ms>|<run>|<agent>|<interrupt JSON>", unanswered)
+--         (hash, "<run>|<interrupt id>" = "<deadline ms>|<run>|<agent>|<interrupt JSON>", unanswered),
+--       13 a key that never is (keys.py, absent): while the slot of a cluster moves, none of them runs
 -- A run's own keys are made here, in the conversation's slot:
 --   <conversation>:run:<run id> (hash: agent, status, message_id, owner, batch, attempt, input,
 --     started, text_open, timeout, deadline, ended_by, ended_at), :text (string, the reply so far, as the

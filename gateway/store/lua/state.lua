@@ -1,4 +1,6 @@
 -- Shared by the scripts that tell what goes on in a conversation; comes after prelude.lua.
+--
+-- KEYS  8 a key that never is (keys.py, absent): the keys of runs are made here
 
 -- The run that is going on, with all its text so far, as JSON; false if there is none.
 local function active_run()

@@ -2,16 +2,17 @@
 -- KEYS pairs of session and online
 -- ARGV 1 clock offset in ms, 2 session_ttl in ms, then threes of generation, session id and how many
 --      ms ago the client was last heard
--- Returns the 1-based numbers of those that are not this replica's any more.
+-- Returns now in ms, exactly, then the 1-based numbers of those that are not this replica's any more.
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
+local exact = time[1] * 1000 + time[2] / 1000 + tonumber(ARGV[1])
+local now = math.floor(exact)
 local now_text, until_text = string.format('%.0f', now), string.format('%.0f', now + ARGV[2])
-local lost = {}
+local reply = {string.format('%.3f', exact)}
 for i = 1, #KEYS / 2 do
   local session, online, at = KEYS[2 * i - 1], KEYS[2 * i], 3 * i
   local state = redis.call('HMGET', session, 'generation', 'revoked')
   if state[1] ~= ARGV[at] or state[2] then
-    lost[#lost + 1] = i
+    reply[#reply + 1] = i
   else
     local seen_at = string.format('%.0f', now - ARGV[at + 2])
     redis.call('HSET', session, 'seen_at', seen_at, 'alive_at', now_text)
@@ -20,4 +21,4 @@ for i = 1, #KEYS / 2 do
     redis.call('PEXPIRE', online, ARGV[2])
   end
 end
-return lost
+return reply
