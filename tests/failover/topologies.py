@@ -100,22 +100,20 @@ class Ground:
             await eventually(self.servers.is_settled, what="servers settle", within_s=FAILOVER_S)
 
 
-def servers_of(topology: str, options: dict[str, str]) -> AbstractAsyncContextManager[Any]:
+def servers_of(topology: str) -> AbstractAsyncContextManager[Any]:
     """Return an opener of the servers of a topology."""
     if topology == "standalone":
-        return standalone(options=options)
+        return standalone()
     if topology == "cluster":
-        return cluster(options=options)
-    return sentinels(replicas=REPLICAS[topology], options=options)
+        return cluster()
+    return sentinels(replicas=REPLICAS[topology])
 
 
 @asynccontextmanager
 async def grounds(plan: Plan, data_dir: str) -> AsyncIterator[Ground]:
     """Yield the servers of a plan with two gateways in this process."""
     async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(
-            servers_of(plan.topology, plan.kind.server_options)
-        )
+        servers = await stack.enter_async_context(servers_of(plan.topology))
         settings = SETTINGS | plan.kind.settings
         places = []
         for _ in range(2):

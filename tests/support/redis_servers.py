@@ -117,7 +117,11 @@ class SentinelGroup(RedisGroup):
                 told = await sentinel.call("SENTINEL", "master", SERVICE)
                 if not _is_settled_for(told, replicas):
                     return False
-            return await _has_replicas(await self.master(), replicas)
+            master = await self.master()
+            others = [node for node in self.nodes if node is not master]
+            return await _has_replicas(master, replicas) and all(
+                [await _is_in_step(node) for node in others]
+            )
         except (OSError, hiredis.ReplyError):
             return False
 
@@ -292,6 +296,11 @@ def sentinel_config(master: RedisNode) -> str:
 async def _has_replicas(master: RedisNode, count: int) -> bool:
     told = await master.info("replication")
     return all("state=online" in told.get(f"slave{n}", "") for n in range(count))
+
+
+async def _is_in_step(replica: RedisNode) -> bool:
+    """Whether it has loaded what its master sent: for the master it is online before that."""
+    return (await replica.info("replication")).get("master_link_status") == "up"
 
 
 def _is_settled_for(reply: object, replicas: int) -> bool:
