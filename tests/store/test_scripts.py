@@ -123,7 +123,7 @@ async def test_a_new_session_opened_twice_is_one(fake: FakeAsyncRedis) -> None:
     """The call may be repeated when its reply was lost."""
     keys = Keys().subject("t", "alice")
     session = keys.session("s_1")
-    args = (0, "new", "", "0", "n1", "n2", "r_1", "k_1", 60_000, "", "s_1", "null")
+    args = (0, "new", "", "0", "n1", "n2", "r_1", "k_1", 60_000, "", "s_1", "null", 0, "", 0)
     script = Script("connect", prelude=())
     for _ in range(2):
         found = await fake.eval(script.text, 3, session, session, keys.online, *args)

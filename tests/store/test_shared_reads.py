@@ -10,6 +10,7 @@ import pytest
 from gateway.concurrently import together
 from gateway.errors import NotFound, StoreUnavailable
 from gateway.messages import Position
+from gateway.store import master_link
 from gateway.store.calls import Caller
 from gateway.store.shared_reads import MAX_READERS
 from tests.support.stores import draft, make, opened, say
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from gateway.store.store import Store
     from tests.conftest import OwnRedis
     from tests.support.redis_node import RedisNode
+
+
+@pytest.fixture(autouse=True)
+def no_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a link look at its master's reign once only: scripts are counted here."""
+    monkeypatch.setattr(master_link, "LOOK_AGAIN_S", 1e6)
 
 
 async def calls_made(redis: RedisNode) -> int:
