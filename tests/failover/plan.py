@@ -24,12 +24,16 @@ class Fault:
     Attributes:
         is_orderly: nothing may be lost by it that a client has seen.
         has_two_masters: the old master may go on answering after it was replaced.
+        strays: with two replicas, one stays with the old master for a while and then forgets what
+            it took from it: WAIT counts it, so `replicated` may lose what was accepted meanwhile
+            (docs/operations.md, Durability: "if the replica that has it is promoted").
     """
 
     name: str
     cause: Callable[[Stage], Awaitable[None]]
     is_orderly: bool = False
     has_two_masters: bool = False
+    strays: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,11 @@ class Plan:
         return f"seed {self.seed}: {servers}: {faults}"
 
     @property
+    def may_lose_accepted(self) -> bool:
+        """Whether even `replicated` may lose what was accepted; clients are told all the same."""
+        return self.topology == "sentinel-2" and any(fault.strays for fault in self.faults)
+
+    @property
     def has_two_masters(self) -> bool:
         """Whether a master that was replaced may go on answering for a while."""
         return any(fault.has_two_masters for fault in self.faults)
@@ -104,8 +113,8 @@ def _kinds() -> dict[str, Kind]:
     busy_sentinel = (
         Fault("kill", s.kill),
         Fault("hang", s.hang, has_two_masters=True),
-        Fault("planned", s.planned, has_two_masters=True),
-        Fault("back", s.back, has_two_masters=True),
+        Fault("planned", s.planned, has_two_masters=True, strays=True),
+        Fault("back", s.back, has_two_masters=True, strays=True),
         Fault("coordinated", s.coordinated, is_orderly=True),
         Fault("coordinated back", s.coordinated_back, is_orderly=True),
         Fault("lossy busy", s.lossy_busy),

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
+from tests.failover.checker import SILENT
+
 if TYPE_CHECKING:
     from tests.failover.scenario import Outcome
 
@@ -33,7 +35,7 @@ class Row:
 
     Attributes:
         silent: clients that lacked something, or kept a ghost, and were not told.
-        others: further faults, such as a name for two events.
+        others: further faults: an accepted message gone, a repeat, a rename at the wrong place.
         recovered_s: how long each client could not publish, for each fault.
     """
 
@@ -55,8 +57,7 @@ class Row:
         self.faults += len(outcome.plan.faults)
         self.acknowledged += outcome.accepted
         self.silent += len(verdict.misled)
-        self.others += sum(f.client not in verdict.misled for f in verdict.faults)
-        self.others += len(outcome.wire_faults)
+        self.others += len(outcome.faults) - sum(f.kind in SILENT for f in verdict.faults)
         self.lost += verdict.lost
         self.snapshots += verdict.total("snapshots")
         self.needless += verdict.total("needless")

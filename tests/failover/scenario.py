@@ -154,7 +154,9 @@ class Outcome:
     @property
     def faults(self) -> list[str]:
         """All that is wrong, in words; nothing is what is promised."""
-        return [*map(str, self.verdict.faults), *self.wire_faults]
+        kinds = {"acknowledged"} if self.plan.may_lose_accepted else set()
+        found = [fault for fault in self.verdict.faults if fault.kind not in kinds]
+        return [*map(str, found), *self.wire_faults]
 
     @property
     def is_broken(self) -> bool:
@@ -223,6 +225,11 @@ async def _one_by_one(stage: Stage) -> None:
         await stage.wait(0.5, 1.5)
 
 
+def _pending(verdict: Verdict) -> bool:
+    """Whether something is wrong that a client may still be told."""
+    return any(fault.kind != "acknowledged" for fault in verdict.faults)
+
+
 async def _judged(stage: Stage, settle_s: float) -> Outcome:
     """Judge as soon as everything is right, and at the latest after `settle_s`."""
     began_at = time.monotonic()
@@ -234,7 +241,7 @@ async def _judged(stage: Stage, settle_s: float) -> Outcome:
         surviving, witnesses = await survey.take(stage.room, stage.base)
         verdict = judge([member.stream for member in stage.members] + witnesses, surviving)
         settled_s = time.monotonic() - began_at
-        if not verdict.faults or settled_s > settle_s:
+        if not _pending(verdict) or settled_s > settle_s:
             break
         await passing(0.5)
     recovered = recoveries([member.accepted_at for member in stage.members], stage.struck_at)
