@@ -35,13 +35,12 @@ class Load:
         self._is_over = asyncio.Event()
         self._doing: list[asyncio.Task[None]] = []
 
-    def start(self, *, is_talk_only: bool) -> None:
+    def start(self) -> None:
         """Let everybody begin."""
         first, second = self._members[:2]
         steps = [self._talk(member) for member in self._members]
-        if not is_talk_only:
-            steps += [self._patch(first), self._count(second)]
-            steps += [self._wander(member) for member in self._members[2::2]]
+        steps += [self._patch(first), self._count(second)]
+        steps += [self._wander(member) for member in self._members[2::2]]
         self._doing = [asyncio.create_task(step) for step in steps]
 
     async def stop(self) -> None:

@@ -42,7 +42,8 @@ async def parted_ground(plan: Plan, data_dir: str) -> AsyncIterator[Ground]:
                 host=network.hosts[side],
                 inside=network.insides[side],
                 durability=plan.durability,
-                **(SETTINGS | plan.kind.settings | {"log_level": "info"}),
+                redis_timeout_s=plan.kind.patience_s[side],
+                **(SETTINGS | {"log_level": "info"}),
             )
             stack.push_async_callback(gateway.dispose)
             await gateway.start()

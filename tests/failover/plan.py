@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.failover import faults_cluster, faults_sentinel, faults_standalone
@@ -44,9 +44,8 @@ class Kind:
         topologies: one of them is chosen.
         faults: these in order; a campaign chooses among them.
         is_busy: everybody talks meanwhile; else the fault itself makes them.
-        is_talk_only: nobody wanders, patches the context, or lets an agent count.
         ground: opens the servers and gateways; None for those of `topologies.py`.
-        settings: of the gateways.
+        patience_s: how long each of the gateways waits for Redis.
     """
 
     name: str
@@ -54,10 +53,9 @@ class Kind:
     faults: tuple[Fault, ...]
     durabilities: tuple[str, ...] = DURABILITIES
     is_busy: bool = True
-    is_talk_only: bool = False
     is_campaign: bool = False
     ground: Any = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    patience_s: tuple[float, float] = (1, 1)
 
     @property
     def is_orderly(self) -> bool:
@@ -141,10 +139,11 @@ def _kinds() -> dict[str, Kind]:
             for fault in busy
         ]
         kinds.append(Kind(f"{prefix}-mixed", topologies, busy, durabilities, is_campaign=True))
-    # Gateways more patient than the hang: every call waits in the old master until it wakes.
+    # One gateway is more patient than the hang: its calls, and its ear, wait in the old master
+    # until that wakes. The other one writes to the new master meanwhile.
     wakes = (Fault("hang 8 s", c.hang, has_two_masters=True),)
-    patient = {"redis_timeout_s": 12}
-    kinds.append(Kind("cluster-wakes", shards, wakes, settings=patient, is_talk_only=True))
+    for name, topologies in (("sentinel-wakes", sentinel), ("cluster-wakes", shards)):
+        kinds.append(Kind(name, topologies, wakes, patience_s=(12, 1)))
     parted = (Fault("split", s.split, has_two_masters=True),)
     kinds.append(Kind("sentinel-split", ("split",), parted, ground=parted_ground))
     kinds.append(Kind("sentinel-lossy", sentinel, (Fault("lossy", s.lossy),), is_busy=False))

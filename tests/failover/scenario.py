@@ -202,7 +202,7 @@ async def _act(stage: Stage) -> None:
     if not plan.kind.is_busy:
         await _one_by_one(stage)
         return
-    load.start(is_talk_only=plan.kind.is_talk_only)
+    load.start()
     try:
         await stage.wait(1.0, 2.0)
         await _one_by_one(stage)

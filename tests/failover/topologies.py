@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FAILOVER_S = 40.0  # Sentinel and Cluster need 2 to 5 s here; a busy machine more
 REPLICAS = {"sentinel": 1, "sentinel-2": 2}
 # A lease is short, so that a run whose gateway lost sight of Redis goes on within the scenario.
-SETTINGS: dict[str, Any] = {"redis_timeout_s": 1, "run_lease_s": 3, "log_level": "error"}
+SETTINGS: dict[str, Any] = {"run_lease_s": 3, "log_level": "error"}
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,10 @@ async def grounds(plan: Plan, data_dir: str) -> AsyncIterator[Ground]:
     """Yield the servers of a plan with two gateways in this process."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(servers_of(plan.topology))
-        settings = SETTINGS | plan.kind.settings
+        given = {"redis_url": servers.url, "durability": plan.durability, "data_dir": data_dir}
         places = []
-        for _ in range(2):
-            gateway = InProcessGateway(
-                redis_url=servers.url, durability=plan.durability, data_dir=data_dir, **settings
-            )
+        for patience_s in plan.kind.patience_s:
+            gateway = InProcessGateway(**SETTINGS, **given, redis_timeout_s=patience_s)
             await stack.enter_async_context(gateway)
             places.append(Place(HOST, gateway.port))
         yield Ground(servers, tuple(places))
