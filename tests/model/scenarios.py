@@ -93,11 +93,10 @@ SPLIT = Scenario(
 BOTH_SIDES = Scenario(
     "both_sides",
     "the same, with a client on either side",
-    Left(sends=1, retries=1, promotions=1),
+    Left(sends=1, promotions=1),
     Left(sends=2, promotions=1),
     clients=(0, 1),
     heard=(True, True),
-    writers=(0,),
     is_split=True,
 )
 KILLED = Scenario(
@@ -113,8 +112,6 @@ MOVES = Scenario(
     "a master is killed, and a client moves to the other gateway",
     Left(sends=2, kills=1, promotions=1, moves=1),
     Left(sends=2, hangs=1, promotions=1, moves=2),
-    heard=(True, True),
-    writers=(1,),
 )
 FAILBACK = Scenario(
     "failback",

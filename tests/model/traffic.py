@@ -137,6 +137,8 @@ def _look(rules: Rules, world: World, gateway: int, server: int) -> World:
     if one.health != UP or not rules.are_stamps_of_interest:
         return world
     gate = world.gateways[gateway]
+    if gate.stamps[server] is not None and not rules.is_bounded:
+        return world  # looked at once, when the link was opened
     gate = gate._replace(stamps=put(gate.stamps, server, Stamp(server, one.reign)))
     return world._replace(gateways=put(world.gateways, gateway, gate))
 
