@@ -306,7 +306,7 @@ class Attachments:
 
     async def _serve_from_log(self, reader: ConversationReader) -> bool:
         """Deliver a page of the log; True if there is nothing left to do for this reader."""
-        heard_epoch = reader.topic.epoch
+        topic, asked_at, heard_epoch = reader.topic, reader.topic.furthest, reader.topic.epoch
         try:
             cut = await self._log.read(self.caller, reader.conversation_id, reader.position)
         except NotFound:
@@ -323,8 +323,10 @@ class Attachments:
         if not await self._deliver_slowly(reader, cut.events):
             return True
         reader.owe_at_most(cut.position.offset)
-        if reader.topic.epoch == heard_epoch != cut.position.epoch:
-            reader.topic.stand_at(cut.position)  # the log is ahead of what was heard
+        topic.notice_loss(cut.position, asked_at=asked_at)
+        if topic.epoch == heard_epoch != cut.position.epoch:
+            topic.stand_at(cut.position)  # the log is ahead of what was heard
+            self._hub.check_soon(topic)  # or a master that was replaced has answered
         return self._serve_from_memory(reader, has_read=True)
 
     async def _deliver_slowly(

@@ -143,15 +143,21 @@ class Topic:
             found: what it says.
             asked_at: `furthest`, when it was asked.
         """
-        if self.tail is not None and asked_at is not None:
-            if self.epoch != asked_at.epoch:
-                return  # it has gone on under another name meanwhile
-            if found.epoch == asked_at.epoch and found.offset < asked_at.offset:
-                lost = asked_at.offset - found.offset
-                _log.warning("log_was_cut", conversation_id=self.conversation_id, events=lost)
-                self._mistrust(self.tail, found)
-                return
-        self.stand_at(found)
+        if asked_at is not None and self.epoch != asked_at.epoch:
+            return  # it has gone on under another name meanwhile
+        if not self.notice_loss(found, asked_at=asked_at):
+            self.stand_at(found)
+
+    def notice_loss(self, found: Position, *, asked_at: Position | None) -> bool:
+        """See whether the log holds less than was known before it was asked, as in `compare`."""
+        if self.tail is None or asked_at is None or not self.epoch == found.epoch == asked_at.epoch:
+            return False
+        if found.offset >= asked_at.offset:
+            return False
+        lost = asked_at.offset - found.offset
+        _log.warning("log_was_cut", conversation_id=self.conversation_id, events=lost)
+        self._mistrust(self.tail, found)
+        return True
 
     def _fork(self, tail: Tail, event: Published) -> None:
         """An event came under the name of another one, which must not be: ask the log for all."""

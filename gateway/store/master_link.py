@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 
     from gateway.store.link import Reply
 
-# Less time than a server needs to lose its reign, take over another's data and get a new one: two
-# elections, each of several messages between servers, and a full copy of the data between them.
-BELIEVED_MS = 100
-LOOK_AGAIN_S = 0.05  # while calls are made; idle links look once a second (gateway/dataset.py)
+# While calls are made; idle links look once a second (gateway/dataset.py). A look is believed for
+# twice as long (lua/reign.lua).
+LOOK_AGAIN_S = 0.05
 _LOOK = Script("look", prelude=("reign",))
-_ARGUMENTS = (0, BELIEVED_MS)
-_BY_SHA = packed(("EVALSHA", _LOOK.sha, *_ARGUMENTS))
-_BY_TEXT = packed(("EVAL", _LOOK.text, *_ARGUMENTS))
+_BY_SHA = packed(("EVALSHA", _LOOK.sha, 0))
+_BY_TEXT = packed(("EVAL", _LOOK.text, 0))
 _MASTER = b"master"
 
 

@@ -6,6 +6,7 @@ is repeated changes nothing. Everything else about them is tested on a real serv
 
 from __future__ import annotations
 
+import time
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,8 @@ async def fake() -> AsyncIterator[FakeAsyncRedis]:
 async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
     """Run a conversation's script as alice, on `c_1`."""
     keys = Keys().conversation("t", "c_1")
-    common = (0, 1000, 60_000, "reign__1", 2**50, "birth1", "alice")
+    until = round(time.time() * 1000) + BELIEVED_MS
+    common = (0, 1000, 60_000, "reign__1", until, "birth1", "alice")
     parts = (*ON_CONVERSATION, "members", "accept", "runs")
     names = (*keys.all(), *keys.run_keys())
     script = Script(name, prelude=parts)
@@ -47,6 +49,7 @@ async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
 
 
 EPOCH = b"reign__1birth11"
+BELIEVED_MS = 100  # gateway/store/lua/reign.lua
 CREATE = ("hash", '"t"', "private", "{}", '"alice"', "bob", '"bob"')
 SEND = ("m_1", "hash", ',"x":1}', "0", '"alice"')
 NO_RUN = ("", "", "", "", "", 0, 50)

@@ -12,7 +12,7 @@ end
 -- Make the conversation, with the subject as its owner.
 local function found(title, visibility, metadata, who_json, hash)
   local at = now_ms()
-  epoch, offset, seq, is_of_this_reign = reign() .. ARGV[6] .. '1', 0, 0, true
+  epoch, offset, seq, is_of_this_reign = reign(ARGV[4], ARGV[5]) .. ARGV[6] .. '1', 0, 0, true
   -- What every script reads stands first: that is where Redis looks first.
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', 0, 'seq', 0, 'log_until', 0, 'version', 0, 'title', title, 'visibility', visibility,
     'metadata', metadata, 'created_by', subject, 'created_hash', hash, 'created_at', seconds(at))

@@ -35,17 +35,10 @@ local REIGN_CHARS, BIRTH_CHARS = 8, 6 -- of an epoch's name
 local KEPT_EPOCHS = 16 -- that ended; a reader who stands in an older one gets a snapshot
 
 local subject = ARGV[7]
-local time -- of this script, once it was asked for
 local epoch, offset, seq, log_until -- of the conversation, once `position` has read them
 local is_of_this_reign = false -- the epoch, once that was seen
 local ended_epochs -- to be written with the first event of an epoch that this script begins
 local events = {} -- appended, not written yet
-
--- The server's own time, whatever tests do to the clock.
-local function server_ms()
-  time = time or redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
 
 local function now_ms()
   return server_ms() + ARGV[1]
@@ -76,14 +69,6 @@ local function position()
   return epoch, offset
 end
 
--- Under whose reign this script writes: what the link saw, while that may be believed.
-local function reign()
-  if server_ms() > tonumber(ARGV[5]) then
-    return (reign_of_server())
-  end
-  return ARGV[4]
-end
-
 -- Go on at the next offset under another name, and remember where the epoch so far ended: events
 -- that another master wrote after that have the old name, and are never taken for what follows.
 -- It is written with the first event, so that no epoch is empty.
@@ -105,7 +90,7 @@ end
 -- See that what is appended now is written under this server's reign.
 local function be_of_this_reign()
   position()
-  local of_reign = reign()
+  local of_reign = reign(ARGV[4], ARGV[5])
   if string.sub(epoch, 1, REIGN_CHARS) ~= of_reign then
     begin_epoch(of_reign)
   end
@@ -149,11 +134,10 @@ end
 -- Keep the log for log_ttl after this event, at least. The expiry is set anew only when it has run
 -- down by as much as it was set too long: a tenth.
 local function keep_log(is_new)
-  time = time or redis.call('TIME')
-  local now, ttl = time[1] * 1000, tonumber(ARGV[3])
+  local now, ttl = server_ms(), tonumber(ARGV[3])
   local left = tonumber(log_until or 0) - now
   if is_new or left < ttl then
-    local longer = math.floor(ttl * 1.1) + 1000 -- the second that `now` leaves out
+    local longer = math.floor(ttl * 1.1)
     log_until = string.format('%d', now + longer)
     redis.call('PEXPIRE', KEYS[2], string.format('%d', longer))
     redis.call('HSET', KEYS[1], 'log_until', log_until)
