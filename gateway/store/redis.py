@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import StoreError, StoreUnavailable
 from gateway.store.link import Address, Argument, Link, Reply, ReplyError, packed
+from gateway.store.patience import waiting_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ _MOVING = "TRYAGAIN"  # the slot is on its way; where to is said by MOVED, once 
 _NOT_LOCAL = "access a non local key"
 _REFUSED = frozenset({"OOM", "MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM", "WRONGPASS"})
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.01, 0.25  # between tries; a failover takes seconds, a blip ms
+_JUST_NOW_S = 2 * _LAST_PAUSE_S  # a server missed longer ago is tried again before it is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Call:
     command: bytes
     is_durable: bool
     is_idempotent: bool
+    asked_at: float  # when who makes it began to wait
     give_up: float
     in_full: Callable[[], bytes] | None
     redirect: Redirect | None = None
@@ -72,6 +75,9 @@ class Redis:
         self._routes: dict[tuple[str, bool], Link] = {}  # which link a call took last
         self._opening: dict[Address, asyncio.Lock] = {}
         self._failures: dict[Address, tuple[float, str]] = {}  # when opening failed last, and why
+        self._missed: dict[
+            str, tuple[float, str]
+        ] = {}  # when calls of a route failed last, and why
         self._is_closed = False
         self.durability_command: tuple[Argument, ...] = ()
         self.durability_quorum = 0
@@ -103,7 +109,7 @@ class Redis:
 
         `in_full` makes the command that is sent instead to a server that answers NOSCRIPT.
         """
-        give_up = monotonic() + self._reconnect_s
+        asked_at = monotonic()
         link = self._routes.get((self._topology.route(key), durable))
         error: StoreError | None = None
         if link is not None and link.is_open:
@@ -111,12 +117,17 @@ class Redis:
                 return await link.call_packed(command, durable=durable)
             except StoreError as exc:
                 error = exc
-        call = Call(key, command, durable, idempotent, give_up, in_full)
+        asked_at = waiting_since.get() or asked_at
+        give_up = asked_at + self._reconnect_s
+        call = Call(key, command, durable, idempotent, asked_at, give_up, in_full)
         return await self._patiently(call, error)
 
     async def _patiently(self, call: Call, error: StoreError | None) -> Reply:
         """Try until it is done or cannot be done; `error` is what came of a try before."""
         pause_s = _FIRST_PAUSE_S
+        missed = self._missed_meanwhile(call) if error is None else None
+        if missed is not None:
+            raise missed
         while True:
             if error is None:
                 try:
@@ -132,11 +143,23 @@ class Redis:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LAST_PAUSE_S)
 
+    def _missed_meanwhile(self, call: Call) -> StoreUnavailable | None:
+        """What came of the last try at the call's server, if that counts as one of the call's own.
+
+        It does if its time was over before it was made, and the server was missed in that time and
+        a moment ago: else ten calls one behind the other would wait ten times as long as one.
+        """
+        missed_at, problem = self._missed.get(self._topology.route(call.key), (0.0, ""))
+        now = monotonic()
+        if now < call.give_up or missed_at < max(call.asked_at, now - _JUST_NOW_S):
+            return None
+        return StoreUnavailable(problem)
+
     def _check(self, call: Call, error: StoreError) -> None:
         """See if a call that failed may be tried again, and where; raises if it may not."""
         is_late = monotonic() >= call.give_up
         if isinstance(error, StoreUnavailable):
-            self._learn(None)
+            self._miss(call, error)
             call.redirect = None
             call.may_have_run = call.may_have_run or error.may_have_run
             may_repeat = call.is_idempotent or not call.may_have_run
@@ -176,6 +199,17 @@ class Redis:
             if redirect.is_asking:
                 link.call("ASKING").add_done_callback(_ignore)
         return await link.call_packed(call.command, durable=call.is_durable)
+
+    def _miss(self, call: Call, error: StoreUnavailable) -> None:
+        """A call's server is away: it is looked for anew. Others are where they were."""
+        route = self._topology.route(call.key)
+        self._missed[route] = (monotonic(), error.problem)
+        self._topology.moved(None)
+        self._routes = {
+            which: link
+            for which, link in self._routes.items()
+            if link.is_open and which[0] != route
+        }
 
     def _learn(self, error: ReplyError | None) -> Address | None:
         """Tell the topology that a server was not the right one; routes are found anew."""
