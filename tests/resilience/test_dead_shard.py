@@ -36,6 +36,7 @@ class Scene:
 
     alice: WireClient
     bob: WireClient
+    subject: str  # alice's
     lost: list[str]
     healthy: list[str]
     _dead: list[RedisNode]
@@ -76,7 +77,7 @@ async def scene(in_process: InProcess, dial: Dialler) -> AsyncIterator[Scene]:
             where = lost if await group.node_for_key(key) is dead else healthy
             where.append(conversation)
             await bob.request("join_conversation", conversation_id=conversation)
-        yield Scene(alice, bob, lost, healthy, [dead, await replica_of(group, dead)])
+        yield Scene(alice, bob, subjects[0], lost, healthy, [dead, await replica_of(group, dead)])
 
 
 async def unheard(group: ClusterGroup) -> RedisNode | None:
@@ -196,3 +197,24 @@ async def is_said(on: Scene, number: int) -> bool:
     """Say something once more; return whether it is accepted."""
     request = await start_to_say(on.alice, on.lost[number % 2], f"said {number}")
     return await outcome(on.alice, request) == "message_accepted"
+
+
+async def test_nothing_is_left_at_work_for_a_client_that_has_gone(
+    in_process: InProcess, dial: Dialler
+) -> None:
+    """What it had asked for is carried out, or fails; then its connection is let go of."""
+    async with scene(in_process, dial) as on:
+        on.strike()
+        for number in range(3):
+            await start_to_say(on.alice, on.lost[number], f"to the dead {number}")
+        await start_to_say(on.alice, on.healthy[0], "to the living")
+        await on.bob.until(lambda: heard(on.bob, on.healthy[0]), what="it is heard")
+        assert "turn" in at_work()
+        await on.alice.vanish()
+        await on.bob.push("presence", subject=on.subject, online=False, within_s=PATIENCE_S)
+        assert "turn" not in at_work()
+
+
+def at_work() -> set[str]:
+    """Return the names of the tasks there are, those of the gateway among them."""
+    return {task.get_name() for task in asyncio.all_tasks()}
