@@ -2,8 +2,9 @@
 
 An idle connection has no task and no timer. Frames that come start a worker, which performs one
 request after the other, so that replies are in order and a slow handler slows its own client only,
-and ends when nothing waits. What is to be sent is collected in the outbox and written in one piece
-at the end of the loop's tick (gateway/flusher.py). Nothing here outlives `ended`.
+and ends when nothing waits. One that takes long while others wait is overtaken (gateway/turns.py).
+What is to be sent is collected in the outbox and written in one piece at the end of the loop's tick
+(gateway/flusher.py). Nothing here outlives `ended`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from gateway.outbox import Outbox
 from gateway.performer import Performer
 from gateway.protocol import Close, ConnectImplied, ConnectionProtocol, Perform, Refuse, Warn
 from gateway.store.calls import Caller
+from gateway.turns import Turns, Watch, lane_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -54,6 +56,7 @@ class Connection:
         "_protocol",
         "_replica",
         "_socket",
+        "_watch",
         "_worker",
         "_write_bytes",
         "attachments",
@@ -90,11 +93,13 @@ class Connection:
         self._protocol = _protocol_of(replica, encoder, identity, self.caller)
         self._inbox = Inbox(self._protocol, socket, replica.clock)
         self._worker: asyncio.Task[None] | None = None
+        self._watch = Watch(self._overtake)  # on while something waits
         self._catching_up: asyncio.Task[None] | None = None
         self._goodbye: asyncio.TimerHandle | None = None
-        outbox_bytes = replica.settings.outbox_bytes
-        self._write_bytes = min(WRITE_BYTES, outbox_bytes // 8)  # written, it can merge no more
-        self.outbox = Outbox(outbox_bytes, on_full=self._be_slow, on_filled=self._flush_soon)
+        self.outbox = Outbox(
+            replica.settings.outbox_bytes, on_full=self._be_slow, on_filled=self._flush_soon
+        )
+        self._write_bytes = min(WRITE_BYTES, self.outbox.max_bytes // 8)  # written, none can merge
         self.attachments = Attachments(
             replica.hub,
             replica.store.log,
@@ -135,6 +140,7 @@ class Connection:
             elif isinstance(effect, Close):
                 self.close(effect)
         self.performer.time_limit.check()
+        self._watch.check_time_limits()
 
     def renewed(self, identity: Identity) -> None:
         """The credential was replaced by another of the same subject."""
@@ -187,6 +193,8 @@ class Connection:
         self._inbox.add(data)
         if self._worker is None:
             self._work_on()
+        elif not self._watch.is_on:
+            self._watch.something_waits()
 
     def writing_resumed(self) -> None:
         """Write what waits."""
@@ -225,10 +233,18 @@ class Connection:
     def _work_on(self) -> None:
         self._worker = asyncio.get_running_loop().create_task(self._work(), name="worker")
 
-    async def _work(self) -> None:
+    async def _work(self, turns: Turns | None = None) -> None:
         try:
+            if turns is not None:
+                await turns.run()
+                self._watch.turns = turns = None
             while (effect := self._inbox.take()) is not None:
+                self._watch.at_work = effect
+                if self._inbox and not self._watch.is_on:
+                    self._watch.something_waits()
                 await self._apply(effect)
+                if self._watch.turns is not None:
+                    return  # it was overtaken: the next worker goes on
             if self.is_over:
                 await self._let_go()
         except Exception:  # noqa: BLE001  # the edge: a bug costs its own connection only
@@ -236,16 +252,29 @@ class Connection:
             bound.exception("connection_failed")
             self.fail()
         finally:
-            self._worker = None
-            if self.is_over:
-                self._replica.remove(self)
+            if self._watch.turns is turns:  # it was not overtaken
+                self._rest()
+
+    def _rest(self) -> None:
+        self._worker = self._watch.turns = self._watch.at_work = None
+        if self.is_over:
+            self._replica.remove(self)
+
+    def _overtake(self, long: Effect) -> None:
+        """Let others past a request that has been at work for long."""
+        lane, worker = lane_of(long), self._worker
+        if worker is None or lane is None or not self._inbox:
+            return
+        if self.outbox.has_room:  # else what is answered would pile up behind it
+            self._watch.turns = turns = Turns(self._inbox, self.performer, worker, lane)
+            self._worker = asyncio.get_running_loop().create_task(self._work(turns), name="worker")
 
     async def _apply(self, effect: Effect) -> None:
         if self.performer.is_unconfirmed:
             await self.performer.confirm()
         if isinstance(effect, Perform):
             requests, joins = [effect.request], self.performer.joining(effect.request)
-            if joins is not None and self._inbox:
+            if joins is not None and self._inbox and self._watch.turns is None:
                 requests += self._inbox.take_joining(joins)
             await self.performer.perform(requests, is_together=joins is not None)
             return

@@ -47,18 +47,19 @@ class Inbox:
 
     def take(self) -> Effect | None:
         """Take what is to be done next; None if there is nothing."""
-        return self._effects.pop(0) if self._effects or self._peek() is not None else None
+        return self._effects.pop(0) if self._effects or self.peek() is not None else None
 
     def take_joining(self, joins: Callable[[Request], bool]) -> Iterator[Request]:
         """Take the requests that follow, as far as they join the one taken last."""
         for _ in range(MAX_TOGETHER - 1):
-            effect = self._peek()
+            effect = self.peek()
             if not isinstance(effect, Perform) or not joins(effect.request):
                 return
             del self._effects[0]
             yield effect.request
 
-    def _peek(self) -> Effect | None:
+    def peek(self) -> Effect | None:
+        """What `take` would take."""
         while self._frames and not self._effects:
             frame = self._frames.pop(0)
             if self._is_paused and len(self._frames) <= MAX_FRAMES // 2:

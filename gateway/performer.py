@@ -19,7 +19,7 @@ from gateway.time_limit import TimeLimit
 from gateway.token_keys import KeysUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from gateway.connection import Connection
     from gateway.ids import IdMaker
@@ -48,7 +48,15 @@ _log = structlog.get_logger(__name__)
 class Performer:
     """The worker's hands: opens the session, calls handlers, turns failures into replies."""
 
-    __slots__ = ("_connection", "_context", "_doings", "_replica", "session", "time_limit")
+    __slots__ = (
+        "_connection",
+        "_context",
+        "_doings",
+        "_is_next",
+        "_replica",
+        "session",
+        "time_limit",
+    )
 
     def __init__(self, replica: Replica, connection: Connection) -> None:
         self.session: Session | None = None
@@ -57,6 +65,15 @@ class Performer:
         self._connection = connection
         self._context: Context | None = None
         self._doings: ConnectionDoings | None = None
+        self._is_next: Callable[[], Awaitable[None]] | None = None  # until it may answer
+
+    def beside(self, is_next: Callable[[], Awaitable[None]]) -> Performer:
+        """Another for the same session: it works meanwhile, and answers once `is_next` returns."""
+        other = Performer(self._replica, self._connection)
+        other._is_next = is_next
+        if self.session is not None and self._context is not None:
+            other._begin_session(self.session, self._context.ids)
+        return other
 
     def joining(self, first: Request) -> Callable[[Request], bool] | None:
         """Tell of each that follows whether it joins; None if the first is not one of many."""
@@ -65,16 +82,25 @@ class Performer:
 
     async def perform(self, requests: Sequence[Request], *, is_together: bool) -> None:
         """Do what requests ask, all in one step if `is_together`, and answer each."""
+        reply: Reply | None = None
+        answers: Sequence[Reply | RequestError] = ()
         try:
             with self.time_limit:
-                reply = await self._answer(requests, is_together=is_together)
-            if reply is not None:
+                if is_together:
+                    answers = await self._answers(requests)
+                else:
+                    reply = await self._answer(requests[0])
+            if self._is_next is not None:
+                await self._is_next()
+            if answers:
+                self._tell_each(requests, answers)
+            elif reply is not None:
                 _address(reply, requests[0].id)
-                await self._connection.push_when_it_fits(reply)
+                await self._connection.push_when_it_fits(reply)  # it may be large
             if self._doings is not None:
                 self._doings.run_after_reply()
         except Exception as exc:  # noqa: BLE001  # the edge: a failure costs its own request only
-            self._answer_failure(requests, exc)
+            await self._answer_failure(requests, exc)
 
     async def imply_connect(self) -> None:
         """Open a new session, as the client began with another request; that fails if it does."""
@@ -119,7 +145,9 @@ class Performer:
                     is_online=False,
                 )
 
-    def _answer_failure(self, requests: Sequence[Request], exc: Exception) -> None:
+    async def _answer_failure(self, requests: Sequence[Request], exc: Exception) -> None:
+        if self._is_next is not None:
+            await self._is_next()
         kind = type(requests[0]).__name__
         if isinstance(exc, RequestError):
             for request in requests:
@@ -145,22 +173,26 @@ class Performer:
         _address(reply, request_id)
         self._connection.push(reply)
 
-    async def _answer(self, requests: Sequence[Request], *, is_together: bool) -> Reply | None:
-        """Answer each; the reply to a single one is returned, since it may be large."""
-        request, context = requests[0], self._context
+    async def _answer(self, request: Request) -> Reply | None:
+        context = self._context
         if context is None:
             await self._answer_without_session(request)
             return None
-        registry = self._replica.registry
-        if not is_together:
-            return await registry.handle(context, request)
-        answers = await registry.handle_together(context, requests)
-        for one, answer in zip(requests, answers, strict=True):
+        return await self._replica.registry.handle(context, request)
+
+    def _answers(self, requests: Sequence[Request]) -> Awaitable[Sequence[Reply | RequestError]]:
+        if self._context is None:
+            raise StoreUnavailable("no session could be opened")
+        return self._replica.registry.handle_together(self._context, requests)
+
+    def _tell_each(
+        self, requests: Sequence[Request], answers: Sequence[Reply | RequestError]
+    ) -> None:
+        for request, answer in zip(requests, answers, strict=True):
             if isinstance(answer, RequestError):
-                self.refuse(answer, one.id)
+                self.refuse(answer, request.id)
             else:
-                self._reply(answer, one.id)
-        return None
+                self._reply(answer, request.id)
 
     async def _answer_without_session(self, request: Request) -> None:
         if isinstance(request, Connect):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import StoreError, StoreUnavailable
 from gateway.store.link import Address, Argument, Link, Reply, ReplyError, packed
 from gateway.store.master_link import MasterLink
+from gateway.store.patience import waiting_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,7 @@ _MOVING = "TRYAGAIN"  # the slot is on its way; where to is said by MOVED, once 
 _NOT_LOCAL = "access a non local key"
 _REFUSED = frozenset({"OOM", "MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM", "WRONGPASS"})
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.01, 0.25  # between tries; a failover takes seconds, a blip ms
+_JUST_NOW_S = 2 * _LAST_PAUSE_S  # a server missed longer ago is tried again before it is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Call:
     after: bytes | None
     is_durable: bool
     is_idempotent: bool
+    asked_at: float  # when who makes it began to wait
     give_up: float
     in_full: Callable[[], bytes] | None
     redirect: Redirect | None = None
@@ -75,6 +78,9 @@ class Redis:
         self._reigns: dict[Address, str] = {}  # the last one seen of each server
         self._opening: dict[Address, asyncio.Lock] = {}
         self._failures: dict[Address, tuple[float, str]] = {}  # when opening failed last, and why
+        self._missed: dict[
+            str, tuple[float, str]
+        ] = {}  # when calls of a route failed last, and why
         self._is_closed = False
         self.durability_command: tuple[Argument, ...] = ()
         self.durability_quorum = 0
@@ -115,7 +121,7 @@ class Redis:
                 (gateway/store/master_link.py); None if the command has none.
             in_full: makes what takes the place of `command` for a server that answers NOSCRIPT.
         """
-        give_up = monotonic() + self._reconnect_s
+        asked_at = monotonic()
         link = self._routes.get((self._topology.route(key), durable))
         error: StoreError | None = None
         if link is not None and link.is_open:
@@ -124,12 +130,17 @@ class Redis:
             except StoreError as exc:
                 error = exc
                 _retire_if_demoted(link, exc)
-        call = Call(key, command, after, durable, idempotent, give_up, in_full)
+        asked_at = waiting_since.get() or asked_at
+        give_up = asked_at + self._reconnect_s
+        call = Call(key, command, after, durable, idempotent, asked_at, give_up, in_full)
         return await self._patiently(call, error)
 
     async def _patiently(self, call: Call, error: StoreError | None) -> Reply:
         """Try until it is done or cannot be done; `error` is what came of a try before."""
         pause_s = _FIRST_PAUSE_S
+        missed = self._missed_meanwhile(call) if error is None else None
+        if missed is not None:
+            raise missed
         while True:
             if error is None:
                 try:
@@ -145,11 +156,23 @@ class Redis:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LAST_PAUSE_S)
 
+    def _missed_meanwhile(self, call: Call) -> StoreUnavailable | None:
+        """What came of the last try at the call's server, if that counts as one of the call's own.
+
+        It does if its time was over before it was made, and the server was missed in that time and
+        a moment ago: else ten calls one behind the other would wait ten times as long as one.
+        """
+        missed_at, problem = self._missed.get(self._topology.route(call.key), (0.0, ""))
+        now = monotonic()
+        if now < call.give_up or missed_at < max(call.asked_at, now - _JUST_NOW_S):
+            return None
+        return StoreUnavailable(problem)
+
     def _check(self, call: Call, error: StoreError) -> None:
         """See if a call that failed may be tried again, and where; raises if it may not."""
         is_late = monotonic() >= call.give_up
         if isinstance(error, StoreUnavailable):
-            self._learn(None)
+            self._miss(call, error)
             call.redirect = None
             call.may_have_run = call.may_have_run or error.may_have_run
             may_repeat = call.is_idempotent or not call.may_have_run
@@ -199,6 +222,17 @@ class Redis:
         except ReplyError as exc:
             _retire_if_demoted(link, exc)
             raise
+
+    def _miss(self, call: Call, error: StoreUnavailable) -> None:
+        """A call's server is away: it is looked for anew. Others are where they were."""
+        route = self._topology.route(call.key)
+        self._missed[route] = (monotonic(), error.problem)
+        self._topology.moved(None)
+        self._routes = {
+            which: link
+            for which, link in self._routes.items()
+            if link.is_open and which[0] != route
+        }
 
     def _learn(self, error: ReplyError | None) -> Address | None:
         """Tell the topology that a server was not the right one; routes are found anew."""

@@ -134,6 +134,8 @@ class Cluster:
         self._seeds = seeds
         self._slots: list[tuple[int, int, Address]] = []
         self._nodes: set[Address] = set()
+        self._any: Address | None = None
+        self._silent: dict[Address, float] = {}  # those that did not tell the map, and when
         self._refreshing: asyncio.Lock = asyncio.Lock()
         self._failed_at = float("-inf")
         self._stale = True
@@ -155,10 +157,13 @@ class Cluster:
         return after.partition("}")[0] or key
 
     async def any(self) -> Address:
-        """Some master: what one server publishes all hear."""
+        """Some master: what one server publishes all hear. Not the last one: it may be silent."""
         if self._stale:
             await self._refresh()
-        return random.choice(self._slots)[2]  # noqa: S311  # no secret
+        masters = {address for _, _, address in self._slots}
+        others = [*(masters - {self._any})] or [*masters]
+        self._any = random.choice(others)  # noqa: S311  # no secret
+        return self._any
 
     def moved(self, error: ReplyError | None) -> Address | None:
         """Look at the map again at the next call; go where a redirection points now.
@@ -179,11 +184,14 @@ class Cluster:
             problem = "no server of the cluster answers"
             if self._failed_at >= waits_since:
                 raise StoreUnavailable(problem)  # the round that was awaited was this call's too
-            for address in [*self._nodes, *self._seeds]:
+            # One that hangs costs all who wait here a second: the last silent ones are asked last.
+            nodes = {*self._nodes, *self._seeds}
+            for address in sorted(nodes, key=lambda node: self._silent.get(node, 0.0)):
                 try:
                     await self._load(address)
                 except (StoreUnavailable, ReplyError) as exc:
                     problem = str(exc)
+                    self._silent[address] = asyncio.get_running_loop().time()
                 else:
                     return
             self._failed_at = asyncio.get_running_loop().time()
@@ -206,4 +214,5 @@ class Cluster:
         if not slots:
             raise StoreUnavailable(f"{address} serves no slots")
         self._slots, self._stale = slots, False
+        self._silent.pop(address, None)
         self._nodes = {node for _, _, node in slots}
