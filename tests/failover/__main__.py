@@ -86,6 +86,7 @@ async def _play(plan, given: argparse.Namespace, report: Report) -> bool:
     took = f"{outcome.accepted} accepted, {time.monotonic() - began_at:.0f} s"
     if not outcome.is_broken:
         _say(f"  good: {took}, all told {outcome.settled_s:.1f} s after the end")
+        _say(f"  errors {dict(outcome.errors)}, sessions not resumed {dict(outcome.losses)}")
         return False
     _say(f"  FAILED: {took}\n{explained(outcome)}\n  kept in {keep(outcome, given.keep)}")
     return True
