@@ -13,5 +13,7 @@ if not TERMINAL[status] then
   end_run(ARGV[8], 'cancelled', cancelled_event(ARGV[8]), 'cancelled', tonumber(ARGV[9]))
   write_log()
   status = 'cancelled'
+else
+  vouch_again()
 end
 return {'ok', status}

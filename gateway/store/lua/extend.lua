@@ -24,6 +24,7 @@ if number > last + 1 then
 end
 redis.call('ZADD', KEYS[9], 'XX', string.format('%.0f', now_ms() + ARGV[10]), queue_name(run_id))
 if number <= last then
+  vouch_again()
   return 'ok'
 end
 if ARGV[13] ~= '' then

@@ -188,6 +188,12 @@ local function write_log()
   events = {}
 end
 
+-- For a script that answers for what it wrote before, and writes nothing: WAIT and WAITAOF ask for
+-- what their own link wrote, and another link may have written that.
+local function vouch_again()
+  redis.call('HSET', KEYS[1], 'offset', redis.call('HGET', KEYS[1], 'offset'))
+end
+
 local function run_key(run_id)
   return KEYS[1] .. ':run:' .. run_id
 end

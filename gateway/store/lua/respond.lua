@@ -11,6 +11,7 @@ if role == 'observer' then
   return {'forbidden'}
 end
 if redis.call('EXISTS', KEYS[14]) == 1 then
+  vouch_again()
   return {'ok', redis.call('GET', KEYS[14]) == ARGV[10] and 1 or 0}
 end
 local field = ARGV[9] .. '|' .. ARGV[8]

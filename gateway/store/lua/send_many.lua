@@ -16,7 +16,7 @@ if #ARGV == 10 and may_write then -- one: the commonest by far, and cheaper with
   local message, known = accept(ARGV[8], ARGV[9], ARGV[10], seconds(now_ms()), '')
   if redis.call('HSETNX', KEYS[4], ARGV[8], known) == 0 then
     reply[4] = redis.call('HGET', KEYS[4], ARGV[8])
-    redis.call('HSET', KEYS[4], ARGV[8], reply[4]) -- WAIT asks for what its own link wrote
+    vouch_again()
     return reply
   end
   redis.call('RPUSH', KEYS[3], message)
@@ -31,13 +31,11 @@ for i = 8, #ARGV, 3 do
 end
 local known, at = redis.call('HMGET', KEYS[4], unpack(ids)), seconds(now_ms())
 local messages, new, accepted = {}, {}, {}
-local repeated
 for i = 1, #ids do
   local message_id, arg = ids[i], 3 * i + 5
   local first = known[i] or accepted[message_id]
   if first then
     reply[3 + i] = first
-    repeated = known[i] and i or repeated
   elseif not may_write then
     reply[3 + i] = 0
   else
@@ -54,7 +52,7 @@ if #messages > 0 then
   redis.call('HSET', KEYS[4], unpack(new))
   write_log()
   reply[1] = epoch
-elseif repeated then
-  redis.call('HSET', KEYS[4], ids[repeated], known[repeated]) -- as above
+else
+  vouch_again()
 end
 return reply

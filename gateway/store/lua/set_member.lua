@@ -12,6 +12,7 @@ if mine ~= 'owner' and not (role == '' and ARGV[8] == subject) then
   return {'forbidden'}
 end
 if (theirs or '') == role then
+  vouch_again()
   return {'ok', 0}
 end
 
