@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from tests.failover.evidence import KEPT, explained, keep
+from tests.failover.evidence import KEPT, explained, judged_again, keep
 from tests.failover.plan import DURABILITIES, KINDS, plan_of
 from tests.failover.report import Report
 from tests.failover.scenario import SETTLE_S, play, tell_nothing
@@ -41,6 +41,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     add("--replicas", type=int, choices=[1, 2], help="behind sentinels, instead of the seed's")
     add("--settle-s", type=float, default=SETTLE_S, help=f"for all to be told ({SETTLE_S:g})")
     add("--keep", type=Path, default=KEPT, help=f"folder for what failed ({KEPT})")
+    add("--judge", type=Path, metavar="FILE", help="judge a kept scenario again, play nothing")
     add("--quiet", action="store_true", help="do not tell what is done meanwhile")
     return parser.parse_args(words)
 
@@ -85,6 +86,7 @@ async def _play(plan, given: argparse.Namespace, report: Report) -> bool:
     took = f"{outcome.accepted} accepted, {time.monotonic() - began_at:.0f} s"
     if not outcome.is_broken:
         _say(f"  good: {took}, all told {outcome.settled_s:.1f} s after the end")
+        _say(f"  errors {dict(outcome.errors)}, sessions not resumed {dict(outcome.losses)}")
         return False
     _say(f"  FAILED: {took}\n{explained(outcome)}\n  kept in {keep(outcome, given.keep)}")
     return True
@@ -93,6 +95,10 @@ async def _play(plan, given: argparse.Namespace, report: Report) -> bool:
 def main() -> int:
     """Run; the exit code says whether a promise was broken."""
     given = _arguments(sys.argv[1:])
+    if given.judge is not None:
+        faults = judged_again(given.judge).faults
+        sys.stdout.write("".join(f"{fault}\n" for fault in faults) or "no fault\n")
+        return 1 if faults else 0
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     report, failed = asyncio.run(_campaign(given))
     sys.stdout.write(f"{report}\n")

@@ -8,7 +8,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.failover.checker import judge
+from tests.failover.stream import Stream, Surviving
+
 if TYPE_CHECKING:
+    from tests.failover.checker import Verdict
     from tests.failover.scenario import Outcome
     from tests.failover.told import Fault
 
@@ -30,6 +34,21 @@ def explained(outcome: Outcome) -> str:
 def _line(client: str, kind: str, faults: list[Fault]) -> str:
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return f"  {client}: {kind}: {faults[0].text[:SHOWN]}{more}"
+
+
+def judged_again(path: Path) -> Verdict:
+    """Judge what was kept, by the checker of now."""
+    kept = json.loads(path.read_text())
+    base, events = kept["base"], {(epoch, offset): event for epoch, offset, event in kept["log"]}
+    surviving = Surviving(
+        kept["history"],
+        kept["context"],
+        kept["context"]["position"],
+        events,
+        is_whole=kept["is_whole"],
+        base=(base["epoch"], base["offset"]),
+    )
+    return judge([Stream(**stream) for stream in kept["streams"]], surviving)
 
 
 def keep(outcome: Outcome, folder: Path = KEPT) -> Path:

@@ -24,6 +24,8 @@ HEAD = (
     "snapshots",
     "needless",
     "epoch changes",
+    "sessions not resumed",
+    "internal",
     "publish again p50 s",
     "max s",
 )
@@ -36,6 +38,8 @@ class Row:
     Attributes:
         silent: clients that lacked something, or kept a ghost, and were not told.
         others: further faults: an accepted message gone, a repeat, a rename at the wrong place.
+        sessions: that could not be resumed.
+        internal: replies `error` with this code.
         recovered_s: how long each client could not publish, for each fault.
     """
 
@@ -48,6 +52,8 @@ class Row:
     snapshots: int = 0
     needless: int = 0
     epoch_changes: int = 0
+    sessions: int = 0
+    internal: int = 0
     recovered_s: list[float] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
@@ -62,13 +68,15 @@ class Row:
         self.snapshots += verdict.total("snapshots")
         self.needless += verdict.total("needless")
         self.epoch_changes += verdict.total("epoch_changes")
+        self.sessions += outcome.losses.total()
+        self.internal += outcome.errors["internal"] + outcome.errors["connect internal"]
         self.recovered_s += outcome.recovered_s
 
     @property
     def cells(self) -> list[str]:
         """As they stand in the table, after kind, durability and servers."""
         counts = (self.runs, self.faults, self.acknowledged, self.silent, self.others, self.lost)
-        more = (self.snapshots, self.needless, self.epoch_changes)
+        more = (self.snapshots, self.needless, self.epoch_changes, self.sessions, self.internal)
         times = self.recovered_s or [0.0]
         return [*map(str, counts + more), f"{median(times):.1f}", f"{max(times):.1f}"]
 

@@ -30,8 +30,11 @@ async def test_readers_of_what_a_lagging_replica_never_had_are_told():
 
 @pytest.mark.timeout(180)
 async def test_a_master_that_hangs_until_it_is_replaced_misleads_nobody():
-    """It wakes and carries out what waited in its sockets: nobody goes by what it wrote."""
-    await played("sentinel-hang", 1, durability="memory", topology="sentinel")
+    """It wakes and carries out what waited in its sockets: nobody goes by what it wrote.
+
+    One gateway waits for it all the time; the other one writes to the new master meanwhile.
+    """
+    await played("sentinel-wakes", 1, durability="replicated", topology="sentinel")
 
 
 @pytest.mark.timeout(180)
