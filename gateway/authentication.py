@@ -73,6 +73,7 @@ class TokenVerifier:
 
         Raises:
             ExpiredToken: it was good; the bearer should get a new one.
+            EarlyToken: it becomes good within a minute; the bearer should wait and come again.
             InvalidToken: it will never be good.
             KeysUnavailable: cannot be told now; the bearer should come again.
         """

@@ -152,6 +152,8 @@ def _submodules(package: ModuleType) -> Iterator[ModuleType]:
 
 
 def _import(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise SettingError("GATEWAY_HANDLERS", f"{name!r}: write package.module")
     try:
         return importlib.import_module(name)
     except ImportError as exc:

@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from gateway.codecs import ENCODERS, SUBPROTOCOLS
 from gateway.codes import CloseCode
 from gateway.connection import Connection
-from gateway.errors import ExpiredToken, InvalidToken, StoreError
+from gateway.errors import EarlyToken, ExpiredToken, InvalidToken, StoreError
 from gateway.messages import Disconnect
 from gateway.socket import socket_of
 from gateway.store.calls import Caller
@@ -124,6 +124,8 @@ async def _admit(replica: Replica, websocket: WebSocket) -> Identity:
         identity = await identify(replica, websocket)
     except ExpiredToken as exc:
         raise Refused(CloseCode.TOKEN_EXPIRED, str(exc)) from exc
+    except EarlyToken as exc:
+        raise Refused(CloseCode.UNAVAILABLE, str(exc), retry_after_ms=exc.retry_after_ms) from exc
     except InvalidToken as exc:
         raise Refused(CloseCode.UNAUTHORIZED, str(exc)) from exc
     except (StoreError, KeysUnavailable) as exc:

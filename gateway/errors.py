@@ -4,14 +4,15 @@ GatewayError
 ├── SettingError            a setting is unknown or bad; ends the start
 ├── NoServerBinary          no Redis URL and no embedded server to run; ends the start
 ├── DataFolderInUse         another program holds the data folder; ends the start
-├── InvalidToken            a credential that will never be good
-│   └── ExpiredToken        one that was good
+├── InvalidToken            a credential that is refused
+│   ├── ExpiredToken        one that was good
+│   └── EarlyToken          one that becomes good within a minute
 ├── KeysUnavailable         whether a token is good cannot be told now (gateway/token_keys.py)
 ├── BadKeySet               a key set that cannot be used (gateway/token_keys.py)
 ├── RequestError            the client gets code and message
 │   ├── BadRequest, TooLarge, UnknownType, NotFound, Forbidden, Conflict, VersionConflict,
 │   ├── RunActive,
-│   └── RateLimited, TimedOut
+│   └── RateLimited, TimedOut, NotNow
 └── StoreError
     └── StoreUnavailable    Redis cannot be reached, or refuses to write; the client gets
                             `unavailable`
@@ -22,6 +23,7 @@ client: `RequestError.message` is written for it, everything else is not shown.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from gateway.codes import ErrorCode
@@ -85,6 +87,25 @@ class ExpiredToken(InvalidToken):
 
     def __init__(self) -> None:
         super().__init__("the token has expired")
+
+
+class EarlyToken(InvalidToken):
+    """A credential that becomes good within a minute: the issuer's clock is ahead of ours.
+
+    Attributes:
+        claim: `nbf` or `iat`.
+        wait_s: seconds until it is accepted.
+    """
+
+    def __init__(self, claim: str, *, wait_s: float) -> None:
+        super().__init__(f"the token is not valid yet ({claim}); it will be in {wait_s:.1f} s")
+        self.claim = claim
+        self.wait_s = wait_s
+
+    @property
+    def retry_after_ms(self) -> int:
+        """How long its bearer waits, rounded up."""
+        return math.ceil(self.wait_s * 1000)
 
 
 class RequestError(GatewayError):
@@ -172,6 +193,12 @@ class RateLimited(RequestError):
 
     def __init__(self, retry_after_ms: int) -> None:
         super().__init__("too many requests", retry_after_ms=retry_after_ms)
+
+
+class NotNow(RequestError):
+    """It will be possible soon; `retry_after_ms` tells when."""
+
+    code = ErrorCode.UNAVAILABLE
 
 
 class TimedOut(RequestError):

@@ -527,7 +527,7 @@ class TypingPush(Push, tag="typing", frozen=True, kw_only=True):
 class SessionWarning(Push, tag="session_warning", frozen=True, kw_only=True):
     """Something the user may want to know."""
 
-    code: Literal["token_expires_soon", "medium_gap", "extended_gap"]
+    code: Literal["token_expires_soon", "medium_gap", "extended_gap", "unknown_field"]
     message: str
     away_s: float | UnsetType = UNSET
 

@@ -95,8 +95,8 @@ class Performer:
             if answers:
                 self._tell_each(requests, answers)
             elif reply is not None:
-                _address(reply, requests[0].id)
-                await self._connection.push_when_it_fits(reply)  # it may be large
+                addressed = _addressed(reply, requests[0].id)
+                await self._connection.push_when_it_fits(addressed)  # it may be large
             if self._doings is not None:
                 self._doings.run_after_reply()
         except Exception as exc:  # noqa: BLE001  # the edge: a failure costs its own request only
@@ -170,8 +170,7 @@ class Performer:
             self._reply(reply, request.id)
 
     def _reply(self, reply: Reply, request_id: str | int | None) -> None:
-        _address(reply, request_id)
-        self._connection.push(reply)
+        self._connection.push(_addressed(reply, request_id))
 
     async def _answer(self, request: Request) -> Reply | None:
         context = self._context
@@ -268,10 +267,9 @@ class Performer:
         self._connection.close(Close(code, window_ms=window_ms))
 
 
-def _address(reply: Reply, request_id: str | int | None) -> None:
-    """Say what a reply answers; it is encoded at once, so that it may be one of all requests."""
-    if request_id is not None:
-        structs.force_setattr(reply, "reply_to", request_id)
+def _addressed(reply: Reply, request_id: str | int | None) -> Reply:
+    """Return a copy of a reply that says what it answers; one object may answer many requests."""
+    return reply if request_id is None else structs.replace(reply, reply_to=request_id)
 
 
 def error_reply(error: RequestError) -> ErrorReply:

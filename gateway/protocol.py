@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.codecs import Rejected
 from gateway.codes import CloseCode
+from gateway.diagnosis import Misspelling
 from gateway.errors import BadRequest, RateLimited
 from gateway.json_text import exceeds
 from gateway.messages import Connect, Request, SessionWarning
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from gateway.codecs import Frame, FrameDecoder
     from gateway.errors import RequestError
     from gateway.settings import Settings
+
+
+MAX_MISSPELLINGS = 16  # told to one connection, each once
 
 
 class Phase(Enum):
@@ -100,6 +104,7 @@ class ConnectionProtocol:
         "_expires_at",
         "_is_warned",
         "_max_frame_bytes",
+        "_misspellings",
         "_refusals",
         "_settings",
         "_subject_bucket",
@@ -124,6 +129,7 @@ class ConnectionProtocol:
         self._expires_at = expires_at
         self._is_warned = False
         self._refusals = 0
+        self._misspellings: tuple[Misspelling, ...] = ()
         self._subject_bucket = subject_bucket
         self._bucket = TokenBucket.full(
             settings.requests_per_s, burst=settings.requests_burst, now=now
@@ -142,7 +148,10 @@ class ConnectionProtocol:
         for item in self._decoder.decode(frame):
             if self.phase is _CLOSED:
                 break
-            self._take(item, now, effects)
+            if isinstance(item, Misspelling):
+                effects.extend(self._tell_misspelling(item))
+            else:
+                self._take(item, now, effects)
         return effects
 
     def connect_failed(self) -> None:
@@ -192,6 +201,11 @@ class ConnectionProtocol:
         if action is _IMPLY:
             effects.append(ConnectImplied())
         effects.append(Perform(item))
+
+    def _tell_misspelling(self, found: Misspelling) -> Iterator[Effect]:
+        if found not in self._misspellings and len(self._misspellings) < MAX_MISSPELLINGS:
+            self._misspellings += (found,)
+            yield Warn(SessionWarning(code="unknown_field", message=str(found)))
 
     def _is_too_big(self, frame: Frame) -> bool:
         if isinstance(frame, bytes):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -147,6 +147,7 @@ def load_settings(environ: Mapping[str, str] | None = None, /, **flags: object) 
         if name.startswith(PREFIX):
             values[_field_of(name)] = _from_text(_field_of(name), text)
     values |= {name: value for name, value in flags.items() if value is not None}
+    values = {name: _in_any_case(name, value) for name, value in values.items()}
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as exc:
@@ -156,12 +157,19 @@ def load_settings(environ: Mapping[str, str] | None = None, /, **flags: object) 
 
 
 _SECRETS = ("jwt_secret", "openai_api_key", "redis_url")  # a Redis URL holds a password
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_FACTS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Settings)}
 _LISTS = frozenset(
     field.name
     for field in msgspec.structs.fields(Settings)
     if field.default is not msgspec.NODEFAULT and isinstance(field.default, tuple)
 )
+_CHOICES = {
+    name: get_args(kind)
+    for name, kind in get_type_hints(Settings, include_extras=True).items()
+    if get_origin(kind) is Literal
+}
 
 
 def _field_of(variable: str) -> str:
@@ -181,12 +189,23 @@ def _from_text(field: str, text: str) -> object:
     return text
 
 
+def _in_any_case(field: str, value: object) -> object:
+    """`YES` is true, `INFO` is `info`; what is neither is left for the check."""
+    if not isinstance(value, str):
+        return value
+    word = value.lower()
+    if isinstance(_DEFAULTS.get(field), bool):
+        return _FACTS.get(word, value)
+    return word if word in _CHOICES.get(field, ()) else value
+
+
 def _named(exc: msgspec.ValidationError) -> SettingError:
     problem, _, path = str(exc).partition(" - at `$.")
     field = path.rstrip("`").partition("[")[0]
-    if problem.startswith("Invalid enum value"):
-        kind = get_type_hints(Settings, include_extras=True)[field]
-        problem += f"; one of {', '.join(get_args(kind))}"
+    if field in _CHOICES:
+        problem += f"; one of {', '.join(_CHOICES[field])}"
+    elif isinstance(_DEFAULTS.get(field), bool):
+        problem = f"must be one of {', '.join(_FACTS)}"
     return SettingError(PREFIX + field.upper(), problem)
 
 

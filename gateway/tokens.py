@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import jwt
 import msgspec
 
-from gateway.errors import ExpiredToken, InvalidToken
+from gateway.errors import EarlyToken, ExpiredToken, InvalidToken
 from gateway.token_keys import ACCEPTED_JWS, signing_secret
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ TOKEN_ID_MAX_CHARS: Final = 128
 DEFAULT_TENANT: Final = "default"
 STARTS_AHEAD_S: Final = 5.0  # the same for `nbf`, which many providers set to the time of issue
 ISSUED_AHEAD_S: Final = 30.0  # how far an issuer's clock may run ahead of ours; RFC 7519 4.1.6
+SOON_S: Final = 60.0  # a token that becomes good within this time is worth waiting for
 LATEST_TIME_S: Final = 253_402_300_799  # the last second of the year 9999; milliseconds exceed it
 ACCESS_TOKEN_TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})  # RFC 9068 2.1
 
@@ -42,6 +43,11 @@ ACCESS_TOKEN_TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})  
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SHAPE = re.compile(r"\A[A-Za-z0-9_-]+={0,2}(?:\.[A-Za-z0-9_-]*={0,2}){2}\Z")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
+_AHEAD_S: Final = {"nbf": STARTS_AHEAD_S, "iat": ISSUED_AHEAD_S}
+_TOO_EARLY: Final = {
+    "nbf": "the token is not valid yet (nbf)",
+    "iat": "the token was issued in the future (iat)",
+}
 _TENANT = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
 
 
@@ -154,6 +160,7 @@ def identity_of(payload: bytes, rules: ClaimRules, *, now: float) -> Identity:
 
     Raises:
         ExpiredToken: everything else about it is right, so a new one will do.
+        EarlyToken: everything else about it is right, and it becomes good within `SOON_S`.
         InvalidToken: anything else; names the claim.
     """
     try:
@@ -171,7 +178,7 @@ def identity_of(payload: bytes, rules: ClaimRules, *, now: float) -> Identity:
             _text_claim(claims, "jti", max_chars=TOKEN_ID_MAX_CHARS) if "jti" in claims else None
         ),
     )
-    _check_started(claims, rules.leeway_s, now)
+    _check_started(claims, rules.leeway_s, now=now, expires_at=expires_at)
     if now >= expires_at:
         raise ExpiredToken
     return identity
@@ -276,11 +283,20 @@ def _check_origin(claims: dict[str, object], rules: ClaimRules) -> None:
             raise InvalidToken("the token is for another audience (aud)")
 
 
-def _check_started(claims: dict[str, object], leeway_s: float, now: float) -> None:
-    if "nbf" in claims and now < _time_claim(claims, "nbf") - max(leeway_s, STARTS_AHEAD_S):
-        raise InvalidToken("the token is not valid yet (nbf)")
-    if "iat" in claims and now < _time_claim(claims, "iat") - max(leeway_s, ISSUED_AHEAD_S):
-        raise InvalidToken("the token was issued in the future (iat)")
+def _check_started(
+    claims: dict[str, object], leeway_s: float, *, now: float, expires_at: float
+) -> None:
+    waits = {
+        claim: _time_claim(claims, claim) - max(leeway_s, ahead_s) - now
+        for claim, ahead_s in _AHEAD_S.items()
+        if claim in claims
+    }
+    claim = max(waits, key=waits.__getitem__, default=None)
+    if claim is None or waits[claim] <= 0:
+        return
+    if waits[claim] <= SOON_S and now + waits[claim] < expires_at:
+        raise EarlyToken(claim, wait_s=waits[claim])
+    raise InvalidToken(_TOO_EARLY[claim])
 
 
 def _time_claim(claims: dict[str, object], name: str) -> float:

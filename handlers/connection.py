@@ -18,6 +18,8 @@ async def refresh_token(context: Context, message: RefreshToken) -> TokenRefresh
     """Go on with a new credential of the same subject and tenant."""
     try:
         identity = await context.connection.refresh(message.token)
+    except errors.EarlyToken as exc:
+        raise errors.NotNow(f"$.token: {exc}", retry_after_ms=exc.retry_after_ms) from exc
     except errors.InvalidToken as exc:
         raise errors.Forbidden(f"$.token: {exc.reason}") from exc
     return TokenRefreshed(expires_at=identity.expires_at)

@@ -55,13 +55,11 @@ async def get_conversation(context: Context, message: GetConversation) -> Conver
 @handler(ListConversations)
 async def list_conversations(context: Context, message: ListConversations) -> Conversations:
     """List the caller's conversations, the newest first."""
-    found = await context.store.subjects.page(
-        context.caller, before=message.before, limit=message.limit + 1
-    )
-    page = found[: message.limit]
-    described = await together(_describe_or_none(context, item) for item in page)
+    found = await _listed(context, message.before, count=message.limit + 1)
+    if not found and message.before is not None:
+        await _check_known(context, message.before)
     return Conversations(
-        conversations=[_summary(item) for item in described if item is not None],
+        conversations=[_summary(item) for item in found[: message.limit]],
         has_more=len(found) > message.limit,
     )
 
@@ -131,6 +129,26 @@ async def describe(context: Context, conversation_id: str) -> Conversation:
         active_run=found.active_run,
         metadata=found.metadata,
     )
+
+
+async def _listed(context: Context, before: str | None, *, count: int) -> list[Description]:
+    """The next conversations that the caller takes part in, `count` if there are so many."""
+    found: list[Description] = []
+    while len(found) < count:
+        ids = await context.store.subjects.page(context.caller, before=before, limit=count)
+        described = await together(_describe_or_none(context, each) for each in ids)
+        found += [
+            each for each in described if each is not None
+        ]  # of a line too many there is none
+        if len(ids) < count:
+            break
+        before = ids[-1]
+    return found
+
+
+async def _check_known(context: Context, before: str) -> None:
+    if not await context.store.subjects.knows(context.caller, before):
+        raise errors.NotFound("$.before: there is no such conversation on your list")
 
 
 async def _describe_or_none(context: Context, conversation_id: str) -> Description | None:

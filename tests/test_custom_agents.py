@@ -80,12 +80,26 @@ def test_assistants_take_over_as_the_page_says():
     ("setting", "problem"),
     [
         ("no name=dice:dice", "is no name"),
-        ("dice=dice", "name=package.module:attribute"),
+        ("foo", "'foo': write name=package.module:attribute"),
+        ("dice=dice", "'dice=dice': write name=package.module:attribute"),
+        ("dice=:dice", "'dice=:dice': write name=package.module:attribute"),
+        ("dice=.dice:dice", "write name=package.module:attribute"),
+        ("dice=dice:", "write name=package.module:attribute"),
         ("dice=nothing_here:dice", "cannot be loaded"),
         ("dice=dice:nothing", "cannot be loaded"),
         ("dice=dice:__doc__", "cannot be called"),
     ],
-    ids=["name", "form", "module", "attribute", "callable"],
+    ids=[
+        "name",
+        "word",
+        "form",
+        "no module",
+        "relative",
+        "no attribute",
+        "module",
+        "attribute",
+        "callable",
+    ],
 )
 def test_agent_that_cannot_be_loaded_ends_the_start(setting, problem):
     """It is named, with what is wrong."""

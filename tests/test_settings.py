@@ -14,7 +14,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
 BAD_VALUES = {
     "PORT": ["eight", "-1", "65536", "80.5", " 80"],
-    "DEV": ["yes", "on", "2"],
+    "DEV": ["maybe", "y", "2", "enabled"],
     "JWT_LEEWAY_S": ["-1", "30.1"],
     "JWT_SECRET": [SECRET[:-1]],
     "SESSION_TTL_S": ["0", "-5", "10m", "nan", "1e999"],
@@ -22,8 +22,8 @@ BAD_VALUES = {
     "MAX_JSON_DEPTH": ["3", "257"],
     "MAX_BATCH": ["0", "many"],
     "DRAIN_WINDOW_S": ["-0.1"],
-    "DURABILITY": ["none", "DISK"],
-    "LOG_LEVEL": ["INFO", "trace"],
+    "DURABILITY": ["none", "discs"],
+    "LOG_LEVEL": ["trace", "INFOS"],
     "LOG_FORMAT": ["xml"],
     "REDIS_PREFIX": ["a:b", "{a}", "a" * 33],
     "HEARTBEAT_S": ["off"],
@@ -93,11 +93,32 @@ def test_numbers_are_read() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("true", True), ("True", True), ("1", True), ("false", False), ("FALSE", False), ("0", False)],
+    [
+        *((text, True) for text in ("true", "True", "1", "yes", "ON")),
+        *((text, False) for text in ("false", "FALSE", "0", "no", "Off")),
+    ],
 )
-def test_facts_are_read(text: str, expected: bool) -> None:  # a parameter of pytest
-    """`true` and `1`, `false` and `0`."""
-    assert load_settings({"GATEWAY_DEV": text}).dev is expected
+@pytest.mark.parametrize("name", ["DEV", "OPENAI_STREAM"])
+def test_facts_are_read(name: str, text: str, expected: bool) -> None:  # a parameter of pytest
+    """`true`, `yes`, `on` and `1`; `false`, `no`, `off` and `0`; in any case."""
+    assert getattr(load_settings({PREFIX + name: text}), name.lower()) is expected
+    assert getattr(load_settings({}, **{name.lower(): text}), name.lower()) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("LOG_LEVEL", "INFO", "info"),
+        ("LOG_LEVEL", "Warning", "warning"),
+        ("LOG_FORMAT", "JSON", "json"),
+        ("DURABILITY", "Disk", "disk"),
+        ("TRANSPORT", "FAST", "fast"),
+    ],
+)
+def test_choices_are_read_in_any_case(name: str, text: str, expected: str) -> None:
+    """Python's own names of log levels are upper case."""
+    assert getattr(load_settings({PREFIX + name: text}), name.lower()) == expected
+    assert getattr(load_settings({}, **{name.lower(): text}), name.lower()) == expected
 
 
 @pytest.mark.parametrize(
@@ -238,9 +259,11 @@ def test_infinite_time_is_refused():
 
 
 def test_bad_choice_lists_the_good_ones():
-    """`INFO` is told what it could have been."""
+    """So does a fact that is neither true nor false."""
     with pytest.raises(SettingError, match="debug, info, warning, error"):
-        load_settings({PREFIX + "LOG_LEVEL": "INFO"})
+        load_settings({PREFIX + "LOG_LEVEL": "trace"})
+    with pytest.raises(SettingError, match="true, yes, on, 1, false, no, off, 0"):
+        load_settings({PREFIX + "DEV": "maybe"})
 
 
 def test_unknown_flag_is_refused():

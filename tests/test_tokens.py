@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import ExpiredToken, InvalidToken
+from gateway.errors import EarlyToken, ExpiredToken, InvalidToken
 from gateway.tokens import TOKEN_MAX_CHARS, Identity
 from tests.support.signing import CLAIMS, NOW, b64, refusal, signed, signed_text, verify
 
@@ -159,6 +159,32 @@ def test_token_from_the_future_is_refused():
     """An issuer's clock may run 30 s ahead, not more."""
     assert verify(signed(CLAIMS | {"iat": NOW + 30}))
     assert "iat" in refusal(signed(CLAIMS | {"iat": NOW + 31}))
+
+
+@pytest.mark.parametrize(("claim", "ahead_s"), [("nbf", 5), ("iat", 30)])
+def test_token_that_becomes_good_within_a_minute_is_told_apart(claim: str, ahead_s: int):
+    """It says when; a second later than that it is refused as one that will never be good."""
+    with pytest.raises(EarlyToken) as early:
+        verify(signed(CLAIMS | {claim: NOW + ahead_s + 60}))
+    assert (early.value.claim, early.value.retry_after_ms) == (claim, 60_000)
+    assert verify(signed(CLAIMS | {claim: NOW + ahead_s + 60}), now=NOW + 60)
+    with pytest.raises(InvalidToken, match=claim) as never:
+        verify(signed(CLAIMS | {claim: NOW + ahead_s + 61}))
+    assert not isinstance(never.value, EarlyToken)
+
+
+def test_the_later_of_two_beginnings_counts():
+    """`iat` 40 s ahead is good in 10 s, `nbf` 30 s ahead in 25 s."""
+    with pytest.raises(EarlyToken) as early:
+        verify(signed(CLAIMS | {"iat": NOW + 40, "nbf": NOW + 30}))
+    assert (early.value.claim, early.value.wait_s) == ("nbf", 25)
+
+
+def test_token_that_expires_before_it_begins_is_refused_for_good():
+    """There is nothing to wait for."""
+    with pytest.raises(InvalidToken, match="nbf") as never:
+        verify(signed({"sub": "alice", "exp": NOW + 10, "nbf": NOW + 20}))
+    assert not isinstance(never.value, EarlyToken)
 
 
 # --- form -----------------------------------------------------------------------------------------

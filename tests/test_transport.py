@@ -320,7 +320,16 @@ def test_a_port_in_use_is_told():
             listening_sockets(quick_settings(port=port))
 
 
-def test_an_unknown_host_is_told():
-    """With the setting to change."""
-    with pytest.raises(SettingError, match=r"GATEWAY_HOST: `no\.such\.host\.invalid`"):
-        listening_sockets(quick_settings(host="no.such.host.invalid"))
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "x" * 64 + ".example"])
+def test_an_unknown_host_is_told(host: str):
+    """With the setting to change, also when it cannot be a name at all."""
+    with pytest.raises(SettingError) as refused:
+        listening_sockets(quick_settings(host=host))
+    assert str(refused.value).startswith(f"GATEWAY_HOST: `{host}`: ")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+def test_an_address_of_another_machine_is_blamed_on_the_host(host: str):
+    """Another port would not help (RFC 5737, RFC 3849: addresses that nobody has)."""
+    with pytest.raises(SettingError, match=f"GATEWAY_HOST: cannot listen on {host} port"):
+        listening_sockets(quick_settings(host=host))

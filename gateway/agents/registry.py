@@ -38,8 +38,8 @@ class AgentRegistry:
         for point in entry_points(group=ENTRY_POINTS):
             agents[_checked(point.name)] = point.load()
         for entry in settings.agents:
-            name, _, target = entry.partition("=")
-            agents[_checked(name.strip())] = _load(target.strip())
+            name, target = _parts(entry)
+            agents[name] = _load(target)
         default = settings.default_agent or ("demo" if settings.dev else None)
         if default is not None and default not in agents:
             raise SettingError("GATEWAY_DEFAULT_AGENT", f"there is no agent {default!r}")
@@ -67,6 +67,15 @@ def _openai(settings: Settings) -> Agent:
     return OpenAIAgent.of(settings)
 
 
+def _parts(entry: str) -> tuple[str, str]:
+    """Split `name=package.module:attribute`."""
+    name, _, target = (part.strip() for part in entry.partition("="))
+    module, _, attribute = target.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        raise SettingError(SETTING, f"{entry!r}: write name=package.module:attribute")
+    return _checked(name), target
+
+
 def _checked(name: str) -> str:
     if not is_identifier(name):
         raise SettingError(SETTING, f"{name!r} is no name: 1 to 64 letters, digits, '_' or '-'")
@@ -74,9 +83,7 @@ def _checked(name: str) -> str:
 
 
 def _load(target: str) -> Agent:
-    module_name, colon, attribute = target.partition(":")
-    if not colon:
-        raise SettingError(SETTING, f"{target!r}: write name=package.module:attribute")
+    module_name, _, attribute = target.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as exc:

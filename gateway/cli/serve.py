@@ -106,12 +106,13 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 
 def _announce(settings: Settings, host: str, port: int) -> None:
-    print(f"listening on http://{host}:{port}", flush=True)
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"  # RFC 3986 section 3.2.2
+    print(f"listening on http://{authority}", flush=True)
     if settings.dev and settings.jwt_secret:
         from gateway.tokens import mint_token  # noqa: PLC0415
 
         token = mint_token(settings, subject=DEV_SUBJECT, now=time.time(), ttl_s=DEV_TOKEN_TTL_S)
-        print(f"url: ws://{host}:{port}/ws?token={quote(token)}", flush=True)
+        print(f"url: ws://{authority}/ws?token={quote(token)}", flush=True)
         print(f"token: {token}", flush=True)
         print(
             "try: gateway chat --sub alice    and in another terminal: gateway chat --sub bob",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 
 from gateway.codes import ErrorCode
 from gateway.endpoint import bearer, retry_ms
-from gateway.errors import InvalidToken, StoreError
+from gateway.errors import EarlyToken, InvalidToken, StoreError
 from gateway.rest.answers import error
 from gateway.store.calls import Caller
 from gateway.token_keys import KeysUnavailable
@@ -35,6 +36,9 @@ async def issue_ticket(request: Request) -> Response:
                 ErrorCode.RATE_LIMITED, "too many requests", retry_after_s=1 + wait_ms // 1000
             )
         ticket = await replica.store.tickets.issue(identity)
+    except EarlyToken as exc:
+        wait_s = math.ceil(exc.wait_s)
+        return error(ErrorCode.UNAVAILABLE, exc.reason, retry_after_s=wait_s)
     except InvalidToken as exc:
         return error(ErrorCode.UNAUTHORIZED, exc.reason)
     except (StoreError, KeysUnavailable) as exc:

@@ -138,6 +138,7 @@ KINDS = (
         "subjects.py",
         lasting="the list of a subject's conversations; a line goes when they leave",
     ),
+    KeyKind("place", _SUBJECT + f":place:{_ID}", "string", "subjects.py", expiry="24 h"),
     KeyKind("ticket", rf"{_SHARD}:ticket:{_ID}", "string", "tickets.py", expiry="ticket_ttl_s"),
     KeyKind("probe", rf"probe:{_ID}", "string", "store.py", expiry="60 s"),
     KeyKind(
@@ -237,6 +238,10 @@ class SubjectKeys:
     def conversations(self) -> str:
         """Conversations the subject takes part in, by when they joined."""
         return f"{self.base}:conversations"
+
+    def place(self, conversation_id: str) -> str:
+        """Where a conversation that the subject has left was on that list."""
+        return f"{self.base}:place:{conversation_id}"
 
 
 @dataclass(frozen=True, slots=True)

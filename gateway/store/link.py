@@ -58,7 +58,8 @@ class Address:
         return replace(self, host=host, port=port, path=None)
 
     def __str__(self) -> str:
-        return self.path or f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.path or f"{host}:{self.port}"
 
 
 class Link(asyncio.Protocol):

@@ -7,7 +7,7 @@ is filtered by whoever reads it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.store.calls import Caller, text
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.store.keys import Keys
     from gateway.store.redis import Redis
+
+PLACE_TTL_MS: Final = 86_400_000  # how long a page can begin at a conversation that was left
 
 
 class Subjects:
@@ -32,18 +34,45 @@ class Subjects:
         await self._redis.execute(key, "ZADD", key, "NX", now_ms, conversation_id)
 
     async def remove(self, caller: Caller, conversation_id: str) -> bool:
-        """Take a conversation off the list; False if it was not on it."""
-        key = self._keys.subject(caller.tenant, caller.subject).conversations
+        """Take a conversation off the list; False if it was not on it.
+
+        Its place is remembered for a day: somebody may be reading the list page by page.
+        """
+        keys = self._keys.subject(caller.tenant, caller.subject)
+        key, place = keys.conversations, keys.place(conversation_id)
+        score = await self._redis.execute(key, "ZSCORE", key, conversation_id)
+        if score is not None:
+            await self._redis.execute(place, "SET", place, score, "PX", PLACE_TTL_MS)
         return bool(await self._redis.execute(key, "ZREM", key, conversation_id))
 
     async def page(self, caller: Caller, *, before: str | None, limit: int) -> list[str]:
-        """Ids of the newest `limit` conversations, or of those listed before another."""
+        """Ids of the newest `limit` conversations, or of those that follow after `before`.
+
+        That one may have been left, at most a day ago; after one that never was on the list
+        comes nothing.
+        """
         key = self._keys.subject(caller.tenant, caller.subject).conversations
-        start = 0
-        if before is not None:
-            rank = await self._redis.execute(key, "ZREVRANK", key, before)
-            if rank is None:
-                return []
-            start = rank + 1
+        start = 0 if before is None else await self._start_after(caller, before)
+        if start is None:
+            return []
         found = await self._redis.execute(key, "ZREVRANGE", key, start, start + limit - 1)
         return [text(item) for item in found]
+
+    async def knows(self, caller: Caller, conversation_id: str) -> bool:
+        """Whether a conversation is on the list, or was within the last day."""
+        return await self._start_after(caller, conversation_id) is not None
+
+    async def _start_after(self, caller: Caller, conversation_id: str) -> int | None:
+        """How many come before what follows after a conversation; None if it is not known."""
+        keys = self._keys.subject(caller.tenant, caller.subject)
+        key, place = keys.conversations, keys.place(conversation_id)
+        rank = await self._redis.execute(key, "ZREVRANK", key, conversation_id)
+        if rank is not None:
+            return int(rank) + 1
+        score = await self._redis.execute(place, "GET", place)
+        if score is None:
+            return None
+        newer = await self._redis.execute(key, "ZCOUNT", key, b"(" + score, "+inf")
+        # Of the same millisecond, the greater name comes first
+        alike = await self._redis.execute(key, "ZRANGEBYSCORE", key, score, score)
+        return int(newer) + sum(text(each) > conversation_id for each in alike)

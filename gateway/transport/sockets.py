@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import sys
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 KEEPALIVE_IDLE_S = 60  # for connections that neither side writes to; the protocol's own is faster
 KEEPALIVE_INTERVAL_S = 15
 KEEPALIVE_PROBES = 3
+_PORT_FAULTS = frozenset({errno.EADDRINUSE, errno.EACCES, errno.EPERM})
 OTHER_FILES = 256  # listeners, Redis, logs, and what else is open besides client connections
 
 
@@ -33,19 +35,20 @@ def listening_sockets(settings: Settings, *, share_port: bool = False) -> list[s
             (SO_REUSEPORT).
 
     Raises:
-        SettingError: the host is unknown, or the port cannot be had.
+        SettingError: the host is unknown or no address of this machine, or the port cannot be
+            had; it names the one at fault.
     """
     port = settings.port
     sockets: list[socket.socket] = []
     with contextlib.ExitStack() as unless_done:
         for family, address in _addresses(settings):
-            listener = unless_done.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            _set_options(listener, settings, share_port=share_port)
             try:
+                listener = unless_done.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                _set_options(listener, settings, share_port=share_port)
                 listener.bind((address, port))
             except OSError as exc:
                 problem = f"cannot listen on {address} port {port}: {exc.strerror}"
-                raise SettingError("GATEWAY_PORT", problem) from exc
+                raise SettingError(_to_blame(exc), problem) from exc
             port = listener.getsockname()[1]
             sockets.append(listener)
         unless_done.pop_all()
@@ -89,7 +92,14 @@ def _addresses(settings: Settings) -> list[tuple[socket.AddressFamily, str]]:
         )
     except OSError as exc:
         raise SettingError("GATEWAY_HOST", f"`{settings.host}`: {exc.strerror}") from exc
+    except UnicodeError as exc:  # IDNA: an empty label, or one over 63 characters
+        raise SettingError("GATEWAY_HOST", f"`{settings.host}`: not a host name") from exc
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def _to_blame(exc: OSError) -> str:
+    """The setting to change: the port if it is taken or needs a right, else the host."""
+    return "GATEWAY_PORT" if exc.errno in _PORT_FAULTS else "GATEWAY_HOST"
 
 
 def _set_options(listener: socket.socket, settings: Settings, *, share_port: bool) -> None:

@@ -175,6 +175,9 @@ async def test_slow_network_changes_nothing_but_the_time(replicas: Replicas, dia
         ({"redis_url": "http://127.0.0.1:1"}, "GATEWAY_REDIS_URL"),
         ({"heartbeat_s": "-1"}, "GATEWAY_HEARTBEAT_S"),
         ({"handlers": "no.such.module"}, "no.such.module"),
+        ({"handlers": ".module"}, "'.module': write package.module"),
+        ({"agents": "foo"}, "GATEWAY_AGENTS: 'foo': write name=package.module:attribute"),
+        ({"host": "192.0.2.1"}, "GATEWAY_HOST: cannot listen on 192.0.2.1"),
     ],
 )
 async def test_bad_setting_is_named_at_start(

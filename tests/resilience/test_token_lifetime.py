@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.support.dialling import Dialler
     from tests.support.gateways import Endpoint
 
-UNAUTHORIZED, TOKEN_EXPIRED = 4501, 4201
+UNAUTHORIZED, TOKEN_EXPIRED, UNAVAILABLE = 4501, 4201, 4104
 
 REFUSED = {
     "garbage": "not-a-token",
@@ -32,6 +32,7 @@ REFUSED = {
     "no sub": tokens.mint("alice", sub=None),
     "empty sub": tokens.mint("alice", sub=""),
     "not yet valid": tokens.mint("alice", nbf=time.time() + 3600),
+    "issued far ahead": tokens.mint("alice", iat=time.time() + 3600),
     "bad tenant": tokens.mint("alice", tenant="../other"),
     "exp is text": jwt.PyJWS().encode(b'{"sub":"alice","exp":"soon"}', tokens.SECRET),
     "not claims": jwt.PyJWS().encode(b"[1]", tokens.SECRET),
@@ -71,6 +72,41 @@ async def test_expired_token_is_refused_with_4201(replicas: Replicas, dial: Dial
     assert client.disconnect["code"] == TOKEN_EXPIRED
     assert client.disconnect["reason"] == "token_expired"
     assert client.close_reason == "token_expired"
+
+
+@pytest.mark.parametrize(("claim", "ahead_s"), [("nbf", 40), ("iat", 80)])
+async def test_token_of_a_clock_that_runs_ahead_is_told_when_to_come_again(
+    in_process: InProcess, dial: Dialler, claim: str, ahead_s: int
+) -> None:
+    """4104 with `retry_after_ms`, after which the same token is accepted."""
+    gateway = await in_process()
+    token = tokens.mint("alice", tenant=dial.tenant, **{claim: time.time() + ahead_s})
+    early = await dial(gateway, token=token)
+    assert await early.closed() == UNAVAILABLE
+    push = early.disconnect
+    assert (push["code"], push["reason"], push["reconnect"]) == (UNAVAILABLE, "unavailable", True)
+    assert claim in push["message"]
+    assert 0 < push["retry_after_ms"] <= 60_000
+    gateway.clock.advance(push["retry_after_ms"] / 1000)
+    await (await dial(gateway, token=token)).request("ping")
+
+
+async def test_early_token_is_unavailable_in_band_and_over_http(
+    replicas: Replicas, dial: Dialler
+) -> None:
+    """`refresh_token` and `POST /v1/tickets` say when to try again; they do not say never."""
+    token = tokens.mint("alice", tenant=dial.tenant, nbf=time.time() + 40)
+    alice = await dial(replicas[0])
+    error = await alice.refusal("refresh_token", token=token)
+    assert (error["code"], error["retryable"]) == ("unavailable", True)
+    assert "$.token" in error["message"]
+    assert 0 < error["retry_after_ms"] <= 60_000
+    async with httpx.AsyncClient(trust_env=False) as http:
+        reply = await http.post(
+            http_url(replicas[0], "/v1/tickets"), headers={"Authorization": f"Bearer {token}"}
+        )
+    assert (reply.status_code, reply.json()["code"]) == (503, "unavailable")
+    assert 0 < int(reply.headers["Retry-After"]) <= 60
 
 
 @pytest.mark.parametrize(

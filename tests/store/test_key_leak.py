@@ -47,7 +47,9 @@ async def do_everything(store: Store, caller: Caller) -> None:
 
 async def converse(store: Store, caller: Caller) -> None:
     """Use conversations, messages, contexts and the log."""
-    await store.subjects.add(caller, "c_1")
+    for listed in ("c_1", "c_left"):
+        await store.subjects.add(caller, listed)
+    await store.subjects.remove(caller, "c_left")
     await make(store, caller, "c_1", participants=["bob", "carol"], visibility="open")
     await store.messages.send(caller, draft("c_2", may_create=True))
     for n in range(3):

@@ -19,8 +19,9 @@ random.shuffle(_ours)
 
 def free_port(host: str = HOST) -> int:
     """Return a port of ours that nothing listens on now, and that was not returned before."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while _ours:
         port = _ours.pop()
-        with contextlib.suppress(OSError), socket.create_server((host, port)):
+        with contextlib.suppress(OSError), socket.create_server((host, port), family=family):
             return port
     raise AssertionError(f"no free port between {FIRST} and {LAST}")

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 TICK_S = 0.5
 ROUTE_CHECK_TICKS = 4
 WRITE_TIMEOUT_S = 10.0
+# Leaving takes no longer than both together, whatever the server does.
 FAREWELL_TIMEOUT_S = 1.0
-_REFUSED = frozenset({401, 403})
+HANG_UP_TIMEOUT_S = 2.0
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
 
 
 class Connector:
@@ -91,8 +93,16 @@ class Connector:
             finally:
                 ticker.cancel()
 
-    def stop(self) -> None:
-        """End `run`, whatever it is at."""
+    async def stop(self) -> None:
+        """End `run`, whatever it is at, within `HANG_UP_TIMEOUT_S`."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running})
+
+    def abort(self) -> None:
+        """End `run` without a goodbye."""
+        if self._socket is not None:
+            self._socket.transport.abort()
         if self._running is not None:
             self._running.cancel()
 
@@ -116,10 +126,11 @@ class Connector:
 
     async def _open(self) -> ClientConnection | None:
         self._session.attempt_begins()
+        self._session.can_renew_token = self.tokens.can_renew
         self.stir()
         try:
-            token = await self.tokens.get(fresh=self._session.needs_new_token)
-            return await self._dialler.dial(token)
+            fresh = self._session.needs_new_token
+            return await self._dialler.dial(await self.tokens.get(fresh=fresh))
         except TokenExpired as exc:
             self._session.close(exc)
         except SignInRequired as exc:
@@ -132,7 +143,9 @@ class Connector:
 
     def _not_accepted(self, refusal: InvalidStatus) -> None:
         status = refusal.response.status_code
-        if status in _REFUSED:
+        if status == _UNAUTHORIZED:
+            self._session.token_refused(AccessRefused(f"HTTP {status}"), now=now())
+        elif status == _FORBIDDEN:
             self._session.close(AccessRefused(f"HTTP {status}"))
         else:
             self._session.not_opened(LinkError(f"HTTP {status}"), now=now())
@@ -154,9 +167,22 @@ class Connector:
                     writer.cancel()
                     renewer.cancel()
         finally:
-            self._socket = None
-            await socket.close()
+            await self._hang_up(socket)
         self._session.link_lost(code, reason=reason, now=now())
+
+    async def _hang_up(self, socket: ClientConnection) -> None:
+        """Close a socket in good order, or drop it when that takes too long or is cancelled.
+
+        `close` waits for the server to take what is in the send buffer, which has no time limit.
+        """
+        try:
+            async with asyncio.timeout(HANG_UP_TIMEOUT_S):
+                await socket.close()
+        except TimeoutError:
+            return
+        finally:
+            socket.transport.abort()  # nothing happens if it is closed
+            self._socket = None
 
     async def _read(self, socket: ClientConnection) -> tuple[int, str]:
         """Read until the socket is closed; return the close code and reason.
@@ -206,16 +232,14 @@ class Connector:
     async def _renew_once(self) -> bool:
         """Try; False if it is worth another try."""
         try:
-            token = await self.tokens.get(fresh=True)
+            self._session.refresh(await self.tokens.get(fresh=True) or "", now=now())
         except SignInRequired as exc:
             self._session.last_error = exc
             self._session.intake.is_token_expiring = False  # the server will say when it has
         except LinkError as exc:
             self._session.last_error = exc
             return False
-        else:
-            self._session.refresh(token or "", now=now())
-            self.stir()
+        self.stir()
         return True
 
     # --- time -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ The hundred a close code is in decides (docs/protocol.md, "Liveness, limits, clo
 | 4000 - 4099 | at once; but 4001 `replaced` ends the client: it does not fight back          |
 | 4100 - 4199 | after the delay told in `disconnect`, else with jitter                        |
 | 4200 - 4299 | with a new token                                                              |
-| 4500 - 4999 | not                                                                           |
+| 4500 - 4999 | not; but after 4501 `unauthorized` once more, if there may be another token   |
 | all others  | with jitter, the first time fast: the network, a proxy or the server failed   |
 """
 
@@ -33,6 +33,7 @@ FIRST_DELAY_S = 0.25
 
 REPLACED = 4001
 UNAVAILABLE = 4104
+UNAUTHORIZED = 4501
 LOST = 1006  # RFC 6455 7.4.1: never on the wire, there was no close frame
 AT_ONCE = range(4000, 4100)
 AS_TOLD = range(4100, 4200)

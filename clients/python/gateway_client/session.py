@@ -28,7 +28,14 @@ from gateway_client.inbox import Inbox
 from gateway_client.intake import Intake
 from gateway_client.liveness import Liveness
 from gateway_client.reader import Reader
-from gateway_client.reconnect import LOST, UNAVAILABLE, Next, plan_after_close
+from gateway_client.reconnect import (
+    LOST,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+    Next,
+    jitter_s,
+    plan_after_close,
+)
 from gateway_client.replies import SessionReady
 from gateway_client.saved import SavedState
 from gateway_client.status import State, Status
@@ -71,6 +78,7 @@ class Session:
         last_error: Why it was not live, the last time.
         reconnect_at: When to connect again, if it is not closed.
         needs_new_token: The token known is not to be used for that.
+        can_renew_token: There may be another one.
         fault: Why the adapter is to drop the link.
     """
 
@@ -90,6 +98,7 @@ class Session:
         self.session_id: str | None = None
         self.reconnect_at = 0.0
         self.needs_new_token = False
+        self.can_renew_token = False
         self.fault: LinkError | BadFrame | None = None
         self.inbox = Inbox(max_items=options.inbox_items, max_bytes=options.inbox_bytes)
         self.reader = Reader(self.inbox, ask=self._ask_join)
@@ -108,6 +117,7 @@ class Session:
         self._ticked_at: float | None = None
         self._ready_at: float | None = None
         self._attempt = 0
+        self._was_refused = False
 
     # --- what the adapter asks --------------------------------------------------------------------
 
@@ -183,6 +193,7 @@ class Session:
     def _ready(self, ready: SessionReady) -> None:
         self.session_id, self._resume_token = ready.session_id, ready.resume_token
         self._ready_at = self._acked_at = self._now
+        self._was_refused = False
         self.status = Status(
             State.LIVE,
             was_resumed=ready.resumed,
@@ -213,10 +224,22 @@ class Session:
             random=self._random,
         )
         if isinstance(plan.error, ClientClosed):
-            self.close(plan.error)
+            if plan.error.code == UNAUTHORIZED:
+                self.token_refused(plan.error, now=now)
+            else:
+                self.close(plan.error)
             return
         self.needs_new_token = plan.next is Next.REFRESH
         self._retry(now, plan.delay_s, error=fault or plan.error)
+
+    def token_refused(self, error: ClientClosed, *, now: float) -> None:
+        """The server does not accept this token: try one other, if there may be one, or give up."""
+        if self._was_refused or not self.can_renew_token:
+            self.close(error)
+            return
+        self._was_refused = self.needs_new_token = True
+        delay_s = 0.0 if self._attempt == 0 else jitter_s(self._attempt, self._random)
+        self._retry(now, delay_s, error=LinkError(error.reason, code=error.code))
 
     def not_opened(self, error: Exception, *, now: float) -> None:
         """There was no link to open, for want of a token or a network."""

@@ -18,10 +18,13 @@ class TokenSource:
         token: The token itself; an async callable that returns a fresh one; or None if the URL
             carries the credential.
         timeout_s: How long the callable may take.
+
+    Raises:
+        ValueError: The token cannot be one: a header does not carry it.
     """
 
     def __init__(self, token: str | TokenCallback | None, *, timeout_s: float = 10.0) -> None:
-        self._token = None if callable(token) else token
+        self._token = None if token is None or callable(token) else _sendable(token)
         self._callback = token if callable(token) else None
         self._timeout_s = timeout_s
 
@@ -52,10 +55,26 @@ class TokenSource:
     async def _ask(self, callback: TokenCallback) -> str:
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await callback()
+                return _sendable(await callback())
         except SignInRequired:
             raise
         except Exception as exc:
             # The application's code: whatever its HTTP client raises must not end a session that a
             # later attempt can resume.
             raise LinkError(f"no token: {exc!r}") from exc
+
+
+def _sendable(token: object) -> str:
+    """Return a token without blanks around it, such as the end of a file's line.
+
+    Raises:
+        ValueError: It is no text, or has characters that a header does not carry; does not repeat
+            it.
+    """
+    if not isinstance(token, str):
+        problem = f"a token is a text, not {type(token).__name__}"
+        raise ValueError(problem)  # noqa: TRY004 -- all that is wrong with a token is one
+    token = token.strip()
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError("the token has characters that a header does not carry")
+    return token

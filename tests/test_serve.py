@@ -1,0 +1,43 @@
+"""What `gateway serve` prints can be pasted."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.store.link import Address
+
+if TYPE_CHECKING:
+    from tests.conftest import OwnGateway
+    from tests.support.dialling import Dialler
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has the address ::1."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_address_with_colons_is_printed_in_brackets(
+    own_gateway: OwnGateway, dial: Dialler, workers: int
+) -> None:
+    """The URL that `--dev` prints on ::1 leads to the gateway."""
+    gateway = await own_gateway(host="::1", dev="yes", workers=workers)
+    lines = gateway.logs.splitlines()
+    assert f"listening on http://[::1]:{gateway.port}" in lines
+    url = next(line.removeprefix("url: ") for line in lines if line.startswith("url: "))
+    assert url.startswith(f"ws://[::1]:{gateway.port}/ws?token=")
+    await (await dial.open(url)).request("ping")
+
+
+def test_redis_address_with_colons_is_named_in_brackets() -> None:
+    """In logs and errors a port can be told from the address."""
+    assert str(Address("::1", 6379)) == "[::1]:6379"
+    assert str(Address("localhost", 6379)) == "localhost:6379"
