@@ -22,8 +22,10 @@ from gateway.store.calls import Caller
 from gateway.store.log import parse_live
 from gateway.store.subscriber import Subscriber
 from gateway.topic import Topic
+from gateway.unreadable import is_readable
 
 if TYPE_CHECKING:
+    from gateway.published import Published
     from gateway.settings import Settings
     from gateway.store.store import Store
 
@@ -130,15 +132,27 @@ class Hub:
                 self._fresh.append(topic)
                 if len(self._fresh) == 1:
                     asyncio.get_running_loop().call_soon(self._deliver)
-            topic.fresh.extend(parse_live(topic.conversation_id, payload))
+            topic.fresh.extend(self._parsed(topic, payload))
             return
         self._deliver_one(topic)
         if kind == b"w:":
-            _, origin, told = payload.split(b":", 2)
-            whispered = Pushes([JsonText(push) for push in told.split(b"\n")])
+            origin, _, told = payload[2:].partition(b":")
+            pushes = [JsonText(push) for push in told.split(b"\n")]
+            whispered = Pushes([push for push in pushes if is_readable(push)])
             for reader in (*topic.live, *topic.ahead):
-                if reader.connection_id != origin.decode():
+                if reader.connection_id.encode() != origin:
                     reader.hear_whisper(whispered)
+
+    def _parsed(self, topic: Topic, payload: bytes) -> list[Published]:
+        """Events that were heard; what is none of ours is as if it was not heard at all."""
+        try:
+            return parse_live(topic.conversation_id, payload)
+        except ValueError as exc:
+            _log.warning(
+                "publication_unreadable", conversation_id=topic.conversation_id, problem=str(exc)
+            )
+            self.check_soon(topic)
+            return []
 
     def _deliver(self) -> None:
         """Give each topic what was heard in this tick."""

@@ -11,6 +11,7 @@ from gateway.json_text import JsonText
 from gateway.published import Published
 from gateway.store.calls import position_of, text
 from gateway.store.contexts import Context, context_of
+from gateway.unreadable import PLACEHOLDER, fault_of, messages_of, tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ class Cuts:
         self._ended = _epochs(ended) if ended else {}
         names = self._names() if self._ended else repeat(self.position.epoch)
         self._events = [
-            Published(conversation_id, name, number, event_of(entry))
+            Published(conversation_id, name, number, event_of(entry, conversation_id, name, number))
             for number, (entry, name) in enumerate(
                 zip(events, names, strict=False), self._first + 1
             )
@@ -63,7 +64,7 @@ class Cuts:
         self._tails: dict[tuple[int, int], Cut] = {}
         self._snapshot: Cut | None = None
         if snapshot:
-            state = _snapshot(snapshot, self.position)
+            state = _snapshot(snapshot, self.position, conversation_id)
             self._snapshot = Cut("snapshot", self.position, snapshot=state)
 
     def after(self, cursor: Position | None, *, max_events: int, lacks_events: bool) -> Cut | None:
@@ -105,17 +106,25 @@ def _epochs(ended: bytes) -> dict[str, int]:
     return {name: int(offset) for name, _, offset in pairs}
 
 
-def event_of(entry: bytes) -> JsonText:
-    """The event that an entry of the log stands for (lua/prelude.lua)."""
+def event_of(entry: bytes, conversation_id: str, epoch: str, offset: int) -> JsonText:
+    """The event that an entry of the log stands for (lua/prelude.lua).
+
+    One that no client could read is told of and replaced here, so that all that comes after, and
+    all readers, have the same event at this place.
+    """
+    fault = fault_of(entry)
+    if fault is not None:
+        tell_unreadable(conversation_id, epoch, offset, fault)
+        return PLACEHOLDER
     if entry.startswith(_MESSAGE):
         return JsonText(b'{"type":"MESSAGE_CREATED","message":%b}' % entry)
     return JsonText(entry)
 
 
-def _snapshot(fields: list[Reply], position: Position) -> Snapshot:
+def _snapshot(fields: list[Reply], position: Position, conversation_id: str) -> Snapshot:
     seq, messages, context, active_run, interrupts = fields
     return Snapshot(
-        messages=[JsonText(item) for item in messages if item],
+        messages=messages_of(messages, conversation_id),
         has_more=int(seq) > len(messages),
         context=context_of(context, position, active_run, interrupts),
     )

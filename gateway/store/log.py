@@ -68,16 +68,23 @@ class Log:
 
 
 def parse_live(conversation_id: str, payload: bytes) -> list[Published]:
-    """Read the live copy of one event or of several, in order (lua/prelude.lua tells its form)."""
+    """Read the live copy of one event or of several, in order (lua/prelude.lua tells its form).
+
+    Raises:
+        ValueError: it is not of that form.
+    """
     if payload[0] == _ONE:
-        _, epoch, offset, event = payload.split(b":", 3)
-        return [Published(conversation_id, epoch.decode(), int(offset), event_of(event))]
+        _, of, at, entry = payload.split(b":", 3)
+        epoch, offset = of.decode(), int(at)
+        event = event_of(entry, conversation_id, epoch, offset)
+        return [Published(conversation_id, epoch, offset, event)]
     _, of, first, sizes, events = payload.split(b":", 4)
-    epoch_text, at, begin, found = of.decode(), int(first), 0, list[Published]()
+    epoch, offset, begin, found = of.decode(), int(first), 0, list[Published]()
     for size in sizes.split(b","):
         end = begin + int(size)
-        found.append(Published(conversation_id, epoch_text, at, event_of(events[begin:end])))
-        begin, at = end, at + 1
+        event = event_of(events[begin:end], conversation_id, epoch, offset)
+        found.append(Published(conversation_id, epoch, offset, event))
+        begin, offset = end, offset + 1
     return found
 
 

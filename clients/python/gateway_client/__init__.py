@@ -60,6 +60,7 @@ from gateway_client.messages import (
     SessionWarning,
     Snapshot,
     Typing,
+    UnreadableEvent,
 )
 from gateway_client.replies import ConversationInfo, History, MessageAccepted
 from gateway_client.session import Options
@@ -111,6 +112,7 @@ __all__ = [
     "TooLarge",
     "Typing",
     "Unavailable",
+    "UnreadableEvent",
     "VersionConflict",
     "__version__",
 ]

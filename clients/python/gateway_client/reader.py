@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway_client.errors import GatewayClientError, LinkError, RequestFailed
-from gateway_client.messages import Cursor, Detached, Event, Snapshot
+from gateway_client.messages import Cursor, Detached, Event, Snapshot, UnreadableEvent
 from gateway_client.replies import Joined
 from gateway_client.requests import JoinConversation
 from gateway_client.timeline import Timeline, Verdict
@@ -75,7 +75,9 @@ class Reader:
 
     # --- from the server --------------------------------------------------------------------------
 
-    def event(self, event: Event, *, size_bytes: int, sheds: bool, now: float) -> None:
+    def event(
+        self, event: Event | UnreadableEvent, *, size_bytes: int, sheds: bool, now: float
+    ) -> None:
         """Take the event if it is the next one; ask the log if some are missing before it.
 
         Args:
@@ -150,7 +152,10 @@ class Reader:
         self._finish()
         item = self.inbox.take()
         self._in_hand = item
-        if isinstance(item, Event | Snapshot) and item.conversation_id in self._timelines:
+        if (
+            isinstance(item, Event | UnreadableEvent | Snapshot)
+            and item.conversation_id in self._timelines
+        ):
             self._timelines[item.conversation_id].handed = item.cursor
         if self._are_some_behind and self.inbox.is_half_empty:
             self._ask_for_what_was_left_out()
@@ -158,7 +163,10 @@ class Reader:
 
     def _finish(self) -> None:
         item, self._in_hand = self._in_hand, None
-        if isinstance(item, Event | Snapshot) and item.conversation_id in self._timelines:
+        if (
+            isinstance(item, Event | UnreadableEvent | Snapshot)
+            and item.conversation_id in self._timelines
+        ):
             self._timelines[item.conversation_id].finished = item.cursor
 
     def take_acks(self) -> dict[str, Cursor]:

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway_client.messages import Cursor, Event, Snapshot
+    from gateway_client.messages import Cursor, Event, Snapshot, UnreadableEvent
 
 # How long an entry the server has named may take to arrive before the client asks for it.
 PROMISE_TIMEOUT_S = 5.0
@@ -65,7 +65,7 @@ class Timeline:
         """Where to go on from after a restart of the program."""
         return self.handed or self.start
 
-    def judge(self, event: Event) -> Verdict:
+    def judge(self, event: Event | UnreadableEvent) -> Verdict:
         """Tell whether the event is the next one, seen before, or beyond a gap.
 
         An event that stands for several, some of them seen, counts as a gap: its text cannot be
@@ -80,14 +80,14 @@ class Timeline:
             return Verdict.SEEN
         return Verdict.NEXT if first == self.received.offset + 1 else Verdict.GAP
 
-    def _judge_first(self, event: Event, first: int) -> Verdict:
+    def _judge_first(self, event: Event | UnreadableEvent, first: int) -> Verdict:
         if self.start is None:
             return Verdict.NEXT
         if event.epoch != self.start.epoch or first > self.start.offset + 1:
             return Verdict.GAP
         return Verdict.NEXT
 
-    def take(self, entry: Event | Snapshot, now: float) -> None:
+    def take(self, entry: Event | UnreadableEvent | Snapshot, now: float) -> None:
         """The entry goes into the inbox."""
         self.received = entry.cursor
         self.futile = 0
