@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from gateway.json_text import JsonText
@@ -51,8 +52,9 @@ class Published:
         subject = self.event.value().get("subject")
         return subject if isinstance(subject, str) else None
 
-    def replaced(self) -> Published:
-        """The entry with the placeholder as its event."""
+    def replaced(self, problem: Exception) -> Published:
+        """The entry with the placeholder as its event, as somebody cannot take it; it is logged."""
+        tell_unreadable(self.conversation_id, self.epoch, self.offset, problem)
         return Published(
             self.conversation_id,
             self.epoch,
@@ -144,9 +146,7 @@ def _encoded_alone(event: Published, encoder: FrameEncoder) -> bytes:
     try:
         (payload,) = encoder.events([event])
     except CANNOT as exc:
-        problem = f"{type(exc).__name__}: {exc}"
-        tell_unreadable(event.conversation_id, event.epoch, event.offset, problem)
-        (payload,) = encoder.events([event.replaced()])
+        (payload,) = encoder.events([event.replaced(exc)])
     return payload
 
 
@@ -160,7 +160,11 @@ class Pushes(Shared):
         self._pushes = pushes
 
     def _encoded(self, encoder: FrameEncoder) -> list[bytes]:
-        return [encoder.passed_on(push) for push in self._pushes]
+        payloads = []
+        for push in self._pushes:
+            with contextlib.suppress(*CANNOT):  # it is promised to nobody
+                payloads.append(encoder.passed_on(push))
+        return payloads
 
 
 def batches(events: Iterable[Published], *, max_bytes: int) -> Iterator[Batch]:

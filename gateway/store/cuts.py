@@ -11,7 +11,7 @@ from gateway.json_text import JsonText
 from gateway.published import Published
 from gateway.store.calls import position_of, text
 from gateway.store.contexts import Context, context_of
-from gateway.unreadable import PLACEHOLDER, fault_of, messages_of, tell_unreadable
+from gateway.unreadable import CANNOT, PLACEHOLDER, check_event, messages_of, skim, tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ class Cuts:
         self._ended = _epochs(ended) if ended else {}
         names = self._names() if self._ended else repeat(self.position.epoch)
         self._events = [
-            Published(conversation_id, name, number, event_of(entry, conversation_id, name, number))
+            published(conversation_id, name, number, entry)
             for number, (entry, name) in enumerate(
                 zip(events, names, strict=False), self._first + 1
             )
@@ -106,19 +106,25 @@ def _epochs(ended: bytes) -> dict[str, int]:
     return {name: int(offset) for name, _, offset in pairs}
 
 
-def event_of(entry: bytes, conversation_id: str, epoch: str, offset: int) -> JsonText:
-    """The event that an entry of the log stands for (lua/prelude.lua).
+def published(conversation_id: str, epoch: str, offset: int, entry: bytes) -> Published:
+    """What an entry of the log stands for (lua/prelude.lua).
 
-    One that no client could read is told of and replaced here, so that all that comes after, and
-    all readers, have the same event at this place.
+    If no client could read it, the placeholder: from here on all readers, and all that looks at an
+    event on its way, have the same one at this place.
     """
-    fault = fault_of(entry)
-    if fault is not None:
-        tell_unreadable(conversation_id, epoch, offset, fault)
-        return PLACEHOLDER
-    if entry.startswith(_MESSAGE):
-        return JsonText(b'{"type":"MESSAGE_CREATED","message":%b}' % entry)
-    return JsonText(entry)
+    try:
+        if entry.startswith(_MESSAGE):
+            skim(entry)
+            if not entry.isascii():
+                entry.decode()
+            event = JsonText(b'{"type":"MESSAGE_CREATED","message":%b}' % entry)
+        else:
+            check_event(entry)
+            event = JsonText(entry)
+    except CANNOT as exc:
+        tell_unreadable(conversation_id, epoch, offset, exc)
+        event = PLACEHOLDER
+    return Published(conversation_id, epoch, offset, event)
 
 
 def _snapshot(fields: list[Reply], position: Position, conversation_id: str) -> Snapshot:

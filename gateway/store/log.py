@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.published import Published
 from gateway.store.calls import Caller, ConversationCalls, position_of
-from gateway.store.cuts import Cut, Snapshot, event_of
+from gateway.store.cuts import Cut, Snapshot, published
 from gateway.store.scripts import Script
 from gateway.store.shared_reads import SharedReads
 
@@ -75,15 +75,12 @@ def parse_live(conversation_id: str, payload: bytes) -> list[Published]:
     """
     if payload[0] == _ONE:
         _, of, at, entry = payload.split(b":", 3)
-        epoch, offset = of.decode(), int(at)
-        event = event_of(entry, conversation_id, epoch, offset)
-        return [Published(conversation_id, epoch, offset, event)]
-    _, of, first, sizes, events = payload.split(b":", 4)
+        return [published(conversation_id, of.decode(), int(at), entry)]
+    _, of, first, sizes, rest = payload.split(b":", 4)
     epoch, offset, begin, found = of.decode(), int(first), 0, list[Published]()
     for size in sizes.split(b","):
         end = begin + int(size)
-        event = event_of(events[begin:end], conversation_id, epoch, offset)
-        found.append(Published(conversation_id, epoch, offset, event))
+        found.append(published(conversation_id, epoch, offset, rest[begin:end]))
         begin, offset = end, offset + 1
     return found
 
