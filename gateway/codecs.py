@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_type_hints
 
 import msgspec
+import structlog
 
 from gateway.diagnosis import Misspelling, may_lack_fields, misspelling, problem
 from gateway.errors import BadRequest, RequestError, TooLarge, UnknownType
@@ -17,6 +18,7 @@ from gateway.frames import binary_frame, text_frame
 from gateway.json_text import JsonText
 from gateway.json_values import check_json
 from gateway.messages import Request, SendMessage
+from gateway.unreadable import CANNOT, is_readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 CodecName = Literal["json", "msgpack"]
 SUBPROTOCOLS: dict[str, CodecName] = {"gateway.v1.json": "json", "gateway.v1.msgpack": "msgpack"}
 Frame = str | bytes
+_log = structlog.get_logger(__name__)
 MAX_ID_LENGTH = 64  # characters (docs/protocol.md, Requests and replies)
 
 
@@ -211,10 +214,15 @@ class MsgpackEncoder:
 
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder(enc_hook=_parse)
+        self._careful = msgspec.msgpack.Encoder(enc_hook=_parse_readable)
 
     def encode(self, message: msgspec.Struct) -> bytes:
-        """Write one message."""
-        return self._encoder.encode(message)
+        """Write one message; a part of it that cannot be written becomes `UNREADABLE`."""
+        try:
+            return self._encoder.encode(message)
+        except CANNOT as exc:
+            _log.exception("reply_unreadable", type=type(message).__name__, exc_info=exc)
+            return self._careful.encode(message)
 
     def events(self, events: Sequence[Published]) -> list[bytes]:
         """Write `event` pushes."""
@@ -238,6 +246,7 @@ class MsgpackEncoder:
 
 
 _MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError)
+UNREADABLE = {"unreadable": True}
 # What a batch may begin with: a character of a text frame, or a byte of a binary one.
 _BATCH_BEGINNINGS: dict[str, frozenset[str | int]] = {
     "json": frozenset({*" \t\r\n[", *b" \t\r\n["}),
@@ -255,6 +264,12 @@ def _parse(value: object) -> Any:  # the user's own JSON
     if isinstance(value, JsonText):
         return value.value()
     raise NotImplementedError(type(value))
+
+
+def _parse_readable(value: object) -> Any:  # the user's own JSON
+    if isinstance(value, JsonText) and not is_readable(value):
+        return UNREADABLE
+    return _parse(value)
 
 
 def _union(types: tuple[type[Request], ...]) -> Any:  # a typing form

@@ -1,7 +1,8 @@
 """What a run says, on its way to the log: coalesced, in order, refused once the lease is lost.
 
 Text that comes quickly leaves as one event every `FLUSH_MIN_S` to `FLUSH_MAX_S`; the first piece
-after a pause leaves at once. All that waits leaves in one call.
+after a pause leaves at once. All that waits leaves in one call. Half a character waits for its
+other half, which the next piece may bring.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.json_text import ends_in_half, whole
 from gateway.store.availability import once_available
 from gateway.store.runs import Change, ContextMoved
 
@@ -72,8 +74,15 @@ class Emitter:
         self._waiting.append(change)
         await self._added()
 
-    async def flush(self) -> None:
-        """Write all that waits.
+    async def begin_anew(self, change: Change, message_id: str) -> None:
+        """Discard the reply so far: what follows is another message."""
+        await self.change(change)
+        self._text, self._text_chars = [], 0  # half a character, at most
+        await self.flush()
+        self.message_id = message_id
+
+    async def flush(self, *, is_last: bool = False) -> None:
+        """Write all that waits; half a character only if it `is_last`.
 
         Raises:
             LeaseLost: this attempt may say nothing more.
@@ -81,7 +90,7 @@ class Emitter:
         async with self._turn:
             with contextlib.suppress(ContextMoved):  # of a change of state that was cut off
                 await self._settle()
-            self._close_text()
+            self._close_text(is_last=is_last)
             changes, self._waiting = self._waiting, []
             if changes:
                 await self._write(changes, version=None)
@@ -128,10 +137,15 @@ class Emitter:
         if len(self._waiting) > MAX_WAITING:
             await self.flush()
 
-    def _close_text(self) -> None:
-        if self._text:
-            text, self._text, self._text_chars = "".join(self._text), [], 0
-            self._waiting.append(_text_change(self.message_id, text))
+    def _close_text(self, *, is_last: bool = False) -> None:
+        if not self._text:
+            return
+        text, self._text, self._text_chars = "".join(self._text), [], 0
+        if ends_in_half(text) and not is_last:
+            self._text, self._text_chars = [text[-1]], 1
+            text = text[:-1]
+        if text:
+            self._waiting.append(_text_change(self.message_id, whole(text)))
 
     async def _write(self, changes: list[Change], *, version: int | None) -> None:
         self._unsettled = Batch(self.last_batch + 1, changes, version)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 from msgspec import UNSET
 
-from gateway.agents.agent import AgentError, takeover_of
-from gateway.agents.interrupts import answerable, with_deadline
+from gateway.agents.agent import AgentError, Refused, takeover_of
+from gateway.agents.interrupts import with_deadline
 from gateway.agents.run_context import RunContext
+from gateway.agents.said import Speech, failure, speaking, used
 from gateway.agents.tool_calls import ToolCalls
 from gateway.emitter import Emitter, plain
 from gateway.errors import RequestError
@@ -26,7 +26,6 @@ from gateway.events import (
     RunFinished,
     StateDelta,
     StateSnapshot,
-    TextMessageContent,
     ToolCallArgs,
     ToolCallEnd,
     ToolCallResult,
@@ -37,8 +36,6 @@ from gateway.store.availability import once_available
 from gateway.store.runs import Change, Ending, LeaseLost
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from msgspec import UnsetType
 
     from gateway.agents.agent import Agent
@@ -49,7 +46,6 @@ if TYPE_CHECKING:
     from gateway.store.runs import Attempt
     from gateway.store.store import Store
 
-Yielded = str | RunEvent | Interrupt
 _log = structlog.get_logger(__name__)
 
 
@@ -102,14 +98,30 @@ class Execution:
         except (LeaseLost, asyncio.CancelledError):
             raise
         except AgentError as exc:
-            return self._failed(exc.message, exc.code)
-        except RequestError as exc:
-            return self._failed(f"the agent changed its state badly: {exc.message}", "agent_error")
-        except Exception:  # noqa: BLE001  # the edge: an agent's bug costs its own run only
+            message, code, wrong = failure(exc)
+            if isinstance(exc, Refused) or wrong:
+                self._tell_refused(wrong or message)
+            return self._failed(message, code)
+        except Exception:  # the edge: an agent's bug costs its own run only
             if limit.expired():
                 return self._timed_out()
-            _log.exception("agent_failed", agent=self._attempt.agent)
+            log = self._bound_log()
+            log.exception("agent_failed")
             return self._failed("the agent failed; it has been logged", "agent_error")
+
+    def _bound_log(self) -> structlog.typing.FilteringBoundLogger:
+        name = self._attempt.name
+        bound: structlog.typing.FilteringBoundLogger = _log.bind(
+            run_id=name.run_id,
+            conversation_id=name.conversation_id,
+            tenant=name.tenant,
+            agent=self._attempt.agent,
+        )
+        return bound
+
+    def _tell_refused(self, problem: str) -> None:
+        log = self._bound_log()
+        log.error("agent_output_refused", problem=problem)
 
     async def _with_flusher(self) -> Ending:
         if self._agent is None:
@@ -131,7 +143,7 @@ class Execution:
             if is_stopped:  # an agent that fails while it is being stopped is stopped all the same
                 raise asyncio.CancelledError from several
             raise _most_telling(several) from several
-        await self._emitter.flush()
+        await self._emitter.flush(is_last=True)
         return self._succeeded(agent.result())
 
     async def _take_over(self, agent: Agent) -> None:
@@ -153,23 +165,27 @@ class Execution:
             name="run_restarted",
             value={"runId": attempt.name.run_id, "discardedMessageId": attempt.message_id},
         )
-        await self._emitter.change(Change("reset", msgspec.json.encode(event), fresh))
-        await self._emitter.flush()
-        self._emitter.message_id = fresh
+        change = Change("reset", msgspec.json.encode(event), fresh)
+        await self._emitter.begin_anew(change, fresh)
         self._attempt = replace(attempt, message_id=fresh, emitted="", open_tools=())
 
     async def _drive(self, agent: Agent) -> list[Interrupt]:
         """Let the agent speak; returns what it asks at the end."""
         context = self._context = await self._make_context()
         interrupts: list[Interrupt] = []
-        async with aclosing(cast("AsyncGenerator[Yielded, None]", agent(context))) as said:
+        speech = Speech(self._settings, said_chars=len(self._attempt.emitted))
+        async with speaking(agent, context) as said:
             async for item in said:
                 if self._is_over:  # the agent was cancelled and goes on all the same
                     raise asyncio.CancelledError
-                if isinstance(item, Interrupt):
-                    interrupts.append(answerable(item))
-                else:
-                    await self._say(item)
+                if type(item) is str:  # by far the commonest
+                    await self._emitter.text(speech.text(item))
+                    continue
+                for checked in speech.heard(item):
+                    if isinstance(checked, Interrupt):
+                        interrupts.append(checked)
+                    else:
+                        await self._say(checked)
         return interrupts
 
     async def _make_context(self) -> RunContext:
@@ -200,8 +216,6 @@ class Execution:
         match item:
             case str():
                 await self._emitter.text(item)
-            case TextMessageContent():
-                await self._emitter.text(item.delta)
             case StateDelta() | StateSnapshot():
                 await self._change_state(item)
             case ToolCallStart() | ToolCallArgs() | ToolCallEnd() | ToolCallResult():
@@ -216,12 +230,7 @@ class Execution:
         async def make() -> tuple[list[Change], int]:
             found = await self._read_context()
             patch = item.delta if isinstance(item, StateDelta) else _replacing(item.snapshot)
-            document = apply_patch(
-                found.document(),
-                patch,
-                max_bytes=self._settings.max_context_bytes,
-                max_depth=self._settings.max_json_depth,
-            )
+            document = self._patched(found.document(), patch)
             if context is not None:
                 context.document = document
             encode = msgspec.json.encode
@@ -235,6 +244,17 @@ class Execution:
             return [change], found.version
 
         await self._emitter.write_alone(make)
+
+    def _patched(self, document: dict[str, Any], patch: list[dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return apply_patch(
+                document,
+                patch,
+                max_bytes=self._settings.max_context_bytes,
+                max_depth=self._settings.max_json_depth,
+            )
+        except RequestError as exc:
+            raise Refused(f"the agent changed its state badly: {exc.message}") from exc
 
     # endings
 
@@ -267,21 +287,27 @@ class Execution:
 
     def _failed(self, message: str, code: str) -> Ending:
         name = self._attempt.name
+        usage: list[TokenUsage] | UnsetType = UNSET
+        try:
+            usage = self._usage()
+        except Refused as exc:
+            if exc.message != message:  # else it fails for that, and was logged
+                self._tell_refused(exc.message)
         event = RunError(
-            message=message.encode(errors="replace").decode(),
+            message=message,
             code=code,
             thread_id=name.conversation_id,
             run_id=name.run_id,
-            usage=self._usage(),
+            usage=usage,
         )
         return Ending("failed", msgspec.json.encode(event), "failed")
 
     def _usage(self) -> list[TokenUsage] | UnsetType:
-        return (self._context.usage if self._context else None) or UNSET
+        return UNSET if self._context is None else used(self._context.usage) or UNSET
 
     async def _finish(self, ending: Ending) -> None:
         """Write what still waits, then the end; tried until Redis has it or the lease is lost."""
-        await self._emitter.flush()
+        await self._emitter.flush(is_last=True)
         self.is_ending = True
         finish, last_batch = self._store.runs.finish, self._emitter.last_batch
         await once_available(lambda: finish(self._attempt, ending, last_batch=last_batch))

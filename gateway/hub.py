@@ -22,6 +22,7 @@ from gateway.store.calls import Caller
 from gateway.store.log import parse_live
 from gateway.store.subscriber import Subscriber
 from gateway.topic import Topic
+from gateway.unreadable import is_json
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
@@ -130,15 +131,31 @@ class Hub:
                 self._fresh.append(topic)
                 if len(self._fresh) == 1:
                     asyncio.get_running_loop().call_soon(self._deliver)
-            topic.fresh.extend(parse_live(topic.conversation_id, payload))
+            try:
+                topic.fresh.extend(parse_live(topic.conversation_id, payload))
+            except ValueError as exc:
+                self._misheard(topic, exc)
             return
         self._deliver_one(topic)
         if kind == b"w:":
-            _, origin, told = payload.split(b":", 2)
-            whispered = Pushes([JsonText(push) for push in told.split(b"\n")])
-            for reader in (*topic.live, *topic.ahead):
-                if reader.connection_id != origin.decode():
-                    reader.hear_whisper(whispered)
+            self._pass_on(topic, payload[2:])
+
+    @staticmethod
+    def _pass_on(topic: Topic, whisper: bytes) -> None:
+        """Give what is not in the log to all but the connection it comes from."""
+        origin, _, told = whisper.partition(b":")
+        pushes = [JsonText(push) for push in told.split(b"\n")]
+        whispered = Pushes([push for push in pushes if is_json(push)])
+        for reader in (*topic.live, *topic.ahead):
+            if reader.connection_id.encode() != origin:
+                reader.hear_whisper(whispered)
+
+    def _misheard(self, topic: Topic, exc: ValueError) -> None:
+        """What was published is none of ours: as if it was not heard, whatever it should tell."""
+        _log.warning(
+            "publication_unreadable", conversation_id=topic.conversation_id, problem=str(exc)
+        )
+        self.check_soon(topic)
 
     def _deliver(self) -> None:
         """Give each topic what was heard in this tick."""

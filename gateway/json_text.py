@@ -41,6 +41,26 @@ class JsonText:
         return _decode(self.data)
 
 
+def whole(text: str) -> str:
+    """The text as UTF-8 can hold it: halves of a surrogate pair that meet are one character.
+
+    A half that stands alone becomes U+FFFD. Such halves come from JSON that was cut in the middle
+    of an escaped pair, as some models' streams are.
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def ends_in_half(text: str) -> bool:
+    """Whether a text ends with the first half of a surrogate pair: the next one may complete it."""
+    return "\ud800" <= text[-1:] <= "\udbff"
+
+
 def exceeds(text: str, max_bytes: int) -> bool:
     """Whether a text takes more bytes of UTF-8; a short one is not encoded to know."""
     if len(text) * MAX_UTF8_BYTES <= max_bytes:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gateway.errors import BadRequest
+from gateway.json_text import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ def check_json(value: object, path: str, *, max_depth: int) -> None:
     todo = [(value, path, 1)]
     while todo:
         item, where, depth = todo.pop()
-        if isinstance(item, dict | list):
+        if isinstance(item, dict | list | tuple):
             if depth > max_depth:
                 raise BadRequest(f"{path}: nested deeper than {max_depth} levels")
             todo.extend((child, at, depth + 1) for child, at in _children(item, where))
@@ -36,10 +37,21 @@ def check_json(value: object, path: str, *, max_depth: int) -> None:
             _check_scalar(item, where)
 
 
+def whole_json(value: object) -> object:
+    """A copy in which each text, and each key, is as UTF-8 can hold it (`whole`)."""
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, dict):
+        return {whole_json(key): whole_json(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [whole_json(child) for child in value]
+    return value
+
+
 def _children(
-    item: dict[object, object] | list[object], where: str
+    item: dict[object, object] | list[object] | tuple[object, ...], where: str
 ) -> Iterator[tuple[object, str]]:
-    if isinstance(item, list):
+    if isinstance(item, list | tuple):
         yield from ((child, f"{where}[{index}]") for index, child in enumerate(item))
         return
     for key, child in item.items():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from gateway.json_text import JsonText
+from gateway.unreadable import CANNOT, PLACEHOLDER, tell_unreadable
 
 FRAME_OVERHEAD = 128  # bytes around an event: the `event` push with ids of usual length
 MERGED_MAX_BYTES = 65_536  # a merged frame stays well below what a client takes
@@ -47,8 +49,19 @@ class Published:
         """The subject who takes no part any more after this event; None for any other event."""
         if not self.event.data.startswith(_LEFT):
             return None
-        subject: str = self.event.value()["subject"]
-        return subject
+        subject = self.event.value().get("subject")
+        return subject if isinstance(subject, str) else None
+
+    def replaced(self, problem: Exception) -> Published:
+        """The entry with the placeholder as its event, as somebody cannot take it; it is logged."""
+        tell_unreadable(self.conversation_id, self.epoch, self.offset, problem)
+        return Published(
+            self.conversation_id,
+            self.epoch,
+            self.offset,
+            PLACEHOLDER,
+            from_offset=self.from_offset,
+        )
 
     def merged_with(self, following: Published) -> Published | None:
         """One entry for this one and the next, if both are text of the same message; else None.
@@ -123,7 +136,18 @@ class Batch(Shared):
         return subject in self._leavers
 
     def _encoded(self, encoder: FrameEncoder) -> list[bytes]:
-        return encoder.events(self.events)
+        try:
+            return encoder.events(self.events)
+        except CANNOT:  # one of them; the others are sent as they are
+            return [_encoded_alone(event, encoder) for event in self.events]
+
+
+def _encoded_alone(event: Published, encoder: FrameEncoder) -> bytes:
+    try:
+        (payload,) = encoder.events([event])
+    except CANNOT as exc:
+        (payload,) = encoder.events([event.replaced(exc)])
+    return payload
 
 
 class Pushes(Shared):
@@ -136,7 +160,11 @@ class Pushes(Shared):
         self._pushes = pushes
 
     def _encoded(self, encoder: FrameEncoder) -> list[bytes]:
-        return [encoder.passed_on(push) for push in self._pushes]
+        payloads = []
+        for push in self._pushes:
+            with contextlib.suppress(*CANNOT):  # it is promised to nobody
+                payloads.append(encoder.passed_on(push))
+        return payloads
 
 
 def batches(events: Iterable[Published], *, max_bytes: int) -> Iterator[Batch]:

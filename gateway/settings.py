@@ -72,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_connections_per_subject: Count = 1_000
     max_conversations_per_session: Count = 200
     max_context_bytes: Bytes = 262_144
+    max_event_bytes: Bytes = 524_288  # of an agent's event: half of outbox_bytes, see Outbox
+    max_reply_chars: Annotated[int, Meta(ge=1024)] = 4_000_000  # of one reply of an agent
     requests_per_s: Seconds = 500.0  # of one connection
     requests_burst: Count = 2_000
     subject_requests_per_s: Seconds = 1_000.0  # of one subject, over its sockets of one replica

@@ -44,6 +44,10 @@ class AgentError(GatewayError):
         return self.message
 
 
+class Refused(AgentError):
+    """The agent said what it may not; its run ends with `agent_error`, and that is logged."""
+
+
 A = TypeVar("A", bound=Agent)
 
 

@@ -13,6 +13,7 @@ from gateway.events import (
     ReasoningStart,
 )
 from gateway.ids import random_id
+from gateway.json_text import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,8 @@ class Completion:
     def as_message(self) -> dict[str, Any]:
         """The answer as a part of the next prompt."""
         calls = [call.as_message() for call in self.calls]
-        return {"role": "assistant", "content": self.text or None, "tool_calls": calls}
+        # Both halves of a character that was cut in two have come: only now it can be encoded.
+        return {"role": "assistant", "content": whole(self.text) or None, "tool_calls": calls}
 
     def take(self, chunk: ChatCompletionChunk) -> Iterator[str | RunEvent]:
         """Add a chunk of a stream; yields what is new."""
@@ -106,6 +108,7 @@ class Completion:
             yield ReasoningEnd(message_id=self._thought_id)
             self._thought_id = None
         for index, call in self._calls.items():
+            call.arguments = whole(call.arguments)
             call.call_id = (
                 call.call_id or f"{random_id('call')}_{index}"
             )  # some endpoints give none

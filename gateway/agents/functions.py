@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import msgspec
 
 from gateway.agents.agent import AgentError
+from gateway.json_text import whole
+from gateway.json_values import whole_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,12 +63,19 @@ class Function:
             result = await self._call(values)
         except AgentError as exc:
             return f"error: {exc.message}"
-        return result if isinstance(result, str) else msgspec.json.encode(result).decode()
+        return whole(result) if isinstance(result, str) else _as_json(result)
 
     async def _call(self, values: dict[str, Any]) -> Any:
         if inspect.iscoroutinefunction(self._function):
             return await self._function(**values)
         return await asyncio.to_thread(self._function, **values)
+
+
+def _as_json(result: object) -> str:
+    try:
+        return msgspec.json.encode(result).decode()
+    except UnicodeEncodeError:
+        return msgspec.json.encode(whole_json(msgspec.to_builtins(result))).decode()
 
 
 def _arguments_of(function: Callable[..., Any]) -> type[msgspec.Struct]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import msgspec
 from msgspec import UNSET
 
-from gateway.agents.agent import AgentError
+from gateway.agents.agent import Refused
 from gateway.ids import is_identifier
 
 if TYPE_CHECKING:
@@ -21,27 +22,38 @@ def answerable(interrupt: Interrupt) -> Interrupt:
     """The interrupt, if it can be answered.
 
     Raises:
-        AgentError: no request could name its id, or its deadline is no date.
+        Refused: no request could name its id, its deadline is no date, or what it wants of the
+            answer is no JSON Schema.
     """
     if not is_identifier(interrupt.id):
-        raise AgentError("the agent asked under an id that is not one")
+        raise Refused("the agent asked under an id that is not one")
     if interrupt.expires_at is not UNSET:
         _moment(interrupt.expires_at)
+    if interrupt.response_schema is not UNSET:
+        _check_schema(interrupt.response_schema)
     return interrupt
 
 
 def with_deadline(interrupt: Interrupt, *, now: float) -> tuple[Interrupt, int]:
     """The interrupt, saying until when it can be answered; and that in Unix ms."""
     if interrupt.expires_at is not UNSET:
-        return interrupt, round(_moment(interrupt.expires_at).timestamp() * 1000)
+        return interrupt, max(0, round(_moment(interrupt.expires_at).timestamp() * 1000))
     until_s = now + ANSWERABLE_S
     expires_at = datetime.fromtimestamp(until_s, UTC).isoformat()
     return msgspec.structs.replace(interrupt, expires_at=expires_at), round(until_s * 1000)
+
+
+def _check_schema(schema: dict[str, Any]) -> None:
+    validator = jsonschema.validators.validator_for(schema)
+    try:
+        validator.check_schema(schema)
+    except jsonschema.SchemaError as exc:
+        raise Refused("what the agent wants of the answer is no JSON Schema") from exc
 
 
 def _moment(expires_at: str) -> datetime:
     try:
         moment = datetime.fromisoformat(expires_at)
     except ValueError as exc:
-        raise AgentError("the agent's deadline is no ISO 8601 date") from exc
+        raise Refused("the agent's deadline is no ISO 8601 date") from exc
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

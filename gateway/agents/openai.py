@@ -21,6 +21,7 @@ from gateway.events import TokenUsage, ToolCallArgs, ToolCallEnd, ToolCallResult
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
+    from msgspec import UnsetType
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletionStreamOptionsParam
 
@@ -207,19 +208,25 @@ class OpenAIAgent:
     def _record(self, context: RunContext, usage: CompletionUsage | None) -> None:
         if usage is None:
             return
+        given, made = _count(usage.prompt_tokens), _count(usage.completion_tokens)
         inside = usage.prompt_tokens_details
         outside = usage.completion_tokens_details
         context.usage.append(
             TokenUsage(
                 provider=urlsplit(self._base_url).hostname or UNSET,
                 model=self._model,
-                input_tokens=usage.prompt_tokens,
-                output_tokens=usage.completion_tokens,
-                total_tokens=usage.prompt_tokens + usage.completion_tokens,
-                cached_input_tokens=(inside and inside.cached_tokens) or UNSET,
-                reasoning_tokens=(outside and outside.reasoning_tokens) or UNSET,
+                input_tokens=given,
+                output_tokens=made,
+                total_tokens=UNSET if given is UNSET or made is UNSET else given + made,
+                cached_input_tokens=_count(inside and inside.cached_tokens) or UNSET,
+                reasoning_tokens=_count(outside and outside.reasoning_tokens) or UNSET,
             )
         )
+
+
+def _count(tokens: object) -> int | UnsetType:
+    """A count as the endpoint gives it, unchecked by the package: some give none, or no number."""
+    return tokens if type(tokens) is int else UNSET
 
 
 def _as_prompt(message: Message) -> dict[str, Any]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gateway.agents.demo import demo
 from gateway.errors import SettingError
 from gateway.ids import is_identifier
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.agents.agent import Agent
     from gateway.settings import Settings
 
@@ -30,16 +34,17 @@ class AgentRegistry:
         """Find all agents; those of the settings win over installed ones, these over built-in ones.
 
         Raises:
-            SettingError: one cannot be imported, or the default does not exist.
+            SettingError: one cannot be imported or cannot be an agent, or the default does not
+                exist.
         """
         agents: dict[str, Agent] = {"demo": demo}
         if settings.openai_model is not None:
             agents["openai"] = _openai(settings)
         for point in entry_points(group=ENTRY_POINTS):
-            agents[_checked(point.name)] = point.load()
+            agents[_checked(point.name)] = speaking(point.name, point.load())
         for entry in settings.agents:
             name, target = _parts(entry)
-            agents[name] = _load(target)
+            agents[name] = _load(name, target)
         default = settings.default_agent or ("demo" if settings.dev else None)
         if default is not None and default not in agents:
             raise SettingError("GATEWAY_DEFAULT_AGENT", f"there is no agent {default!r}")
@@ -82,12 +87,50 @@ def _checked(name: str) -> str:
     return name
 
 
-def _load(target: str) -> Agent:
+def _load(name: str, target: str) -> Agent:
     module_name, _, attribute = target.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as exc:
         raise SettingError(SETTING, f"{target} cannot be loaded: {exc}") from exc
-    if not callable(found):
-        raise SettingError(SETTING, f"{target} cannot be called")
+    return speaking(name, found)
+
+
+def speaking(name: str, found: object) -> Agent:
+    """What was loaded under a name, if it can be an agent.
+
+    Raises:
+        SettingError: it returns where an agent yields, or cannot be called with a `RunContext`. A
+            plain function may return an async iterator: that is seen when it runs.
+    """
+    problem = _problem(found)
+    if problem is not None:
+        raise SettingError(SETTING, f"the agent {name!r} {problem}; write `async def` and `yield`")
     return cast("Agent", found)
+
+
+def _problem(found: Any) -> str | None:  # whatever stands under that name
+    if not callable(found):
+        return "cannot be called"
+    if inspect.isclass(found):
+        is_iterator = hasattr(found, "__aiter__")
+        return None if is_iterator else "is a class: name an instance of it"
+    function: Any = found
+    while isinstance(function, functools.partial):
+        function = function.func
+    for one in (function, getattr(function, "__call__", None)):  # noqa: B004 -- looked at, not called
+        if inspect.iscoroutinefunction(one):
+            return "is a coroutine: it returns a value where an agent yields"
+        if inspect.isgeneratorfunction(one):
+            return "is a generator that is not async"
+    return _signature_problem(found)
+
+
+def _signature_problem(found: Callable[..., Any]) -> str | None:
+    try:
+        inspect.signature(found).bind(None)
+    except TypeError as exc:
+        return f"cannot be called with a RunContext alone: {exc}"
+    except ValueError:  # it has no signature
+        return None
+    return None

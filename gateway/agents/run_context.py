@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from gateway.json_values import whole_json
 from gateway.store.availability import once_available
 from gateway.store.messages import Message
 
@@ -120,13 +121,17 @@ class RunContext:
         Args:
             name: unique in the run.
             work: called if the journal does not have the step.
-            kind: the type of the result, for reading it back; it must be JSON.
+            kind: the type of the result, for reading it back; it must be JSON. Halves of
+                characters in it are replaced in the journal.
         """
         known = self._journal.get(name)
         if known is not None:
             return msgspec.json.decode(known, type=kind)
         result = await work()
-        data = msgspec.json.encode(result)
+        try:
+            data = msgspec.json.encode(result)
+        except UnicodeEncodeError:
+            data = msgspec.json.encode(whole_json(msgspec.to_builtins(result)))
         await self._write_step(name, data)
         self._journal[name] = data
         return result

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from gateway_client import Detached, Event, Message, Presence, SessionWarning, Snapshot, Typing
+from gateway_client import (
+    Detached,
+    Event,
+    Message,
+    Presence,
+    SessionWarning,
+    Snapshot,
+    Typing,
+    UnreadableEvent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -82,12 +91,22 @@ class Room:
             return
         match item:
             case Event():
-                if show := self._show.get(item.type):
-                    show(item.data)
+                self._event(item)
+            case UnreadableEvent():
+                self._note("something here cannot be read")
             case Snapshot():
                 self._restored(item)
             case Detached():
                 self._note(f"no longer in this conversation: {item.message or item.code}")
+
+    def _event(self, event: Event) -> None:
+        show = self._show.get(event.type)
+        if show is None:
+            return
+        try:
+            show(event.data)
+        except (LookupError, TypeError, AttributeError, msgspec.ValidationError):
+            self._note(f"an event {event.type} that cannot be shown")
 
     def notice(self, notice: Notice) -> None:
         """Show a push that is not in the log."""

@@ -11,6 +11,7 @@ from gateway.json_text import JsonText
 from gateway.published import Published
 from gateway.store.calls import position_of, text
 from gateway.store.contexts import Context, context_of
+from gateway.unreadable import CANNOT, PLACEHOLDER, check_event, messages_of, skim, tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ class Cuts:
         self._ended = _epochs(ended) if ended else {}
         names = self._names() if self._ended else repeat(self.position.epoch)
         self._events = [
-            Published(conversation_id, name, number, event_of(entry))
+            published(conversation_id, name, number, entry)
             for number, (entry, name) in enumerate(
                 zip(events, names, strict=False), self._first + 1
             )
@@ -63,7 +64,7 @@ class Cuts:
         self._tails: dict[tuple[int, int], Cut] = {}
         self._snapshot: Cut | None = None
         if snapshot:
-            state = _snapshot(snapshot, self.position)
+            state = _snapshot(snapshot, self.position, conversation_id)
             self._snapshot = Cut("snapshot", self.position, snapshot=state)
 
     def after(self, cursor: Position | None, *, max_events: int, lacks_events: bool) -> Cut | None:
@@ -105,17 +106,31 @@ def _epochs(ended: bytes) -> dict[str, int]:
     return {name: int(offset) for name, _, offset in pairs}
 
 
-def event_of(entry: bytes) -> JsonText:
-    """The event that an entry of the log stands for (lua/prelude.lua)."""
-    if entry.startswith(_MESSAGE):
-        return JsonText(b'{"type":"MESSAGE_CREATED","message":%b}' % entry)
-    return JsonText(entry)
+def published(conversation_id: str, epoch: str, offset: int, entry: bytes) -> Published:
+    """What an entry of the log stands for (lua/prelude.lua).
+
+    If no client could read it, the placeholder: from here on all readers, and all that looks at an
+    event on its way, have the same one at this place.
+    """
+    try:
+        if entry.startswith(_MESSAGE):
+            skim(entry)
+            if not entry.isascii():
+                entry.decode()
+            event = JsonText(b'{"type":"MESSAGE_CREATED","message":%b}' % entry)
+        else:
+            check_event(entry)
+            event = JsonText(entry)
+    except CANNOT as exc:
+        tell_unreadable(conversation_id, epoch, offset, exc)
+        event = PLACEHOLDER
+    return Published(conversation_id, epoch, offset, event)
 
 
-def _snapshot(fields: list[Reply], position: Position) -> Snapshot:
+def _snapshot(fields: list[Reply], position: Position, conversation_id: str) -> Snapshot:
     seq, messages, context, active_run, interrupts = fields
     return Snapshot(
-        messages=[JsonText(item) for item in messages if item],
+        messages=messages_of(messages, conversation_id),
         has_more=int(seq) > len(messages),
         context=context_of(context, position, active_run, interrupts),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.published import Published
 from gateway.store.calls import Caller, ConversationCalls, position_of
-from gateway.store.cuts import Cut, Snapshot, event_of
+from gateway.store.cuts import Cut, Snapshot, published
 from gateway.store.scripts import Script
 from gateway.store.shared_reads import SharedReads
 
@@ -68,16 +68,20 @@ class Log:
 
 
 def parse_live(conversation_id: str, payload: bytes) -> list[Published]:
-    """Read the live copy of one event or of several, in order (lua/prelude.lua tells its form)."""
+    """Read the live copy of one event or of several, in order (lua/prelude.lua tells its form).
+
+    Raises:
+        ValueError: it is not of that form.
+    """
     if payload[0] == _ONE:
-        _, epoch, offset, event = payload.split(b":", 3)
-        return [Published(conversation_id, epoch.decode(), int(offset), event_of(event))]
-    _, of, first, sizes, events = payload.split(b":", 4)
-    epoch_text, at, begin, found = of.decode(), int(first), 0, list[Published]()
+        _, of, at, entry = payload.split(b":", 3)
+        return [published(conversation_id, of.decode(), int(at), entry)]
+    _, of, first, sizes, rest = payload.split(b":", 4)
+    epoch, offset, begin, found = of.decode(), int(first), 0, list[Published]()
     for size in sizes.split(b","):
         end = begin + int(size)
-        found.append(Published(conversation_id, epoch_text, at, event_of(events[begin:end])))
-        begin, at = end, at + 1
+        found.append(published(conversation_id, epoch, offset, rest[begin:end]))
+        begin, offset = end, offset + 1
     return found
 
 

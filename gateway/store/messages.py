@@ -15,6 +15,7 @@ from gateway.messages import Position
 from gateway.store.calls import Caller, ConversationCalls, new_birth, position_of, text
 from gateway.store.runs import RunInput
 from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.unreadable import messages_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,7 +183,7 @@ class Messages:
         _, epoch, offset, has_more, found = await self._calls.run(
             self._history, caller, conversation_id, way, seq, limit
         )
-        messages = [JsonText(item) for item in found if item]
+        messages = messages_of(found, conversation_id)
         return Page(messages, bool(has_more), position_of(epoch, offset))
 
     async def edit(

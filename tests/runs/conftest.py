@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from tests.runs.agents import SETTING
+from tests.runs.misspeaking import SETTING as MISSPEAKING
 from tests.runs.person import Person
 from tests.support.eventually import eventually_blocking
 from tests.support.gateways import GatewayProcess
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 LEASE_S = 1.0
 RUN_SETTINGS: dict[str, Any] = {
-    "agents": ",".join(SETTING),
+    "agents": ",".join((*SETTING, *MISSPEAKING)),
     "default_agent": "demo",
     "run_lease_s": LEASE_S,
 }
@@ -48,8 +49,8 @@ class OwnWorker(Protocol):
 class Arrive(Protocol):
     """Brings a person to a gateway."""
 
-    async def __call__(self, endpoint: Endpoint, subject: str = "alice") -> Person:
-        """Dial and open a session."""
+    async def __call__(self, endpoint: Endpoint, subject: str = "alice", **options: Any) -> Person:
+        """Dial and open a session; options of `WireClient.open`."""
         ...
 
 
@@ -154,7 +155,7 @@ async def own_stage(in_process: Any) -> Any:
     """Start gateways with workers in this process, with the settings of runs."""
 
     async def start(**settings: Any) -> InProcessGateway:
-        return await in_process(**(RUN_SETTINGS | {"agents": SETTING} | settings))
+        return await in_process(**(RUN_SETTINGS | {"agents": (*SETTING, *MISSPEAKING)} | settings))
 
     return start
 
@@ -163,7 +164,7 @@ async def own_stage(in_process: Any) -> Any:
 def arrive(dial: Dialler) -> Arrive:
     """Bring people to gateways; at the end the server must not have gone against the protocol."""
 
-    async def bring(endpoint: Endpoint, subject: str = "alice") -> Person:
-        return await Person.at(dial, endpoint, subject)
+    async def bring(endpoint: Endpoint, subject: str = "alice", **options: Any) -> Person:
+        return await Person.at(dial, endpoint, subject, **options)
 
     return bring

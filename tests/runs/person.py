@@ -35,9 +35,11 @@ class Person:
         self._sent = 0
 
     @classmethod
-    async def at(cls, dial: Dialler, endpoint: Endpoint, subject: str = "alice") -> Person:
-        """Dial and open a session."""
-        client = await dial(endpoint, subject)
+    async def at(
+        cls, dial: Dialler, endpoint: Endpoint, subject: str = "alice", **options: Any
+    ) -> Person:
+        """Dial and open a session; options of `WireClient.open`."""
+        client = await dial(endpoint, subject, **options)
         await client.connect()
         return cls(dial, client, subject)
 

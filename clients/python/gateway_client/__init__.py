@@ -61,6 +61,7 @@ from gateway_client.messages import (
     SessionWarning,
     Snapshot,
     Typing,
+    UnreadableEvent,
 )
 from gateway_client.replies import ConversationInfo, History, MessageAccepted
 from gateway_client.session import Options
@@ -113,6 +114,7 @@ __all__ = [
     "TooLarge",
     "Typing",
     "Unavailable",
+    "UnreadableEvent",
     "VersionConflict",
     "__version__",
 ]

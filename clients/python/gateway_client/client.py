@@ -123,7 +123,9 @@ class GatewayClient(Lifecycle):
     # --- events and messages ----------------------------------------------------------------------
 
     def events(self) -> EventStream:
-        """Return the stream of `Event`, `Snapshot` and `Detached`: `async for item in …`.
+        """Return the stream of `Event`, `UnreadableEvent`, `Snapshot` and `Detached`.
+
+        Read it with `async for item in …`.
 
         Each item comes once, the items of a conversation in the order of its log, through any
         number of drops. A `Snapshot` replaces all the application had of its conversation. There is

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
 from gateway_client.errors import BadFrame
+from gateway_client.messages import UnreadableEvent
 
 CodecName = Literal["json", "msgpack"]
 Frame = str | bytes
@@ -40,7 +42,7 @@ class Codec:
             return []
         try:
             value = self._load(frame)
-        except (msgspec.DecodeError, RecursionError) as exc:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
             raise BadFrame(str(exc)) from exc
         messages = value if isinstance(value, list) else [value]
         if not all(isinstance(message, dict) for message in messages):
@@ -55,6 +57,39 @@ class Codec:
             problem = "a text frame, and MessagePack was agreed upon"
             raise BadFrame(problem)
         return msgspec.msgpack.decode(frame)
+
+
+# How the server begins an `event` frame in JSON; what follows is the event itself.
+_EVENT_HEAD = re.compile(
+    r'\{"type":"event","conversation_id":"(?P<conversation_id>[\w-]+)","epoch":"(?P<epoch>\w+)",'
+    r'"offset":(?P<offset>\d+),(?:"from_offset":(?P<from_offset>\d+),)?"event":'
+)
+
+
+class _Place(msgspec.Struct, tag="event"):
+    """An `event` push, whatever its event is."""
+
+    conversation_id: str
+    epoch: str
+    offset: int
+    event: msgspec.Raw
+    from_offset: int | None = None
+
+
+def place_in(frame: Frame, *, problem: str) -> UnreadableEvent | None:
+    """Return which entry of which log a frame was to bring that cannot be decoded, if it tells."""
+    place: Any
+    if isinstance(frame, str):
+        match = _EVENT_HEAD.match(frame)
+        place = match and match.groupdict()
+    else:
+        try:
+            place = msgspec.structs.asdict(msgspec.msgpack.decode(frame, type=_Place))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            place = None
+    if place is None:
+        return None
+    return msgspec.convert({**place, "problem": problem}, UnreadableEvent, strict=False)
 
 
 def frame_bytes(frame: Frame) -> int:

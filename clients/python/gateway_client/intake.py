@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway_client.codec import place_in
 from gateway_client.errors import BadFrame
 from gateway_client.messages import (
     CustomPush,
@@ -19,6 +20,8 @@ from gateway_client.messages import (
     SessionWarning,
     Snapshot,
     Typing,
+    UnreadableEvent,
+    readable_parts,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ class Intake:
         hint: Why it is about to close, if it said so.
         refusal: An error that answers no request of ours.
         is_token_expiring: The token has to be replaced soon.
+        unreadable: How many events, and parts of snapshots, were stepped over.
     """
 
     def __init__(self, *, codec: Codec, desk: Desk, reader: Reader) -> None:
@@ -58,6 +62,7 @@ class Intake:
         self.hint: Disconnect | None = None
         self.refusal: RequestFailed | None = None
         self.is_token_expiring = False
+        self.unreadable = 0
         self._codec = codec
         self._desk = desk
         self._reader = reader
@@ -76,11 +81,21 @@ class Intake:
     def receive(self, frame: Frame, now: float) -> None:
         """Take in one frame.
 
+        An event that cannot be read is stepped over, if it says where it stands: its link would
+        bring it again and again.
+
         Raises:
             BadFrame: The protocol does not allow it. What stood before it in a batch is taken.
         """
         sheds = self._reader.inbox.is_full
-        messages = self._codec.decode(frame)
+        try:
+            messages = self._codec.decode(frame)
+        except BadFrame as exc:
+            skipped = place_in(frame, problem=str(exc))
+            if skipped is None:
+                raise
+            self._entry(skipped, size_bytes=0, sheds=sheds, now=now)
+            return
         try:
             for message in messages:
                 share = len(frame) // len(messages)
@@ -93,18 +108,39 @@ class Intake:
             self._desk.reply(message, now)
             return
         match message.get("type"):
-            case "event":
-                event = msgspec.convert(message, Event)
-                self._reader.event(event, size_bytes=size_bytes, sheds=sheds, now=now)
-            case "snapshot":
-                snapshot = msgspec.convert(message, Snapshot)
-                self._reader.snapshot(snapshot, size_bytes=size_bytes, sheds=sheds, now=now)
+            case "event" | "snapshot":
+                entry = self._read_entry(message)
+                self._entry(entry, size_bytes=size_bytes, sheds=sheds, now=now)
             case str(name) if name in _NOTICES:
                 self._notice(msgspec.convert(message, _NOTICES[name]), now)
             case str(name):
                 self._control(name, message)
             case _:
                 raise BadFrame("a message without a type")
+
+    def _entry(
+        self, entry: Event | UnreadableEvent | Snapshot, *, size_bytes: int, sheds: bool, now: float
+    ) -> None:
+        if isinstance(entry, Snapshot):
+            self._reader.snapshot(entry, size_bytes=size_bytes, sheds=sheds, now=now)
+            return
+        if isinstance(entry, UnreadableEvent):
+            self.unreadable += 1
+        self._reader.event(entry, size_bytes=size_bytes, sheds=sheds, now=now)
+
+    def _read_entry(self, message: dict[str, Any]) -> Event | UnreadableEvent | Snapshot:
+        if message["type"] == "event":
+            try:
+                return msgspec.convert(message, Event)
+            except msgspec.ValidationError as exc:
+                return msgspec.convert({**message, "problem": str(exc)}, UnreadableEvent)
+        try:
+            return msgspec.convert(message, Snapshot)
+        except msgspec.ValidationError:
+            kept, left_out = readable_parts(message)
+            snapshot = msgspec.convert(kept, Snapshot)
+            self.unreadable += left_out
+            return snapshot
 
     def _notice(self, notice: Notice, now: float) -> None:
         match notice:

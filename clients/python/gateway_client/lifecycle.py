@@ -127,6 +127,11 @@ class Lifecycle:
         """How many messages wait for their acknowledgement."""
         return len(self._session.desk.unacknowledged())
 
+    @property
+    def unreadable(self) -> int:
+        """How many events, and parts of snapshots, could not be read and were stepped over."""
+        return self._session.intake.unreadable
+
     def export_state(self) -> bytes:
         """Return what a new client needs to go on where this one stands, for `state=`.
 

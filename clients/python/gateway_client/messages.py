@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct, ValidationError, convert, field
 
 Content = str | list[dict[str, Any]]
 
@@ -95,6 +95,26 @@ class Event(Struct, frozen=True, kw_only=True):
         return Cursor(self.epoch, self.offset)
 
 
+class UnreadableEvent(Struct, frozen=True, kw_only=True):
+    """An entry of the log that this client cannot read, in its place in the order.
+
+    What it was is not known: an application that must know reads the history or the context. (If
+    the server could not read it either, it sends an `Event` of the type `CUSTOM` with the name
+    `unreadable_event`.)
+    """
+
+    conversation_id: str
+    epoch: str
+    offset: int
+    from_offset: int | None = None
+    problem: str = ""
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where a reader stands after this event."""
+        return Cursor(self.epoch, self.offset)
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """The whole state of a conversation; it replaces all the application had of it.
 
@@ -123,7 +143,7 @@ class Detached(Struct, frozen=True, kw_only=True):
     message: str
 
 
-Item = Event | Snapshot | Detached
+Item = Event | UnreadableEvent | Snapshot | Detached
 
 # --- notices: pushes outside of the log, best effort ----------------------------------------------
 
@@ -215,3 +235,24 @@ class Disconnect(Struct, frozen=True, kw_only=True):
     reconnect: bool = True
     retry_after_ms: int = 0
     window_ms: int = 0
+
+
+def readable_parts(snapshot: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return a `snapshot` push without what of it cannot be read, and how much that is."""
+    messages = snapshot.get("messages")
+    listed = messages if isinstance(messages, list) else []
+    kept = {**snapshot, "messages": [one for one in listed if _is_readable(one, Message)]}
+    left_out = len(listed) - len(kept["messages"])
+    for name, kind in (("context", AgentContext), ("active_run", ActiveRun)):
+        if name in kept and not _is_readable(kept[name], kind):
+            del kept[name]
+            left_out += 1
+    return kept, left_out
+
+
+def _is_readable(value: object, kind: type[Struct]) -> bool:
+    try:
+        convert(value, kind)
+    except ValidationError:
+        return False
+    return True

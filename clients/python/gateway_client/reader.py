@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway_client.errors import GatewayClientError, LinkError, RequestFailed
-from gateway_client.messages import Cursor, Detached, Event, Snapshot
+from gateway_client.messages import Cursor, Detached, Event, Snapshot, UnreadableEvent
 from gateway_client.replies import Joined
 from gateway_client.requests import JoinConversation
 from gateway_client.timeline import Timeline, Verdict
@@ -23,6 +23,7 @@ Ask = Callable[[JoinConversation, Callable[[Joined | GatewayClientError], None]]
 # No log has this epoch, so the server answers with a snapshot: the way out when it does not have
 # what a cursor asks for.
 NO_EPOCH = Cursor("?", 0)
+Logged = Event | UnreadableEvent | Snapshot  # what has a place in the log
 MAX_FUTILE = 3
 RETRY_S = 1.0
 _REFUSED_FOR_GOOD = frozenset({"bad_request", "forbidden", "not_found", "too_large"})
@@ -75,7 +76,9 @@ class Reader:
 
     # --- from the server --------------------------------------------------------------------------
 
-    def event(self, event: Event, *, size_bytes: int, sheds: bool, now: float) -> None:
+    def event(
+        self, event: Event | UnreadableEvent, *, size_bytes: int, sheds: bool, now: float
+    ) -> None:
         """Take the event if it is the next one; ask the log if some are missing before it.
 
         Args:
@@ -156,7 +159,7 @@ class Reader:
         self._finish()
         item = self.inbox.take()
         self._in_hand = item
-        if isinstance(item, Event | Snapshot) and item.conversation_id in self._timelines:
+        if isinstance(item, Logged) and item.conversation_id in self._timelines:
             timeline = self._timelines[item.conversation_id]
             timeline.handed = timeline.name_of(item.cursor)
         if self._are_some_behind and self.inbox.is_half_empty:
@@ -165,7 +168,7 @@ class Reader:
 
     def _finish(self) -> None:
         item, self._in_hand = self._in_hand, None
-        if isinstance(item, Event | Snapshot) and item.conversation_id in self._timelines:
+        if isinstance(item, Logged) and item.conversation_id in self._timelines:
             timeline = self._timelines[item.conversation_id]
             timeline.finished = timeline.name_of(item.cursor)
 

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway_client.messages import Cursor, Event, Snapshot
+    from gateway_client.messages import Cursor, Event, Snapshot, UnreadableEvent
 
 # How long an entry the server has named may take to arrive before the client asks for it.
 PROMISE_TIMEOUT_S = 5.0
@@ -66,7 +66,7 @@ class Timeline:
         """Where to go on from after a restart of the program."""
         return self.handed or self.start
 
-    def judge(self, event: Event) -> Verdict:
+    def judge(self, event: Event | UnreadableEvent) -> Verdict:
         """Tell whether the event is the next one, seen before, or beyond a gap.
 
         An event that stands for several, some of them seen, counts as a gap: its text cannot be
@@ -81,14 +81,14 @@ class Timeline:
             return Verdict.SEEN
         return Verdict.NEXT if first == self.received.offset + 1 else Verdict.GAP
 
-    def _judge_first(self, event: Event, first: int) -> Verdict:
+    def _judge_first(self, event: Event | UnreadableEvent, first: int) -> Verdict:
         if self.start is None:
             return Verdict.NEXT
         if event.epoch != self.start.epoch or first > self.start.offset + 1:
             return Verdict.GAP
         return Verdict.NEXT
 
-    def take(self, entry: Event | Snapshot, now: float) -> None:
+    def take(self, entry: Event | UnreadableEvent | Snapshot, now: float) -> None:
         """The entry goes into the inbox. After a snapshot nothing counts that was known before."""
         if self.received is None or entry.epoch != self.received.epoch:
             self._renamed = None
@@ -121,7 +121,7 @@ class Timeline:
         """What a place is called now: entries at `cursor` may be in the inbox under an old name."""
         return self._renamed[1] if self._renamed and cursor == self._renamed[0] else cursor
 
-    def _is_renamed(self, event: Event) -> bool:
+    def _is_renamed(self, event: Event | UnreadableEvent) -> bool:
         """Whether an event comes again that was received before its epoch ended."""
         ended = self._renamed[0] if self._renamed else None
         return ended is not None and event.epoch == ended.epoch and event.offset <= ended.offset
