@@ -19,6 +19,7 @@ import httpx
 import structlog
 
 from gateway.errors import InvalidToken, SettingError
+from gateway.own_threads import OwnThreads
 from gateway.token_keys import BadKeySet, KeysUnavailable, read_key_set
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 RETRY_MAX_S: Final = 30.0  # between tries while it fails: 1, 2, 4 … 30
 SET_MAX_BYTES: Final = 262_144  # large providers answer 10 KB
+FETCHES: Final = 4  # at once: one whose lookup hangs may outlive its time limit
 ASKED_MAX: Final = 1_024  # unknown key ids remembered
 ASKED_TTL_S: Final = 60.0  # how long: a provider's own cache may lag behind its new key
 
@@ -208,6 +210,7 @@ class KeySetSource:
         self._url = _checked(url)
         self._timeout_s = timeout_s
         self.host = self._url.host
+        self._threads = OwnThreads("key-set", count=FETCHES)
         try:
             self._ssl = httpx.create_ssl_context()  # honours SSL_CERT_FILE
         except OSError as exc:
@@ -221,11 +224,16 @@ class KeySetSource:
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._get()
+                return await self._threads.run(lambda: asyncio.run(self._get_in_time()))
         except TimeoutError as exc:
             raise BadKeySet(f"no whole answer in {self._timeout_s:g} s") from exc
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as exc:
             raise BadKeySet(f"not reached ({type(exc).__name__})") from exc
+
+    async def _get_in_time(self) -> bytes:
+        """GET it, in a loop of its own: what blocks or fills the gateway's is not in its way."""
+        async with asyncio.timeout(self._timeout_s):
+            return await self._get()
 
     async def _get(self) -> bytes:
         is_remote = self._url.scheme == "https"

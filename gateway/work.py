@@ -37,7 +37,8 @@ async def opened_store(settings: Settings, clock: Clock) -> AsyncIterator[Opened
     if settings.redis_url is not None:
         store = Store(settings, settings.redis_url, clock=clock)
         try:
-            yield Opened(store, settings.redis_url)
+            async with doing({"redis-risks": store.tell_risks()}):
+                yield Opened(store, settings.redis_url)
         finally:
             store.close()
         return

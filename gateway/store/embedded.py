@@ -27,6 +27,7 @@ from urllib.parse import quote
 import structlog
 
 from gateway.errors import DataFolderInUse, GatewayError, NoServerBinary
+from gateway.own_threads import OwnThreads
 from gateway.store.data_folder import DataFolder, Holder
 from gateway.store.die_with_parent import dying_with_us
 
@@ -175,12 +176,19 @@ class EmbeddedServer:
             await asyncio.sleep(WATCH_S)
 
     async def _keep_synced(self) -> None:
-        while True:
-            await asyncio.sleep(SYNC_S)
-            try:
-                await asyncio.to_thread(self._folder.sync)
-            except OSError as exc:
-                log.error("embedded_server_unsynced", problem=str(exc))  # noqa: TRY400  # expected
+        thread = OwnThreads("embedded-sync")
+        try:
+            while True:
+                await asyncio.sleep(SYNC_S)
+                await self._sync(thread)
+        finally:
+            thread.close()
+
+    async def _sync(self, thread: OwnThreads) -> None:
+        try:
+            await thread.run(self._folder.sync)
+        except OSError as exc:
+            log.error("embedded_server_unsynced", problem=str(exc))  # noqa: TRY400  # expected
 
     async def _look(self) -> None:
         state = await probe(self._folder.socket_path())

@@ -8,6 +8,7 @@ repeated here; a link that fails is closed, and all its calls fail with it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import hiredis
 
 from gateway.errors import StoreError, StoreUnavailable
+from gateway.own_threads import addresses_of
 
 if TYPE_CHECKING:
     import ssl
@@ -65,7 +67,9 @@ class Address:
 class Link(asyncio.Protocol):
     """An open connection. `call` may be used by any number of tasks at once.
 
-    `is_open` tells whether calls can be made.
+    Attributes:
+        is_open: whether calls can be made.
+        problem: why it was lost; empty until then.
     """
 
     def __init__(self, address: Address, *, timeout_s: float) -> None:
@@ -76,6 +80,7 @@ class Link(asyncio.Protocol):
         self.durability_command: tuple[Argument, ...] = ()
         self.durability_quorum = 0
         self.is_open = False
+        self.problem = ""
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=ReplyError)
         self._transport: asyncio.Transport | None = None
@@ -162,8 +167,9 @@ class Link(asyncio.Protocol):
                 elif waiting:
                     self._answered += 1
                     _give(waiting.popleft(), reply)
-                else:
-                    self._lose("a reply nobody asked for")
+                else:  # only a refusal of what `send` sent comes as a reply
+                    is_refusal = type(reply) is ReplyError
+                    self._lose(reply.text if is_refusal else "a reply nobody asked for")
                     return
         except hiredis.ProtocolError as exc:
             self._lose(str(exc))
@@ -178,10 +184,20 @@ class Link(asyncio.Protocol):
         address = self.address
         if address.path is not None:
             await self._loop.create_unix_connection(lambda: self, address.path)
-        else:
-            await self._loop.create_connection(
-                lambda: self, address.host, address.port, ssl=address.tls
-            )
+            return
+        *others, last = await addresses_of(address.host)
+        for found in others:
+            with contextlib.suppress(OSError):
+                await self._connect_to(found)
+                return
+        await self._connect_to(last)
+
+    async def _connect_to(self, found: str) -> None:
+        """Connect to one of the host's addresses; the certificate must be the host's."""
+        tls, host = self.address.tls, self.address.host
+        await self._loop.create_connection(
+            lambda: self, found, self.address.port, ssl=tls, server_hostname=host if tls else None
+        )
 
     async def _greet(self) -> None:
         if self.address.password is not None:
@@ -260,6 +276,7 @@ class Link(asyncio.Protocol):
         if transport is None:
             return
         self.is_open = False
+        self.problem = problem
         transport.abort()
         if self._watchdog is not None:
             self._watchdog.cancel()

@@ -30,6 +30,9 @@ _MOVING = "TRYAGAIN"  # the slot is on its way; where to is said by MOVED, once 
 # run then (keys.py, ConversationKeys.absent). Redis 7.0 and Valkey 9 say more before and after.
 _NOT_LOCAL = "access a non local key"
 _REFUSED = frozenset({"OOM", "MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM", "WRONGPASS"})
+# What a script is told that does what its user may not, in Redis 7.0 and since: it stops there, and
+# what it has done stands.
+_MAY_NOT = ("ACL failure in script", "The user executing the script can't")
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.01, 0.25  # between tries; a failover takes seconds, a blip ms
 _JUST_NOW_S = 2 * _LAST_PAUSE_S  # a server missed longer ago is tried again before it is given up
 
@@ -254,6 +257,8 @@ class Redis:
             return None
         if error.prefix in _REFUSED:
             raise StoreUnavailable(error.text, may_have_run=may_have_run) from error
+        if any(text in error.text for text in _MAY_NOT):
+            raise StoreUnavailable(f"NOPERM {error.text}", may_have_run=True) from error
         raise error
 
     async def _link(self, address: Address, *, durable: bool) -> MasterLink:

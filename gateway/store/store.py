@@ -16,6 +16,7 @@ from gateway.store.messages import Messages
 from gateway.store.redis import Redis
 from gateway.store.runs import Runs
 from gateway.store.secret import Secret
+from gateway.store.server_risks import tell_risks
 from gateway.store.sessions import Sessions
 from gateway.store.subjects import Subjects
 from gateway.store.tickets import Tickets
@@ -48,7 +49,8 @@ class Store:
         self.contexts = Contexts(self._calls)
         self.log = Log(self._calls)
         self.runs = Runs(self._calls, clock, settings)
-        self.sessions = Sessions(self.redis, self.keys, clock, settings, route=url.topology().route)
+        self._route = url.topology().route
+        self.sessions = Sessions(self.redis, self.keys, clock, settings, route=self._route)
         self.subjects = Subjects(self.redis, self.keys, clock)
         self.tickets = Tickets(self.redis, self.keys, settings)
         self.secret = Secret(self.redis, self.keys)
@@ -80,6 +82,10 @@ class Store:
             return
         if not found or found[0] is None:
             raise SettingError("GATEWAY_DURABILITY", "`disk` needs WAITAOF: Redis 7.2 or Valkey")
+
+    async def tell_risks(self) -> None:
+        """Log what the servers' settings put at risk, as soon as they can be asked."""
+        await tell_risks(self.redis, self.keys, route=self._route)
 
     async def publish_to_replica(self, replica_id: str, payload: str) -> None:
         """Tell another replica something; it may not hear."""

@@ -54,6 +54,7 @@ class Subscriber:
         self._heard_at = float("-inf")
         self._link_lost = asyncio.Event()
         self._is_subscribed = asyncio.Event()
+        self._problem = ""  # why there is no link that hears
 
     def is_hearing(self) -> bool:
         """Whether the heartbeat was heard lately."""
@@ -83,7 +84,8 @@ class Subscriber:
             async with asyncio.timeout(timeout_s):
                 await asyncio.shield(self._confirming[channel])
         except TimeoutError as exc:
-            raise StoreUnavailable("the subscription was not confirmed in time") from exc
+            why = f": {self._problem}" if self._problem else ""
+            raise StoreUnavailable(f"the subscription was not confirmed in time{why}") from exc
 
     def unsubscribe(self, channel: str) -> None:
         """Stop hearing a channel."""
@@ -93,18 +95,17 @@ class Subscriber:
             self._link.send("UNSUBSCRIBE", channel)
 
     async def run(self) -> None:
-        """Keep a link and its heartbeat, until cancelled. An outage is logged once."""
-        is_known_away = False
+        """Keep a link and its heartbeat, until cancelled. An outage is logged once a cause."""
         while True:
             try:
                 await self._rebuild()
-                is_known_away = False
+                self._problem = ""
                 await self._beat_until_deaf()
-                _log.warning("fanout_deaf")
+                _log.warning("fanout_deaf", problem=self._link.problem if self._link else "")
             except StoreUnavailable as exc:
-                if not is_known_away:
+                if exc.problem != self._problem:
                     _log.warning("fanout_unavailable", problem=str(exc))
-                is_known_away = True
+                self._problem = exc.problem
             finally:
                 self._drop()
             await asyncio.sleep(_RETRY_S)
@@ -115,23 +116,30 @@ class Subscriber:
         Redis takes a link's commands in order: once that one is confirmed, all are, and positions
         may be compared without missing what is published meanwhile.
         """
-        link = await self._redis.open_any()
+        link = self._link = await self._redis.open_any()
         self._link_lost.clear()
         self._is_subscribed.clear()
         link.on_push = self._receive
-        link.on_lost = lambda _link: self._link_lost.set()
-        self._link = link
+        link.on_lost = self._lose
         others = [channel for channel in self._wanted.values() if channel != self._own_channel]
         for some in _chunks(others, 500):
             link.send("SUBSCRIBE", *some)
         link.send("SUBSCRIBE", self._own_channel)
+        await self._until_subscribed(link)
+        try:
+            await self._beat()  # one that may listen and not speak does not count as hearing
+            self._heard_at = asyncio.get_running_loop().time()
+        finally:
+            self._on_rebuilt()
+
+    async def _until_subscribed(self, link: Link) -> None:
         try:
             async with asyncio.timeout(DEAF_S):
                 await self._is_subscribed.wait()
         except TimeoutError as exc:
             raise StoreUnavailable("subscriptions were not confirmed in time") from exc
-        self._heard_at = asyncio.get_running_loop().time()
-        self._on_rebuilt()
+        if not link.is_open:
+            raise StoreUnavailable(link.problem)
 
     async def _beat_until_deaf(self) -> None:
         while self.is_hearing() and not self._link_lost.is_set():
@@ -144,6 +152,10 @@ class Subscriber:
 
     async def _beat(self) -> None:
         await self._redis.execute(self._own_channel, "PUBLISH", self._own_channel, "beat")
+
+    def _lose(self, _link: Link) -> None:
+        self._link_lost.set()
+        self._is_subscribed.set()  # who waits for it looks whether the link is open
 
     def _drop(self) -> None:
         link, self._link = self._link, None

@@ -8,7 +8,7 @@ import pytest
 
 from gateway_client import ClientClosed, GatewayClient, State
 from tests.client.clients import client_of
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, passing
 from tests.support.wire import SocketEnded
 
 if TYPE_CHECKING:
@@ -81,3 +81,43 @@ async def test_client_goes_on_after_all_data_were_erased(
         assert not isinstance(client.last_error, ClientClosed)
         conversation = await client.join("c_anew", create=True)
         assert (await conversation.send("hello")).offset > 0
+
+
+async def test_client_goes_on_after_redis_was_away_for_longer_than_its_session_lives(
+    in_process: InProcess, own_redis: OwnRedis, tenant: str
+) -> None:
+    """It stayed connected, nobody replaced it: 4001 is for a takeover alone."""
+    redis = await own_redis()
+    lifetime_s = 1.0
+    gateway = await in_process(
+        redis_url=redis.url, session_ttl_s=lifetime_s, redis_timeout_s=0.3, **OFTEN
+    )
+    client: GatewayClient = client_of(gateway, tenant)
+    async with client:
+        conversation = await client.join("c_stays", create=True)
+        before = client.session_id
+        redis.pause()
+        await passing(lifetime_s + 0.5)
+        redis.resume()
+        await eventually(
+            lambda: client.session_id != before and client.state is State.LIVE,
+            what="another session",
+            within_s=20,
+        )
+        assert not isinstance(client.last_error, ClientClosed)
+        assert (await conversation.send("still here")).offset > 0
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_socket_whose_session_expired_under_it_may_come_back(
+    in_process: InProcess, own_redis: OwnRedis, dial: Dialler, codec: str
+) -> None:
+    """As when the clock of Redis jumps ahead: all that expires has, and the socket is open."""
+    redis = await own_redis()
+    gateway = await in_process(redis_url=redis.url, **OFTEN)
+    alice = await dial(gateway, codec=codec)
+    await alice.connect()
+    for key in await redis.call("KEYS", "*:u:*"):
+        await redis.call("PEXPIRE", key, 1)
+    assert await alice.closed() == UNAVAILABLE
+    assert alice.disconnect["reconnect"] is True

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from gateway.errors import StoreUnavailable
 from gateway.store.address import parse_redis_url
@@ -175,3 +176,36 @@ async def test_a_cancelled_wait_does_not_undo_the_others(redis_server: RedisNode
         await waits[1]
         await heard.publish("a", "x")
         await heard.hears("a", "x")
+
+
+async def test_a_user_without_rights_on_channels_is_told_so(own_redis: OwnRedis) -> None:
+    """The log and who waits say NOPERM; once it has the right, all is heard."""
+    redis = await own_redis()
+    await redis.call("ACL", "SETUSER", "gw", "on", ">pw", "~*", "resetchannels", "+@all")
+    with structlog.testing.capture_logs() as logs:
+        async with hearing(f"redis://gw:pw@{redis.address}") as heard:
+            await eventually(lambda: logs, what="it is logged")
+            with pytest.raises(StoreUnavailable, match="NOPERM"):
+                await heard.subscriber.subscribe("a", timeout_s=0.05)
+            assert not heard.subscriber.is_hearing()
+            await redis.call("ACL", "SETUSER", "gw", "&*")
+            await heard.subscriber.subscribe("a", timeout_s=15)
+            await heard.publish("a", "x")
+            await heard.hears("a", "x")
+            assert heard.subscriber.is_hearing()
+    events = [(line["event"], "NOPERM" in line["problem"]) for line in logs]
+    assert events == [("fanout_unavailable", True)]
+
+
+async def test_a_user_that_may_listen_and_not_publish_does_not_count_as_hearing(
+    own_redis: OwnRedis,
+) -> None:
+    """It says NOPERM, and has positions compared as often as it tries: events come from the log."""
+    redis = await own_redis()
+    await redis.call("ACL", "SETUSER", "gw", "on", ">pw", "~*", "&*", "+@all", "-publish")
+    with structlog.testing.capture_logs() as logs:
+        async with hearing(f"redis://gw:pw@{redis.address}") as heard:
+            await heard.is_up(3)
+            assert not heard.subscriber.is_hearing()
+    assert [line["event"] for line in logs] == ["fanout_unavailable"]
+    assert "NOPERM" in logs[0]["problem"]

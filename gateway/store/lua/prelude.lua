@@ -116,17 +116,18 @@ local function next_seq()
   return string.format('%d', seq)
 end
 
+-- A user who may not publish (ACL) is refused after all was written: that is no failure of the script.
 local function publish(last)
   local count = #events
   if count == 1 then
-    redis.call('PUBLISH', KEYS[1] .. ':live', 'e:' .. epoch .. ':' .. last .. ':' .. events[1])
+    redis.pcall('PUBLISH', KEYS[1] .. ':live', 'e:' .. epoch .. ':' .. last .. ':' .. events[1])
     return
   end
   local sizes = {}
   for i = 1, count do
     sizes[i] = #events[i]
   end
-  redis.call('PUBLISH', KEYS[1] .. ':live', 'b:' .. epoch .. ':' ..
+  redis.pcall('PUBLISH', KEYS[1] .. ':live', 'b:' .. epoch .. ':' ..
     string.format('%d', offset - count + 1) .. ':' .. table.concat(sizes, ',') .. ':' ..
     table.concat(events))
 end

@@ -8,6 +8,6 @@ for i = 9, #ARGV, 2 do
   end
 end
 if pushes[1] then
-  redis.call('PUBLISH', KEYS[1] .. ':live', 'w:' .. ARGV[8] .. ':' .. table.concat(pushes, '\n'))
+  redis.pcall('PUBLISH', KEYS[1] .. ':live', 'w:' .. ARGV[8] .. ':' .. table.concat(pushes, '\n'))
 end
 return #pushes

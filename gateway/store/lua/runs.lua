@@ -22,7 +22,7 @@ local function queue_name(run_id)
 end
 
 local function tell_workers(what)
-  redis.call('PUBLISH', string.match(KEYS[8], '^(.-):{') .. ':wake', what)
+  redis.pcall('PUBLISH', string.match(KEYS[8], '^(.-):{') .. ':wake', what)
 end
 
 local function wake(run_id)

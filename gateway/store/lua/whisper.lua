@@ -4,5 +4,5 @@
 if not role_of(subject) then
   return {'not_found'}
 end
-redis.call('PUBLISH', KEYS[1] .. ':live', ARGV[8])
+redis.pcall('PUBLISH', KEYS[1] .. ':live', ARGV[8])
 return {'ok'}
