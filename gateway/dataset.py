@@ -1,4 +1,4 @@
-"""Watches the dataset: under whose reign it is written, and whether it is still the same one."""
+"""Watches the dataset: whether Redis still holds the one that this process began with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ async def watch_for_ever(replica: Replica) -> None:
     """
     while True:
         await asyncio.sleep(LOOK_S)
-        replica.store.redis.look()
         try:
             is_other = await replica.store.secret.refresh()
         except StoreError as exc:

@@ -37,7 +37,7 @@ async def opened_store(settings: Settings, clock: Clock) -> AsyncIterator[Opened
     if settings.redis_url is not None:
         store = Store(settings, settings.redis_url, clock=clock)
         try:
-            async with doing({"redis-risks": store.tell_risks()}):
+            async with doing({"redis": store.redis.watch(), "redis-risks": store.tell_risks()}):
                 yield Opened(store, settings.redis_url)
         finally:
             store.close()
@@ -46,7 +46,7 @@ async def opened_store(settings: Settings, clock: Clock) -> AsyncIterator[Opened
     url = await embedded.ensure()
     store = Store(settings, url, clock=clock)
     try:
-        async with doing({"embedded-server": embedded.watch()}):
+        async with doing({"embedded-server": embedded.watch(), "redis": store.redis.watch()}):
             yield Opened(store, url)
     finally:
         store.close()

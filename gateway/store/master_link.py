@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.store.link import Reply
 
-# While calls are made; idle links look once a second (gateway/dataset.py). A look is believed for
+# While calls are made; idle links look once a second (redis.py). A look is believed for
 # twice as long (lua/reign.lua).
 LOOK_AGAIN_S = 0.05
 _LOOK = Script("look", prelude=("reign",))

@@ -34,6 +34,7 @@ _REFUSED = frozenset({"OOM", "MISCONF", "NOREPLICAS", "NOAUTH", "NOPERM", "WRONG
 # what it has done stands.
 _MAY_NOT = ("ACL failure in script", "The user executing the script can't")
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.01, 0.25  # between tries; a failover takes seconds, a blip ms
+WATCH_S = 1.0  # how long writes may go to a master that was replaced and does not know it
 _JUST_NOW_S = 2 * _LAST_PAUSE_S  # a server missed longer ago is tried again before it is given up
 
 
@@ -196,11 +197,24 @@ class Redis:
             self._learn(None)
             raise
 
+    async def watch(self) -> None:
+        """See each second who is master and under which reign, until cancelled."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if await self._topology.has_moved():
+                self._leave()
+            self.look()
+
     def look(self) -> None:
         """Let every open link see under whose reign its server writes."""
         for link in self._links.values():
             if link.is_open:
                 link.look()
+
+    def _leave(self) -> None:
+        """Make calls elsewhere: another server was made master, whatever the old one says."""
+        for link in list(self._links.values()):
+            link.retire()
 
     def close(self) -> None:
         """Close every link."""

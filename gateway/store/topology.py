@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from redis.crc import key_slot
 
 from gateway.errors import StoreUnavailable
-from gateway.store.link import Address, Link, ReplyError
+from gateway.store.link import Address, Link, Reply, ReplyError
 
 
 class Topology(Protocol):
@@ -30,6 +30,9 @@ class Topology(Protocol):
 
     def moved(self, error: ReplyError | None) -> Address | None:
         """Learn that a server was not the right one; returns who to ask instead, if told."""
+
+    async def has_moved(self) -> bool:
+        """Whether other servers take writes now than those that were located; asked in the idle."""
 
 
 class Standalone:
@@ -57,15 +60,31 @@ class Standalone:
         del error
         return None
 
+    async def has_moved(self) -> bool:
+        """There is no other."""
+        return False
+
+
+class Appointed(NamedTuple):
+    """Whom a sentinel holds for the master, and the number of the failover that made it so."""
+
+    term: int
+    master: Address
+
 
 class Sentinel:
-    """The master that a set of sentinels agree on."""
+    """The master that a set of sentinels agree on.
+
+    Sentinels number their failovers (`config-epoch`). One that was cut off knows an older master
+    than the others, and is believed only if nobody knows a newer one.
+    """
 
     def __init__(self, sentinels: list[Address], service: str, master: Address) -> None:
         self._sentinels = sentinels
         self._service = service
         self._template = master  # credentials for the master
         self._master: Address | None = None
+        self._term = -1  # of the newest master that was located
 
     async def locate(self, key: str) -> Address:
         """Ask the sentinels in turn, half a second each: one dead one must not cost more."""
@@ -89,30 +108,68 @@ class Sentinel:
         self._master = None
         return None
 
+    async def has_moved(self) -> bool:
+        """Whether a sentinel knows of a newer master; then that is located at the next call.
+
+        A master that was replaced in an orderly failover, or is cut off from its sentinels, takes
+        writes until it is told: all of them are lost.
+        """
+        known, term = self._master, self._term
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                group.create_task(self._hear_or_none(one), name="ask a sentinel")
+                for one in self._sentinels
+            ]
+        heard = [one for one in (task.result() for task in asked) if one is not None]
+        newer = [one for one in heard if one.term > term and one.master != known]
+        if known is None or not newer or self._master is not known:
+            return False
+        self._master = None
+        return True
+
     async def _ask(self) -> Address:
         problem = "no sentinel knows the master"
+        older: list[Appointed] = []
         for sentinel in list(self._sentinels):
             try:
-                found = await self._ask_one(sentinel)
+                found = await self._hear(sentinel)
+                await self._check_role(found.master)
             except (StoreUnavailable, ReplyError) as exc:
                 problem = str(exc)
                 continue
+            if found.term < self._term:
+                older.append(found)
+                continue
             self._sentinels.remove(sentinel)
             self._sentinels.insert(0, sentinel)
-            return found
+            return self._locate(found)
+        if older:
+            return self._locate(max(older, key=lambda one: one.term))
         raise StoreUnavailable(problem)
 
-    async def _ask_one(self, sentinel: Address) -> Address:
+    def _locate(self, found: Appointed) -> Address:
+        self._term = found.term
+        return found.master
+
+    async def _hear_or_none(self, sentinel: Address) -> Appointed | None:
+        try:
+            return await self._hear(sentinel)
+        except (StoreUnavailable, ReplyError):
+            return None
+
+    async def _hear(self, sentinel: Address) -> Appointed:
         link = await Link.open(sentinel, timeout_s=SENTINEL_TIMEOUT_S)
         try:
+            asked = link.call("SENTINEL", "MASTER", self._service)
             found = await link.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
+            if found is None:
+                asked.add_done_callback(_ignore)
+                raise StoreUnavailable(f"sentinel {sentinel} does not know {self._service!r}")
+            facts = await asked
         finally:
             link.close()
-        if found is None:
-            raise StoreUnavailable(f"sentinel {sentinel} does not know {self._service!r}")
-        master = self._template.at(found[0].decode(), int(found[1]))
-        await self._check_role(master)
-        return master
+        term = int(dict(zip(facts[::2], facts[1::2], strict=True))[b"config-epoch"])
+        return Appointed(term, self._template.at(found[0].decode(), int(found[1])))
 
     async def _check_role(self, master: Address) -> None:
         link = await Link.open(master, timeout_s=SENTINEL_TIMEOUT_S)
@@ -165,6 +222,10 @@ class Cluster:
         self._any = random.choice(others)  # noqa: S311  # no secret
         return self._any
 
+    async def has_moved(self) -> bool:
+        """A server that lost a slot says so by MOVED, and one that was demoted by its role."""
+        return False
+
     def moved(self, error: ReplyError | None) -> Address | None:
         """Look at the map again at the next call; go where a redirection points now.
 
@@ -216,3 +277,7 @@ class Cluster:
         self._slots, self._stale = slots, False
         self._silent.pop(address, None)
         self._nodes = {node for _, _, node in slots}
+
+
+def _ignore(done: asyncio.Future[Reply]) -> None:
+    done.exception()
