@@ -56,8 +56,10 @@ class LeaseKeeper:
         self._thread.join(STOP_S)
 
     def keep(self, attempt: Attempt) -> None:
-        """Renew the lease of an attempt from now on, until its time is up."""
-        until = self._clock.monotonic_s() + attempt.time_left_s + self._settings.run_lease_s
+        """Renew the lease of an attempt from now on, until it must be over."""
+        settings = self._settings
+        time_s = attempt.time_left_s + settings.run_cleanup_s + settings.run_lease_s
+        until = self._clock.monotonic_s() + time_s
         self._attempts[attempt.owner] = (attempt, until)
 
     def drop(self, attempt: Attempt) -> None:

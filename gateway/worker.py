@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from gateway.agent_task import containing_agents
 from gateway.errors import GatewayError
 from gateway.execution import Execution
 from gateway.ids import random_id
@@ -72,17 +73,21 @@ class Worker:
         """Work until cancelled; runs under way are given back then."""
         self._keeper.start()
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._subscriber.run(), name="worker-subscriber")
-                group.create_task(self._subscribe(), name="worker-subscribe")
-                group.create_task(self._sweep_for_ever(), name="worker-sweep")
-                try:
-                    await self._claim_for_ever(group)
-                finally:
-                    self.is_stopping = True
-                    await self._let_finish()
+            with containing_agents():
+                await self._work()
         finally:
             self._keeper.stop()
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._subscriber.run(), name="worker-subscriber")
+            group.create_task(self._subscribe(), name="worker-subscribe")
+            group.create_task(self._sweep_for_ever(), name="worker-sweep")
+            try:
+                await self._claim_for_ever(group)
+            finally:
+                self.is_stopping = True
+                await self._let_finish()
 
     async def _let_finish(self) -> None:
         """Wait for runs that another worker could not go on with, half the drain's time at most."""
@@ -189,8 +194,10 @@ class Worker:
     def _lose(self, owner: str) -> None:
         """The run of an attempt is another's, or has ended: stop its agent, unless it is us."""
         execution, task = self._attempts.get(owner, (None, None))
-        if task is not None and execution is not None and not execution.is_ending:
-            task.cancel()
+        if task is None or execution is None or execution.is_ending or execution.is_lost:
+            return
+        execution.is_lost = True  # told once: a second word would cut its cleaning up short
+        task.cancel()
 
     def _lose_later(self, attempt: Attempt) -> None:
         self._loop.call_soon_threadsafe(self._lose, attempt.owner)

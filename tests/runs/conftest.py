@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.runs import leaving
 from tests.runs.agents import SETTING
 from tests.runs.person import Person
 from tests.support.eventually import eventually_blocking
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 LEASE_S = 1.0
 RUN_SETTINGS: dict[str, Any] = {
-    "agents": ",".join(SETTING),
+    "agents": ",".join((*SETTING, *leaving.SETTING)),
     "default_agent": "demo",
     "run_lease_s": LEASE_S,
 }
@@ -154,7 +155,9 @@ async def own_stage(in_process: Any) -> Any:
     """Start gateways with workers in this process, with the settings of runs."""
 
     async def start(**settings: Any) -> InProcessGateway:
-        return await in_process(**(RUN_SETTINGS | {"agents": SETTING} | settings))
+        return await in_process(
+            **(RUN_SETTINGS | {"agents": (*SETTING, *leaving.SETTING)} | settings)
+        )
 
     return start
 
