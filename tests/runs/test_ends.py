@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.transport.process import EXIT_STUCK
 from tests.runs.leaving import WAYS
 from tests.support.eventually import eventually
 
@@ -69,6 +70,20 @@ async def test_time_limit_ends_a_run_whose_agent_does_not_finish(
     (tmp_path / "enough").touch()
     assert (run.ends[0]["code"], run.message["content"]) == ("timeout", "here")
     assert (await alice.sees_end(await alice.ask("and now"))).text == "and now"
+
+
+async def test_worker_ends_while_the_thread_of_a_tool_blocks(
+    bare: Gateways, own_worker: OwnWorker, arrive: Arrive
+) -> None:
+    """On SIGTERM: its run goes on elsewhere at once, and the process ends itself, as `serve` does."""
+    leaving = await own_worker(run_lease_s=60)
+    alice = await arrive(bare[0])
+    run_id = await alice.ask("600", agent="threaded")
+    await alice.reads(run_id, "before")
+    await own_worker(run_lease_s=60)
+    assert await leaving.terminate(within_s=30) == EXIT_STUCK
+    run = await alice.sees_end(run_id)
+    assert (run.outcome, run.text) == ("success", "before after")
 
 
 async def test_stop_does_not_wait_for_an_agent_that_does_not_finish(
