@@ -84,15 +84,21 @@ class Execution:
         """Whether another worker could not go on with it, but only begin anew or fail it."""
         return self._agent is not None and takeover_of(self._agent) != "resume"
 
-    async def run(self) -> None:
-        """Attempt the run, and end it unless somebody else has or it was given back."""
+    async def run(self) -> bool:
+        """Attempt the run, and end it.
+
+        Returns:
+            Whether it was ended here. If not, it is another's, or Redis lost a part of it.
+        """
         log = _log.bind(run_id=self._attempt.name.run_id, attempt=self._attempt.number)
         try:
             ending = await self._attempt_it()
             await self._finish(ending)
-            log.info("run_ended", status=ending.status)
         except LeaseLost:
             log.info("run_lost")
+            return False
+        log.info("run_ended", status=ending.status)
+        return True
 
     async def _attempt_it(self) -> Ending:
         if self._attempt.time_left_s <= 0:  # before a restart throws away what was said

@@ -18,13 +18,14 @@ from gateway.execution import Execution
 from gateway.ids import random_id
 from gateway.lease_keeper import LeaseKeeper
 from gateway.store.keys import SHARDS
+from gateway.store.runs import Claim
 from gateway.store.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from gateway.agents import AgentRegistry
     from gateway.clock import Clock
     from gateway.settings import Settings
-    from gateway.store.runs import Attempt, Claim
+    from gateway.store.runs import Attempt, PutOff
     from gateway.store.store import Store
 
 SWEEPS_A_LEASE = 5  # a run of a dead worker waits a lease and a fifth of it, at most
@@ -113,13 +114,15 @@ class Worker:
             self._queued.discard(shard)
             await self._free.acquire()
             claim = await self._claim(shard)
-            if claim is None:
+            if not isinstance(claim, Claim):
                 self._free.release()
+                if claim is not None:  # it was put off
+                    self._loop.call_later(claim.pause_s, self._look_at, shard)
                 continue
             self._look_at(shard)  # there may be more
             group.create_task(self._execute(claim), name=f"run {claim.name.run_id}")
 
-    async def _claim(self, shard: int) -> Claim | None:
+    async def _claim(self, shard: int) -> Claim | PutOff | None:
         try:
             return await self._store.runs.claim(shard, self._agents.names)
         except GatewayError as exc:
@@ -150,7 +153,8 @@ class Worker:
         self._attempts[attempt.owner] = (execution, task)
         self._keeper.keep(attempt)
         try:
-            await execution.run()
+            if not await execution.run():  # if it is ours still, it need not wait for its lease
+                await self._give_back(attempt)
         except asyncio.CancelledError:
             if self.is_stopping:
                 await self._give_back(attempt)

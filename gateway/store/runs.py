@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
 from gateway.errors import Conflict, GatewayError
+from gateway.events import RunError
 from gateway.store.calls import Caller, ConversationCalls, text
 from gateway.store.keys import SHARDS
 from gateway.store.scripts import ON_CONVERSATION, Script
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.store.link import Argument, Reply
 
+FIRST_PAUSE = 1 / 15  # of a lease, after a worker died with a run; 4 times as long each time
+_log = structlog.get_logger(__name__)
 SYSTEM = ""  # the subject of what the gateway does by itself
 
 
@@ -68,6 +72,13 @@ class Claim:
 
     name: RunName
     until_ms: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """A worker died with a run of the shard; so long after, another may claim it."""
+
+    pause_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +146,48 @@ class Runs:
         self._respond = Script("respond", prelude=both)
         self._journal = Script("journal")
 
-    async def claim(self, shard: int, agents: Sequence[str]) -> Claim | None:
+    async def claim(self, shard: int, agents: Sequence[str]) -> Claim | PutOff | None:
         """Take a run of a shard that nobody works on, of one of these agents."""
+        pause_ms = round(self._lease_ms * FIRST_PAUSE)
         found = await self._claim(
             self._calls.redis,
             self._calls.keys.queue(shard),
-            (self._clock.offset_ms, self._lease_ms, *agents),
+            (
+                self._clock.offset_ms,
+                self._lease_ms,
+                self._settings.run_attempts,
+                pause_ms,
+                *agents,
+            ),
             idempotent=False,  # a claim whose reply is lost ends by its lease
         )
-        return Claim(RunName(*text(found[0]).split(":")), found[1]) if found else None
+        if not found:
+            return None
+        if found[0] == b"":
+            return PutOff(found[1] / 1000)
+        return Claim(RunName(*text(found[0]).split(":")), found[1])
 
     async def begin(self, claim: Claim) -> Attempt | None:
-        """Begin an attempt; None if the run has ended or was claimed by another meanwhile."""
+        """Begin an attempt.
+
+        None if the run has ended, was claimed by another meanwhile, or is given up now: too many
+        workers have died with it.
+        """
         name, owner = claim.name, secrets.token_urlsafe(12)
         reply = await self._run(
-            self._begin, name, name.run_id, owner, self._lease_ms, claim.until_ms
+            self._begin,
+            name,
+            name.run_id,
+            owner,
+            self._lease_ms,
+            claim.until_ms,
+            self._settings.run_attempts,
+            _given_up(name, self._settings.run_attempts),
+            self._settings.context_versions,
         )
-        if reply[0] == b"gone":
+        if reply[0] == b"given_up":
+            _log.error("run_given_up", run_id=name.run_id, attempts=self._settings.run_attempts)
+        if reply[0] != b"begun":
             return None
         _, number, agent, message_id, given, emitted, deadline, tools, now = reply
         return Attempt(
@@ -304,6 +340,17 @@ class Runs:
             writes=writes,
             more_keys=(*keys.run_keys(), *more_keys),
         )
+
+
+def _given_up(name: RunName, deaths: int) -> bytes:
+    """How a run ends that so many workers died with."""
+    error = RunError(
+        message=f"the run was given up: its worker was lost {deaths} times",
+        code="worker_lost",
+        thread_id=name.conversation_id,
+        run_id=name.run_id,
+    )
+    return msgspec.json.encode(error)
 
 
 def _from_inside(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,46 @@ async def test_time_limit_ends_a_run_whose_agent_does_not_finish(
     assert (await alice.sees_end(await alice.ask("and now"))).text == "and now"
 
 
+async def test_run_that_kills_its_workers_is_given_up(
+    bare: Gateways, own_worker: OwnWorker, arrive: Arrive
+) -> None:
+    """After three of them: `worker_lost`, what was said kept; the fourth lives and works."""
+    alice = await arrive(bare[0])
+    run_id = await alice.ask("x", agent="killing")
+    for number in range(3):
+        worker = await own_worker()
+        assert await worker.exited() == -signal.SIGKILL
+        await alice.reads(run_id, f"{number + 1} ")
+        assert not alice.run(run_id).ends
+    last = await own_worker()
+    run = await alice.sees_end(run_id)
+    assert (run.ends[0]["code"], run.message["content"]) == ("worker_lost", "1 2 3 ")
+    assert (await alice.sees_end(await alice.ask("and now"))).text == "and now"
+    assert last.is_running
+    assert "run_given_up" in last.logs
+
+
+async def test_run_that_was_given_back_again_and_again_is_not_given_up(
+    bare: Gateways, own_worker: OwnWorker, arrive: Arrive
+) -> None:
+    """A worker that is told to stop has not died: five rolling upgrades in one run are none."""
+    alice = await arrive(bare[0])
+    run_id = await alice.ask("/count 400 20")
+    for number in range(5):
+        worker = await own_worker(run_attempts=1)
+        await alice.reads(run_id, f" {10 * (number + 1)} ")
+        assert await worker.terminate() == 0
+    await own_worker(run_attempts=1)
+    await alice.reads(run_id, " 60 ")
+    assert await alice.cancel(run_id) == "cancelled"
+    run = await alice.sees_end(run_id)
+    assert run.text.split() == [str(n + 1) for n in range(len(run.text.split()))]
+
+
 async def test_worker_ends_while_the_thread_of_a_tool_blocks(
     bare: Gateways, own_worker: OwnWorker, arrive: Arrive
 ) -> None:
-    """On SIGTERM: its run goes on elsewhere at once, and the process ends itself, as `serve` does."""
+    """On SIGTERM its run goes on elsewhere at once; the process ends itself, as `serve` does."""
     leaving = await own_worker(run_lease_s=60)
     alice = await arrive(bare[0])
     run_id = await alice.ask("600", agent="threaded")
