@@ -18,14 +18,13 @@ from gateway.execution import Execution
 from gateway.ids import random_id
 from gateway.lease_keeper import LeaseKeeper
 from gateway.store.keys import SHARDS
-from gateway.store.runs import Claim
 from gateway.store.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from gateway.agents import AgentRegistry
     from gateway.clock import Clock
     from gateway.settings import Settings
-    from gateway.store.runs import Attempt, PutOff
+    from gateway.store.runs import Attempt, Claim
     from gateway.store.store import Store
 
 SWEEPS_A_LEASE = 5  # a run of a dead worker waits a lease and a fifth of it, at most
@@ -114,17 +113,18 @@ class Worker:
             self._queued.discard(shard)
             await self._free.acquire()
             claim = await self._claim(shard)
-            if not isinstance(claim, Claim):
+            if claim is None:
                 self._free.release()
-                if claim is not None:  # it was put off
-                    self._loop.call_later(claim.pause_s, self._look_at, shard)
                 continue
             self._look_at(shard)  # there may be more
             group.create_task(self._execute(claim), name=f"run {claim.name.run_id}")
 
-    async def _claim(self, shard: int) -> Claim | PutOff | None:
+    async def _claim(self, shard: int) -> Claim | None:
+        def look_later(pause_s: float) -> None:
+            self._loop.call_later(pause_s, self._look_at, shard)
+
         try:
-            return await self._store.runs.claim(shard, self._agents.names)
+            return await self._store.runs.claim(shard, self._agents.names, on_put_off=look_later)
         except GatewayError as exc:
             _log.warning("claim_failed", problem=str(exc))
             return None

@@ -11,12 +11,13 @@ import structlog
 
 from gateway.errors import Conflict, GatewayError
 from gateway.events import RunError
+from gateway.ids import content_hash
 from gateway.store.calls import Caller, ConversationCalls, text
 from gateway.store.keys import SHARDS
 from gateway.store.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.clock import Clock
     from gateway.settings import Settings
@@ -72,13 +73,6 @@ class Claim:
 
     name: RunName
     until_ms: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PutOff:
-    """A worker died with a run of the shard; so long after, another may claim it."""
-
-    pause_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +140,21 @@ class Runs:
         self._respond = Script("respond", prelude=both)
         self._journal = Script("journal")
 
-    async def claim(self, shard: int, agents: Sequence[str]) -> Claim | PutOff | None:
-        """Take a run of a shard that nobody works on, of one of these agents."""
+    async def claim(
+        self,
+        shard: int,
+        agents: Sequence[str],
+        *,
+        on_put_off: Callable[[float], object] | None = None,
+    ) -> Claim | None:
+        """Take a run of a shard that nobody works on, of one of these agents.
+
+        Args:
+            shard: which.
+            agents: those that the caller has.
+            on_put_off: called if there is none, but a worker was seen to have died with one, with
+                the seconds after which it may be claimed.
+        """
         pause_ms = round(self._lease_ms * FIRST_PAUSE)
         found = await self._claim(
             self._calls.redis,
@@ -164,7 +171,9 @@ class Runs:
         if not found:
             return None
         if found[0] == b"":
-            return PutOff(found[1] / 1000)
+            if on_put_off is not None:
+                on_put_off(found[1] / 1000)
+            return None
         return Claim(RunName(*text(found[0]).split(":")), found[1])
 
     async def begin(self, claim: Claim) -> Attempt | None:
@@ -294,13 +303,26 @@ class Runs:
         request: RunRequest,
         given: RunInput,
     ) -> bool:
-        """Answer an interrupt; True if this answer is the one that counts.
+        """Answer an interrupt; True if this answer is the one that counts, also when repeated.
+
+        The run of `request` begins when all interrupts of the one that asked are answered.
+
+        Args:
+            caller: who answers.
+            conversation_id: where.
+            interrupt_id: what.
+            asked_by: the run that asked.
+            request: the run that goes on, if this is the first answer; else that of the first does.
+            given: what it is started by, with this answer alone.
 
         Raises:
             NotFound: there is no such interrupt.
             Conflict: it was not answered in time.
         """
         keys = self._calls.keys.conversation(caller.tenant, conversation_id)
+        encode = msgspec.json.encode
+        start = encode(msgspec.structs.replace(given, resume=[]))
+        head, mark, tail = start.partition(b'"resume":[')  # in a string its quotes are escaped
         reply = await self._run(
             self._respond,
             RunName(caller.tenant, conversation_id, asked_by),
@@ -308,8 +330,11 @@ class Runs:
             asked_by,
             request.run_id,
             request.message_id,
-            msgspec.json.encode(given),
+            encode(given.resume)[1:-1],
+            head + mark,
+            tail,
             round(self._settings.run_timeout_s * 1000),
+            content_hash(encode([caller.subject, given.resume], order="sorted")),
             caller=caller,
             writes=True,
             more_keys=(keys.answer(asked_by, interrupt_id),),

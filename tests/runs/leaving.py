@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,8 +127,10 @@ async def asking_several(context: RunContext) -> AsyncIterator[str | Interrupt]:
         yield f"{sorted(answers)} of {context.resumes_run}"
         return
     yield "Three questions."
+    waits_s = 1.0 if await context.text() == "soon" else 600.0
+    until = (datetime.now(UTC) + timedelta(seconds=waits_s)).isoformat()
     for name in ("first", "second", "third"):
-        yield Interrupt(id=name, reason="approval", message=f"{name}?")
+        yield Interrupt(id=name, reason="approval", message=f"{name}?", expires_at=until)
 
 
 NAMES = ("leaving", "tidying", "deaf", "killing", "threaded", "asking_several")

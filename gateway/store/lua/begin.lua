@@ -17,6 +17,10 @@ if not is_owner(run_id, owner) then
   if tonumber(redis.call('ZSCORE', KEYS[9], name) or '0') ~= tonumber(ARGV[11]) then
     return {'gone'} -- we were away for longer than the lease: it is another's
   end
+  if redis.call('HEXISTS', key, 'held') == 1 then
+    release_held(run_id) -- it is no turn of its own yet
+    return {'gone'}
+  end
   if tonumber(run[4] or '0') >= tonumber(ARGV[12]) then
     end_run(run_id, 'failed', ARGV[13], 'failed', tonumber(ARGV[14]))
     write_log()
