@@ -54,7 +54,9 @@ class Worker:
         self._shards: asyncio.Queue[int] = asyncio.Queue(SHARDS)  # each at most once
         self._queued: set[int] = set()
         self._loop = asyncio.get_running_loop()
-        self._keeper = LeaseKeeper(settings, redis_url, clock=clock, on_lost=self._lose_later)
+        self._keeper = LeaseKeeper(
+            settings, redis_url, clock=clock, agents=agents.names, on_lost=self._lose_later
+        )
         self.worker_id = random_id("w")
         self.is_stopping = False
         self._subscriber = Subscriber(

@@ -19,6 +19,7 @@ from gateway.store.secret import Secret
 from gateway.store.sessions import Sessions
 from gateway.store.subjects import Subjects
 from gateway.store.tickets import Tickets
+from gateway.store.unserved import UnservedRuns
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
@@ -48,6 +49,7 @@ class Store:
         self.contexts = Contexts(self._calls)
         self.log = Log(self._calls)
         self.runs = Runs(self._calls, clock, settings)
+        self.unserved = UnservedRuns(self._calls, clock, settings)
         self.sessions = Sessions(self.redis, self.keys, clock, settings, route=url.topology().route)
         self.subjects = Subjects(self.redis, self.keys, clock)
         self.tickets = Tickets(self.redis, self.keys, settings)

@@ -97,6 +97,7 @@ async def do_runs(store: Store, caller: Caller) -> None:
     await store.runs.finish(await begin(store, "r_5"), ASKING, last_batch=0)
     await answer(store, caller, "c_5", "r_5", "i_1", goes_on="r_held")
     await start(store, caller, "c_4", "r_4", may_create=True)
+    assert await store.unserved.vouch(["demo"]) == {"demo"}
 
 
 async def answer(

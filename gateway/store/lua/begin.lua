@@ -28,6 +28,7 @@ if not is_owner(run_id, owner) then
   end
   redis.call('HSET', key, 'status', 'running', 'owner', owner, 'batch', 0,
     'deadline', run[3] or string.format('%.0f', now + tonumber(run[2])))
+  redis.call('HDEL', key, 'waits_for')
   if redis.call('HINCRBY', key, 'attempt', 1) == 1 then
     redis.call('HSET', key, 'started', 1)
     append('{"type":"RUN_STARTED","threadId":"' .. conversation_id() .. '","runId":"' .. run_id .. '"}')

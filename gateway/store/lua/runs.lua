@@ -8,8 +8,8 @@
 --       13 a key that never is (keys.py, absent): while the slot of a cluster moves, none of them runs
 -- A run's own keys are made here, in the conversation's slot:
 --   <conversation>:run:<run id> (hash: agent, status, message_id, owner, batch, attempt, deaths (of
---     workers that had it), held ('1' while it waits for further answers), input, started, text_open,
---     timeout, deadline, ended_by, ended_at), :text (string, the reply so far, as the inside of a JSON
+--     workers that had it), held ('1' while it waits for further answers), waits_for (agent,
+--     worker, takeover), input, started, text_open, timeout, deadline, ended_by, ended_at), :text (string, the reply so far, as the inside of a JSON
 --     string), :tools (hash, open tool calls: id = JSON of the record up to its end), :journal (hash,
 --     completed steps)
 -- status: waiting, ready, running, and then once and for ever success, interrupt, cancelled, failed
