@@ -17,6 +17,7 @@ from gateway.errors import GatewayError
 from gateway.execution import Execution
 from gateway.ids import random_id
 from gateway.lease_keeper import LeaseKeeper
+from gateway.neighbours import Neighbours
 from gateway.store.keys import SHARDS
 from gateway.store.subscriber import Subscriber
 
@@ -58,6 +59,7 @@ class Worker:
             settings, redis_url, clock=clock, agents=agents.names, on_lost=self._lose_later
         )
         self.worker_id = random_id("w")
+        self._neighbours = Neighbours(store, settings, redis_url, self.worker_id)
         self.is_stopping = False
         self._subscriber = Subscriber(
             store.redis,
@@ -75,7 +77,7 @@ class Worker:
         """Work until cancelled; runs under way are given back then."""
         self._keeper.start()
         try:
-            with containing_agents():
+            with containing_agents(), self._neighbours:
                 await self._work()
         finally:
             self._keeper.stop()
@@ -133,7 +135,7 @@ class Worker:
 
     async def _execute(self, claim: Claim) -> None:
         try:
-            attempt = await self._store.runs.begin(claim)
+            attempt = await self._store.runs.begin(claim, worker_id=self.worker_id)
             if attempt is not None:
                 await self._attempt(attempt, cast("asyncio.Task[None]", asyncio.current_task()))
         except GatewayError as exc:
@@ -174,9 +176,9 @@ class Worker:
     async def _sweep_for_ever(self) -> None:
         pause_s = min(self._settings.run_lease_s / SWEEPS_A_LEASE, LONGEST_SWEEP_S)
         while True:
-            await asyncio.sleep(pause_s)
-            if self._shards.empty():
+            if await self._neighbours.release_dead() or self._shards.empty():
                 self._look_everywhere()
+            await asyncio.sleep(pause_s)
 
     def _look_everywhere(self) -> None:
         for shard in self._store.runs.shards():

@@ -176,13 +176,13 @@ class Runs:
             return None
         return Claim(RunName(*text(found[0]).split(":")), found[1])
 
-    async def begin(self, claim: Claim) -> Attempt | None:
-        """Begin an attempt.
+    async def begin(self, claim: Claim, *, worker_id: str = "") -> Attempt | None:
+        """Begin an attempt, of this worker.
 
         None if the run has ended, was claimed by another meanwhile, or is given up now: too many
         workers have died with it.
         """
-        name, owner = claim.name, secrets.token_urlsafe(12)
+        name, owner = claim.name, f"{worker_id}.{secrets.token_urlsafe(12)}"
         reply = await self._run(
             self._begin,
             name,

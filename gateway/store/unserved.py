@@ -44,6 +44,7 @@ class UnservedRuns:
         self._unserved = Script("unserved", prelude=())
         self._interrupted = Script("interrupted", prelude=both)
         self._wait = Script("wait", prelude=both)
+        self._release = Script("release", prelude=())
         self._give_up = Script("give_up", prelude=both)
 
     async def vouch(self, agents: Collection[str] = ()) -> frozenset[str]:
@@ -66,6 +67,13 @@ class UnservedRuns:
                 for one, agent in zip(without[::2], without[1::2], strict=True)
             ],
         )
+
+    async def release(self, shard: int, worker_ids: Sequence[str]) -> int:
+        """End the leases that these workers have in a shard; returns how many."""
+        ended = await self._release(
+            self._calls.redis, self._calls.keys.queue(shard), tuple(worker_ids)
+        )
+        return int(ended)
 
     async def tell_interrupted(self, name: RunName, *, noticed_s: float) -> bool:
         """Tell the readers of a run that its worker is silent; False if it is not, or they know.

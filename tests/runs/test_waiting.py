@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.conftest import OwnRedis
-    from tests.runs.conftest import Arrive, OwnWorker
+    from tests.conftest import OwnGateway, OwnRedis
+    from tests.runs.conftest import Arrive, Gateways, OwnWorker
     from tests.runs.person import Person
 
 pytestmark = pytest.mark.timeout(90)
@@ -40,10 +40,9 @@ async def waits_for(person: Person) -> str | None:
     return active.get("waits_for")
 
 
-def interruptions(person: Person) -> list[dict[str, Any]]:
-    """Return the values of `run_interrupted` that a person was told."""
-    custom = [frame["event"] for frame in person.log.of_type("CUSTOM")]
-    return [event["value"] for event in custom if event["name"] == "run_interrupted"]
+def interruptions(person: Person) -> list[Any]:
+    """Return what a person was told of interrupted runs."""
+    return person.told_of("run_interrupted")
 
 
 async def test_run_whose_agent_no_worker_has_ends(
@@ -148,3 +147,53 @@ async def test_worker_that_wakes_up_in_time_goes_on(
         assert await waits_for(alice) is None
         run = await alice.sees_end(run_id)
         assert (run.outcome, len(run.texts)) == ("success", 1)
+
+
+async def test_worker_on_the_same_machine_takes_over_from_a_dead_one_at_once(
+    bare: Gateways, own_worker: OwnWorker, arrive: Arrive
+) -> None:
+    """One that lives already, or one that is started: neither waits for the lease."""
+    alice = await arrive(bare[0])
+    run_id = await alice.ask("/count 100 50")
+    for mark in (" 10 ", " 20 "):
+        worker = await own_worker(run_lease_s=30)
+        await alice.reads(run_id, mark)
+        await worker.kill()
+    first = await own_worker(run_lease_s=30)
+    await alice.reads(run_id, " 30 ")
+    await own_worker(run_lease_s=30)
+    await first.kill()
+    run = await alice.sees_end(run_id)
+    assert (run.ends[0]["type"], run.ends[0].get("code")) == ("RUN_ERROR", "worker_lost")
+
+
+async def test_worker_on_the_same_machine_that_hangs_is_not_taken_for_dead(
+    bare: Gateways, own_worker: OwnWorker, arrive: Arrive
+) -> None:
+    """It keeps its lease while another starts, and goes on."""
+    alice = await arrive(bare[0])
+    hung = await own_worker(run_lease_s=60)
+    run_id = await alice.ask("/count 60 50")
+    await alice.reads(run_id, " 10 ")
+    hung.signal(signal.SIGSTOP)
+    other = await own_worker(run_lease_s=60)
+    length = len(alice.run(run_id).text)
+    await passing(1.5)
+    assert len(alice.run(run_id).text) == length
+    hung.signal(signal.SIGCONT)
+    assert (await alice.sees_end(run_id)).outcome == "success"
+    assert "workers_died" not in other.logs
+
+
+async def test_gateway_started_on_the_data_folder_of_a_dead_one_goes_on_at_once(
+    own_gateway: OwnGateway, arrive: Arrive
+) -> None:
+    """Killed and started again, with the embedded server: nothing waits for the lease."""
+    gateway = await own_gateway(redis_url=None, default_agent="demo", run_lease_s=60)
+    alice = await arrive(gateway)
+    run_id = await alice.ask("/count 60 50")
+    await alice.reads(run_id, " 10 ")
+    await gateway.kill()
+    await gateway.start()
+    run = await alice.follows_to_the_end(run_id, [gateway])
+    assert (run.outcome, run.text) == ("success", " ".join(str(n + 1) for n in range(60)))

@@ -114,6 +114,7 @@ def calls(store: Store, active: Attempt) -> dict[str, Callable[[], Awaitable[Any
             RunName("t", HERE, "r_next"), "demo", is_any_worker=True
         ),
         "unserved": lambda: store.unserved.look(int(shard_of("c", "t", HERE)[2:4]), ["demo"]),
+        "release": lambda: store.unserved.release(int(shard_of("c", "t", HERE)[2:4]), ["w_1"]),
         "claim": lambda: runs.claim(int(shard_of("c", "t", HERE)[2:4]), ["demo"]),
         "context": lambda: store.contexts.get(ALICE, HERE),
         "describe": lambda: store.conversations.describe(ALICE, HERE),
