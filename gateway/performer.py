@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -75,6 +76,15 @@ class Performer:
                 self._doings.run_after_reply()
         except Exception as exc:  # noqa: BLE001  # the edge: a failure costs its own request only
             self._answer_failure(requests, exc)
+        except (
+            SystemExit,
+            KeyboardInterrupt,
+        ) as exc:  # of a handler; asyncio would end the gateway
+            self._answer_failure(requests, exc)
+        except asyncio.CancelledError as exc:
+            if _is_told_to_stop():
+                raise
+            self._answer_failure(requests, exc)  # the handler awaited something that was cancelled
 
     async def imply_connect(self) -> None:
         """Open a new session, as the client began with another request; that fails if it does."""
@@ -119,7 +129,7 @@ class Performer:
                     is_online=False,
                 )
 
-    def _answer_failure(self, requests: Sequence[Request], exc: Exception) -> None:
+    def _answer_failure(self, requests: Sequence[Request], exc: BaseException) -> None:
         kind = type(requests[0]).__name__
         if isinstance(exc, RequestError):
             for request in requests:
@@ -234,6 +244,11 @@ class Performer:
     def _lose_session(self, code: CloseCode) -> None:
         window_ms = RETURN_WINDOW_MS if code is CloseCode.UNAVAILABLE else 0
         self._connection.close(Close(code, window_ms=window_ms))
+
+
+def _is_told_to_stop() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _address(reply: Reply, request_id: str | int | None) -> None:
