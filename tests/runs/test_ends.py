@@ -38,6 +38,22 @@ async def test_whatever_leaves_an_agent_is_a_failure_of_this_agent(
     assert worker.logs.count("agent_failed") == 1
 
 
+async def test_gateway_with_a_worker_inside_outlives_its_agents(
+    stage: Gateways, arrive: Arrive
+) -> None:
+    """All of them at once, while a run of somebody else's goes on."""
+    bob = await arrive(stage[0], "bob")
+    other = await bob.ask("/count 50 20")
+    people = [await arrive(stage[n % 2], f"person{n}") for n in range(len(WAYS))]
+    runs = [
+        await person.ask(way, agent="leaving") for person, way in zip(people, WAYS, strict=True)
+    ]
+    for person, run_id in zip(people, runs, strict=True):
+        assert (await person.sees_end(run_id)).ends[0]["code"] == "agent_error"
+    assert (await bob.sees_end(other)).outcome == "success"
+    assert all(gateway.is_running for gateway in stage)
+
+
 @pytest.mark.parametrize("agent", ["tidying", "deaf"])
 async def test_agent_that_does_not_finish_cleaning_up_frees_its_slot(
     bare: Gateways, own_worker: OwnWorker, arrive: Arrive, tmp_path: Path, agent: str
