@@ -19,6 +19,7 @@ from gateway.errors import StoreError
 from gateway.replica import Replica
 from gateway.rest.health import healthz, readyz
 from gateway.rest.tickets import issue_ticket
+from gateway.run_watch import RunWatch
 from gateway.ticker import tick_for_ever
 from gateway.work import doing, make_worker, opened_store
 
@@ -97,6 +98,7 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
             "dataset": watch_for_ever(replica),
             "hub": replica.hub.run(),
             "keys": app.verifier.run(),
+            "run-watch": RunWatch(opened.store, app.settings, clock=app.clock).run(),
             "presence": replica.presence.run(),
             "ticker": tick_for_ever(replica),
         }

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 from msgspec import UNSET
 
+from gateway.agent_task import AgentTask
 from gateway.agents.agent import AgentError, Refused, takeover_of
 from gateway.agents.interrupts import with_deadline
 from gateway.agents.run_context import RunContext
@@ -70,23 +71,30 @@ class Execution:
         self._tools = ToolCalls(attempt.name.run_id)
         self._context: RunContext | None = None
         self.run_id = attempt.name.run_id
-        self.is_ending = False
-        self._is_over = False
+        self.is_ending = False  # its end is being written
+        self.is_lost = False  # another ended it, or has it
+        self._speaking: AgentTask[list[Interrupt]] | None = None
 
     @property
     def is_bound(self) -> bool:
         """Whether another worker could not go on with it, but only begin anew or fail it."""
         return self._agent is not None and takeover_of(self._agent) != "resume"
 
-    async def run(self) -> None:
-        """Attempt the run, and end it unless somebody else has or it was given back."""
+    async def run(self) -> bool:
+        """Attempt the run, and end it.
+
+        Returns:
+            Whether it was ended here. If not, it is another's, or Redis lost a part of it.
+        """
         log = _log.bind(run_id=self._attempt.name.run_id, attempt=self._attempt.number)
         try:
             ending = await self._attempt_it()
             await self._finish(ending)
-            log.info("run_ended", status=ending.status)
         except LeaseLost:
             log.info("run_lost")
+            return False
+        log.info("run_ended", status=ending.status)
+        return True
 
     async def _attempt_it(self) -> Ending:
         if self._attempt.time_left_s <= 0:  # before a restart throws away what was said
@@ -127,24 +135,25 @@ class Execution:
         if self._agent is None:
             raise AgentError(f"there is no agent {self._attempt.agent!r} here", code="no_agent")
         await self._take_over(self._agent)
-        is_stopped = False
         try:
             async with asyncio.TaskGroup() as group:
-                flusher = group.create_task(self._emitter.run(), name="run-flusher")
-                agent = group.create_task(self._drive(self._agent), name="run-agent")
-                try:
-                    await asyncio.wait([agent])
-                except asyncio.CancelledError:
-                    is_stopped = not (agent.done() or flusher.done())
-                    self._is_over = True
-                    raise
+                group.create_task(self._emitter.run(), name="run-flusher")
+                interrupts = await self._let_speak(self._agent)
                 self._emitter.close()
         except BaseExceptionGroup as several:
-            if is_stopped:  # an agent that fails while it is being stopped is stopped all the same
-                raise asyncio.CancelledError from several
             raise _most_telling(several) from several
         await self._emitter.flush(is_last=True)
-        return self._succeeded(agent.result())
+        return self._succeeded(interrupts)
+
+    async def _let_speak(self, agent: Agent) -> list[Interrupt]:
+        """Wait for what the agent asks at its end; if we are stopped before, so is the agent."""
+        self._speaking = speaking = AgentTask(
+            lambda: self._drive(agent), agent=self._attempt.agent, run_id=self.run_id
+        )
+        try:
+            return await speaking.result()
+        finally:
+            await speaking.stop(limit_s=self._settings.run_cleanup_s)
 
     async def _take_over(self, agent: Agent) -> None:
         """What a later attempt does before the agent goes on."""
@@ -158,6 +167,7 @@ class Execution:
 
     async def _begin_anew(self) -> None:
         """Discard what the reply says so far; its text goes on under another id."""
+        self._refuse_if_left()
         attempt = self._attempt
         ids = await once_available(self._store.ids)
         fresh = ids.reply_id(attempt.name.run_id, attempt.number)
@@ -176,7 +186,7 @@ class Execution:
         speech = Speech(self._settings, said_chars=len(self._attempt.emitted))
         async with speaking(agent, context) as said:
             async for item in said:
-                if self._is_over:  # the agent was cancelled and goes on all the same
+                if self._is_stopped():  # the agent was cancelled and goes on all the same
                     raise asyncio.CancelledError
                 if type(item) is str:  # by far the commonest
                     await self._emitter.text(speech.text(item))
@@ -209,8 +219,16 @@ class Execution:
         return await once_available(lambda: get(name.caller, name.conversation_id))
 
     async def _write_step(self, name: str, result: bytes) -> None:
+        self._refuse_if_left()
         await self._emitter.change(Change("journal", b"", name, result))
         await self._emitter.flush()
+
+    def _is_stopped(self) -> bool:
+        return self._speaking is not None and self._speaking.is_stopped
+
+    def _refuse_if_left(self) -> None:
+        if self._speaking is not None and self._speaking.is_left:
+            raise LeaseLost
 
     async def _say(self, item: str | RunEvent) -> None:
         match item:

@@ -1,4 +1,4 @@
-"""Keeps the leases of a worker's runs, in a thread of its own.
+"""Keeps the leases of a worker's runs, and says which agents it has, in a thread of its own.
 
 An agent that blocks the event loop, with a long computation or a call that is not asynchronous,
 must not lose its run for that: here is another loop, with a connection of its own.
@@ -17,7 +17,7 @@ from gateway.errors import GatewayError
 from gateway.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.clock import Clock
     from gateway.settings import Settings
@@ -28,7 +28,11 @@ _log = structlog.get_logger(__name__)
 
 
 class LeaseKeeper:
-    """Renews three times a lease; tells `on_lost` (in the keeper's thread) what could not be."""
+    """Renews three times a lease; tells `on_lost` (in the keeper's thread) what could not be.
+
+    Runs whose agent no worker has are ended after a while: a worker must not seem to be gone while
+    an agent blocks it.
+    """
 
     def __init__(
         self,
@@ -36,11 +40,13 @@ class LeaseKeeper:
         redis_url: str,
         *,
         clock: Clock,
+        agents: Sequence[str],
         on_lost: Callable[[Attempt], None],
     ) -> None:
         self._settings = settings
         self._redis_url = redis_url
         self._clock = clock
+        self._agents = agents
         self._on_lost = on_lost
         self._attempts: dict[str, tuple[Attempt, float]] = {}  # by owner, with until when
         self._stopping = threading.Event()
@@ -56,8 +62,10 @@ class LeaseKeeper:
         self._thread.join(STOP_S)
 
     def keep(self, attempt: Attempt) -> None:
-        """Renew the lease of an attempt from now on, until its time is up."""
-        until = self._clock.monotonic_s() + attempt.time_left_s + self._settings.run_lease_s
+        """Renew the lease of an attempt from now on, until it must be over."""
+        settings = self._settings
+        time_s = attempt.time_left_s + settings.run_cleanup_s + settings.run_lease_s
+        until = self._clock.monotonic_s() + time_s
         self._attempts[attempt.owner] = (attempt, until)
 
     def drop(self, attempt: Attempt) -> None:
@@ -72,10 +80,17 @@ class LeaseKeeper:
         pause_s = self._settings.run_lease_s / 3
         try:
             while not self._stopping.is_set():
+                await self._vouch(store)
                 await together(self._renew(store, item) for item in list(self._attempts.values()))
                 await asyncio.to_thread(self._stopping.wait, pause_s)
         finally:
             store.close()
+
+    async def _vouch(self, store: Store) -> None:
+        try:
+            await store.unserved.vouch(self._agents)
+        except GatewayError as exc:
+            _log.warning("agents_not_vouched", problem=str(exc))
 
     async def _renew(self, store: Store, item: tuple[Attempt, float]) -> None:
         attempt, until = item

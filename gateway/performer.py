@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -82,25 +83,32 @@ class Performer:
 
     async def perform(self, requests: Sequence[Request], *, is_together: bool) -> None:
         """Do what requests ask, all in one step if `is_together`, and answer each."""
+        try:
+            await self._perform(requests, is_together=is_together)
+        except asyncio.CancelledError as exc:
+            if _is_told_to_stop():
+                raise
+            await self._answer_failure(requests, exc)  # a handler awaited what was cancelled
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001  # the edge
+            await self._answer_failure(requests, exc)  # it costs its own request only
+
+    async def _perform(self, requests: Sequence[Request], *, is_together: bool) -> None:
         reply: Reply | None = None
         answers: Sequence[Reply | RequestError] = ()
-        try:
-            with self.time_limit:
-                if is_together:
-                    answers = await self._answers(requests)
-                else:
-                    reply = await self._answer(requests[0])
-            if self._is_next is not None:
-                await self._is_next()
-            if answers:
-                self._tell_each(requests, answers)
-            elif reply is not None:
-                addressed = _addressed(reply, requests[0].id)
-                await self._connection.push_when_it_fits(addressed)  # it may be large
-            if self._doings is not None:
-                self._doings.run_after_reply()
-        except Exception as exc:  # noqa: BLE001  # the edge: a failure costs its own request only
-            await self._answer_failure(requests, exc)
+        with self.time_limit:
+            if is_together:
+                answers = await self._answers(requests)
+            else:
+                reply = await self._answer(requests[0])
+        if self._is_next is not None:
+            await self._is_next()
+        if answers:
+            self._tell_each(requests, answers)
+        elif reply is not None:
+            addressed = _addressed(reply, requests[0].id)
+            await self._connection.push_when_it_fits(addressed)  # it may be large
+        if self._doings is not None:
+            self._doings.run_after_reply()
 
     async def imply_connect(self) -> None:
         """Open a new session, as the client began with another request; that fails if it does."""
@@ -145,7 +153,7 @@ class Performer:
                     is_online=False,
                 )
 
-    async def _answer_failure(self, requests: Sequence[Request], exc: Exception) -> None:
+    async def _answer_failure(self, requests: Sequence[Request], exc: BaseException) -> None:
         if self._is_next is not None:
             await self._is_next()
         kind = type(requests[0]).__name__
@@ -270,6 +278,11 @@ class Performer:
 def _addressed(reply: Reply, request_id: str | int | None) -> Reply:
     """Return a copy of a reply that says what it answers; one object may answer many requests."""
     return reply if request_id is None else structs.replace(reply, reply_to=request_id)
+
+
+def _is_told_to_stop() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def error_reply(error: RequestError) -> ErrorReply:

@@ -104,6 +104,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Runs
     run_lease_s: Seconds = 15.0
     run_timeout_s: Seconds = 600.0
+    run_claim_s: Seconds = 30.0  # for a worker that has the agent to come
+    run_attempts: Count = 3  # deaths of workers that end a run
+    run_cleanup_s: Seconds = 3.0  # for an agent that is stopped to clean up; then it is left behind
     worker_concurrency: Count = 100  # runs at once in a worker
     default_agent: str | None = None  # `demo` with --dev, else none
     agents: tuple[str, ...] = ()  # name=package.module:attribute

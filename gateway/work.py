@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.agents import AgentRegistry
 from gateway.clock import Clock
+from gateway.run_watch import RunWatch
 from gateway.store.embedded import EmbeddedServer
 from gateway.store.store import Store
 from gateway.worker import Worker
@@ -82,5 +83,6 @@ async def working(settings: Settings) -> AsyncIterator[Worker]:
     agents = AgentRegistry.load(settings)
     async with opened_store(settings, clock) as opened:
         worker = make_worker(settings, opened, agents, clock)
-        async with doing({"worker": worker.run()}):
+        watch = RunWatch(opened.store, settings, clock=clock)
+        async with doing({"worker": worker.run(), "run-watch": watch.run()}):
             yield worker

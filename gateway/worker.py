@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from gateway.agent_task import containing_agents
 from gateway.errors import GatewayError
 from gateway.execution import Execution
 from gateway.ids import random_id
 from gateway.lease_keeper import LeaseKeeper
+from gateway.neighbours import Neighbours
 from gateway.store.keys import SHARDS
 from gateway.store.subscriber import Subscriber
 
@@ -53,8 +55,11 @@ class Worker:
         self._shards: asyncio.Queue[int] = asyncio.Queue(SHARDS)  # each at most once
         self._queued: set[int] = set()
         self._loop = asyncio.get_running_loop()
-        self._keeper = LeaseKeeper(settings, redis_url, clock=clock, on_lost=self._lose_later)
+        self._keeper = LeaseKeeper(
+            settings, redis_url, clock=clock, agents=agents.names, on_lost=self._lose_later
+        )
         self.worker_id = random_id("w")
+        self._neighbours = Neighbours(store, settings, redis_url, self.worker_id)
         self.is_stopping = False
         self._subscriber = Subscriber(
             store.redis,
@@ -72,17 +77,21 @@ class Worker:
         """Work until cancelled; runs under way are given back then."""
         self._keeper.start()
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._subscriber.run(), name="worker-subscriber")
-                group.create_task(self._subscribe(), name="worker-subscribe")
-                group.create_task(self._sweep_for_ever(), name="worker-sweep")
-                try:
-                    await self._claim_for_ever(group)
-                finally:
-                    self.is_stopping = True
-                    await self._let_finish()
+            with containing_agents(), self._neighbours:
+                await self._work()
         finally:
             self._keeper.stop()
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._subscriber.run(), name="worker-subscriber")
+            group.create_task(self._subscribe(), name="worker-subscribe")
+            group.create_task(self._sweep_for_ever(), name="worker-sweep")
+            try:
+                await self._claim_for_ever(group)
+            finally:
+                self.is_stopping = True
+                await self._let_finish()
 
     async def _let_finish(self) -> None:
         """Wait for runs that another worker could not go on with, half the drain's time at most."""
@@ -115,15 +124,18 @@ class Worker:
             group.create_task(self._execute(claim), name=f"run {claim.name.run_id}")
 
     async def _claim(self, shard: int) -> Claim | None:
+        def look_later(pause_s: float) -> None:
+            self._loop.call_later(pause_s, self._look_at, shard)
+
         try:
-            return await self._store.runs.claim(shard, self._agents.names)
+            return await self._store.runs.claim(shard, self._agents.names, on_put_off=look_later)
         except GatewayError as exc:
             _log.warning("claim_failed", problem=str(exc))
             return None
 
     async def _execute(self, claim: Claim) -> None:
         try:
-            attempt = await self._store.runs.begin(claim)
+            attempt = await self._store.runs.begin(claim, worker_id=self.worker_id)
             if attempt is not None:
                 await self._attempt(attempt, cast("asyncio.Task[None]", asyncio.current_task()))
         except GatewayError as exc:
@@ -145,7 +157,8 @@ class Worker:
         self._attempts[attempt.owner] = (execution, task)
         self._keeper.keep(attempt)
         try:
-            await execution.run()
+            if not await execution.run():  # if it is ours still, it need not wait for its lease
+                await self._give_back(attempt)
         except asyncio.CancelledError:
             if self.is_stopping:
                 await self._give_back(attempt)
@@ -163,9 +176,9 @@ class Worker:
     async def _sweep_for_ever(self) -> None:
         pause_s = min(self._settings.run_lease_s / SWEEPS_A_LEASE, LONGEST_SWEEP_S)
         while True:
-            await asyncio.sleep(pause_s)
-            if self._shards.empty():
+            if await self._neighbours.release_dead() or self._shards.empty():
                 self._look_everywhere()
+            await asyncio.sleep(pause_s)
 
     def _look_everywhere(self) -> None:
         for shard in self._store.runs.shards():
@@ -189,8 +202,10 @@ class Worker:
     def _lose(self, owner: str) -> None:
         """The run of an attempt is another's, or has ended: stop its agent, unless it is us."""
         execution, task = self._attempts.get(owner, (None, None))
-        if task is not None and execution is not None and not execution.is_ending:
-            task.cancel()
+        if task is None or execution is None or execution.is_ending or execution.is_lost:
+            return
+        execution.is_lost = True  # told once: a second word would cut its cleaning up short
+        task.cancel()
 
     def _lose_later(self, attempt: Attempt) -> None:
         self._loop.call_soon_threadsafe(self._lose, attempt.owner)

@@ -20,7 +20,7 @@ async def cancel_run(context: Context, message: CancelRun) -> RunCancelled:
 
 @handler(RespondToInterrupt)
 async def respond_to_interrupt(context: Context, message: RespondToInterrupt) -> InterruptResolved:
-    """Answer what a run asked; the first answer counts, and a new run goes on with it."""
+    """Answer what a run asked; the first answer counts. With the last one a new run goes on."""
     conversation_id, interrupt_id = message.conversation_id, message.interrupt_id
     found = await context.store.contexts.get(context.caller, conversation_id)
     if message.status == "resolved":

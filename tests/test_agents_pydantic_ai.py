@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,40 @@ async def test_second_message_goes_on_from_the_first(meet):
         ("text", "It is 8"),
         ("user-prompt", "sure?"),
     ]
+
+
+@pytest.mark.parametrize("way", ["exit", "exit_in_thread", "keyboard_interrupt", "subtask"])
+async def test_whatever_leaves_a_tool_is_a_failure_of_the_run(meet, way):
+    """`agent_error`, not a gateway that ends, nor a success; the next message is answered."""
+    agent = Model([call(way, "{}")], ["Here I am"]).agent()
+
+    @agent.tool_plain
+    async def exit() -> str:  # noqa: A001
+        """Exit."""
+        sys.exit(3)
+
+    @agent.tool_plain
+    def exit_in_thread() -> str:
+        """Exit."""
+        sys.exit(3)
+
+    @agent.tool_plain
+    async def keyboard_interrupt() -> str:
+        """Interrupt."""
+        raise KeyboardInterrupt
+
+    @agent.tool_plain
+    async def subtask() -> str:
+        """Await what was cancelled."""
+        task = asyncio.create_task(asyncio.sleep(60))
+        task.cancel()
+        await task
+        return "never"
+
+    person = await meet(agent)
+    run = await person.sees_end(await person.ask("go"))
+    assert (run.ends[0]["type"], run.ends[0]["code"]) == ("RUN_ERROR", "agent_error")
+    assert (await person.sees_end(await person.ask("and now"))).text == "Here I am"
 
 
 async def test_model_does_not_see_what_was_deleted(meet):

@@ -32,6 +32,28 @@ async def mine(context, message):
     return None
 """
 
+LEAVES = """
+import asyncio
+import sys
+from typing import Literal
+
+from gateway import Request, handler
+
+class Leave(Request, tag="leave", frozen=True, kw_only=True):
+    way: Literal["exit", "keyboard", "subtask"]
+
+@handler(Leave)
+async def leave(context, message):
+    match message.way:
+        case "exit":
+            sys.exit(3)
+        case "keyboard":
+            raise KeyboardInterrupt
+    subtask = asyncio.ensure_future(asyncio.sleep(60))
+    subtask.cancel()
+    await subtask
+"""
+
 
 @pytest.fixture
 async def gateway(in_process: InProcess, monkeypatch: pytest.MonkeyPatch) -> InProcessGateway:
@@ -143,3 +165,17 @@ def test_module_that_cannot_be_used_is_named(
     assert refused.value.name == "GATEWAY_HANDLERS"
     assert name in refused.value.problem
     assert problem in refused.value.problem
+
+
+async def test_whatever_leaves_a_handler_costs_its_own_request(
+    own_gateway: OwnGateway, dial: Dialler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`internal` for `sys.exit()` and a cancelled subtask too; connection and gateway go on."""
+    (tmp_path / "leaves.py").write_text(LEAVES)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    gateway = await own_gateway(handlers="leaves")
+    alice = await dial(gateway)
+    for way in ("exit", "keyboard", "subtask"):
+        assert (await alice.refusal("leave", way=way))["code"] == "internal"
+        assert (await alice.request("ping"))["type"] == "pong"
+    assert gateway.logs.count("request_failed") == 3

@@ -114,12 +114,14 @@ async def _approve(context: RunContext, rest: str) -> AsyncIterator[str | RunEve
 
 
 async def _answered(context: RunContext) -> AsyncIterator[str | RunEvent]:
-    for answer in context.resume:
-        if answer["status"] == "cancelled":
-            yield _unless_said(context, "Nobody answered, so I leave it.")
-        else:
-            payload = json.dumps(answer.get("payload"), ensure_ascii=False)
-            yield _unless_said(context, f"The answer is {payload}, so I go on.")
+    yield _unless_said(context, "\n".join(_reply_to(answer) for answer in context.resume))
+
+
+def _reply_to(answer: dict[str, Any]) -> str:
+    if answer["status"] == "cancelled":
+        return "Nobody answered, so I leave it."
+    payload = json.dumps(answer.get("payload"), ensure_ascii=False)
+    return f"The answer is {payload}, so I go on."
 
 
 async def _fail(context: RunContext, rest: str) -> AsyncIterator[str | RunEvent]:

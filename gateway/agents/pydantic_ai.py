@@ -94,6 +94,11 @@ class PydanticAgent:
                 await self._run(telling)
         except Exception as exc:  # noqa: BLE001  # the edge of the task: raised again by its parent
             telling.failure = exc
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            telling.failure = RuntimeError("something that the agent awaited was cancelled")
         finally:
             telling.end()
 

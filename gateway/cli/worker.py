@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import TYPE_CHECKING
 
 from gateway.settings import load_settings
@@ -12,6 +11,9 @@ if TYPE_CHECKING:
     import argparse
 
     from gateway.settings import Settings
+
+STORE_STOP_S = 15.0  # more than the lease keeper and the embedded server take together
+EXIT_MARGIN_S = 5.0
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,12 +48,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _work(settings: Settings) -> None:
+    from gateway.transport.process import calling_on_signals, exit_at_the_latest  # noqa: PLC0415
     from gateway.work import working  # noqa: PLC0415
 
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with working(settings):
-        print("working", flush=True)
-        await stop.wait()
+    limit_s = _stop_limit_s(settings) + EXIT_MARGIN_S
+
+    def stop_in_time() -> None:
+        if not stop.is_set():
+            stop.set()
+            exit_at_the_latest(limit_s)
+
+    with calling_on_signals(stop_in_time):
+        async with working(settings):
+            print("working", flush=True)
+            await stop.wait()
+        exit_at_the_latest(EXIT_MARGIN_S)  # all is done; a tool's thread may block for ever
+
+
+def _stop_limit_s(settings: Settings) -> float:
+    """Seconds from the first signal until all runs were given back."""
+    waiting_s = settings.drain_timeout_s / 2  # of Worker, for runs that cannot move
+    return waiting_s + settings.run_cleanup_s + settings.redis_timeout_s + STORE_STOP_S

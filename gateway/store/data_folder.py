@@ -4,6 +4,7 @@
     <folder>/server.sock     the socket, mode 700
     <folder>/server.log      the server's own log, and server.log.1 before it
     <folder>/appendonlydir   the data
+    <folder>/workers         the marks of workers (worker_mark.py)
 
 All calls are short and touch local files only; none but `sync` waits.
 """
@@ -152,11 +153,7 @@ class DataFolder:
         return str(short)
 
     def _short_link(self) -> Path:
-        links = Path(tempfile.gettempdir()) / f"gateway-{os.getuid()}"
-        links.mkdir(mode=0o700, exist_ok=True)
-        found = links.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-            raise PermissionError(f"{links} is not a private folder of ours")
+        links = private_folder()
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()
         link = links / digest[:16]
         if not link.is_symlink() or link.readlink() != self.path:
@@ -209,6 +206,25 @@ class DataFolder:
         complaints = _complaints(said.decode(errors="replace"))
         mend = f"see {self.log_path}; keep a copy of the folder, then mend that, {_ELSEWHERE}"
         return f"{complaints} ({mend})"
+
+
+def is_data_folder(path: Path) -> bool:
+    """Whether an embedded server runs there, or has."""
+    return (path / "lock").is_file()
+
+
+def private_folder() -> Path:
+    """Return a folder under the temporary one that only we can use.
+
+    Raises:
+        OSError: there is none.
+    """
+    folder = Path(tempfile.gettempdir()) / f"gateway-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{folder} is not a private folder of ours")
+    return folder
 
 
 def _complaints(log: str) -> str:

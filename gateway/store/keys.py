@@ -128,6 +128,13 @@ KINDS = (
         "claim.lua",
         lasting="a line goes when the run ends",
     ),
+    KeyKind(
+        "agents",
+        r"agents",
+        "zset",
+        "vouch.lua",
+        expiry="run_lease_s, 10 s at least, after a worker last said that it has any",
+    ),
     KeyKind("invite", _CONVERSATION + f":invite:{_ID}", "hash", "invite.lua", expiry="its ttl_s"),
     KeyKind("session", _SUBJECT + f":session:{_ID}", "hash", "connect.lua", expiry="session_ttl_s"),
     KeyKind("online", _SUBJECT + ":online", "zset", "connect.lua", expiry="session_ttl_s"),
@@ -269,6 +276,11 @@ class Keys:
     def probe(self, replica_id: str) -> str:
         """What a replica writes to see that it can."""
         return f"{self.prefix}:probe:{replica_id}"
+
+    @property
+    def agents(self) -> str:
+        """The agents that workers have."""
+        return f"{self.prefix}:agents"
 
     @property
     def secret(self) -> str:

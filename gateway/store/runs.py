@@ -7,19 +7,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
 from gateway.errors import Conflict, GatewayError
+from gateway.events import RunError
+from gateway.ids import content_hash
 from gateway.store.calls import Caller, ConversationCalls, text
 from gateway.store.keys import SHARDS
 from gateway.store.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.clock import Clock
     from gateway.settings import Settings
     from gateway.store.link import Argument, Reply
 
+FIRST_PAUSE = 1 / 15  # of a lease, after a worker died with a run; 4 times as long each time
+_log = structlog.get_logger(__name__)
 SYSTEM = ""  # the subject of what the gateway does by itself
 
 
@@ -135,23 +140,63 @@ class Runs:
         self._respond = Script("respond", prelude=both)
         self._journal = Script("journal")
 
-    async def claim(self, shard: int, agents: Sequence[str]) -> Claim | None:
-        """Take a run of a shard that nobody works on, of one of these agents."""
+    async def claim(
+        self,
+        shard: int,
+        agents: Sequence[str],
+        *,
+        on_put_off: Callable[[float], object] | None = None,
+    ) -> Claim | None:
+        """Take a run of a shard that nobody works on, of one of these agents.
+
+        Args:
+            shard: which.
+            agents: those that the caller has.
+            on_put_off: called if there is none, but a worker was seen to have died with one, with
+                the seconds after which it may be claimed.
+        """
+        pause_ms = round(self._lease_ms * FIRST_PAUSE)
         found = await self._claim(
             self._calls.redis,
             self._calls.keys.queue(shard),
-            (self._clock.offset_ms, self._lease_ms, *agents),
+            (
+                self._clock.offset_ms,
+                self._lease_ms,
+                self._settings.run_attempts,
+                pause_ms,
+                *agents,
+            ),
             idempotent=False,  # a claim whose reply is lost ends by its lease
         )
-        return Claim(RunName(*text(found[0]).split(":")), found[1]) if found else None
+        if not found:
+            return None
+        if found[0] == b"":
+            if on_put_off is not None:
+                on_put_off(found[1] / 1000)
+            return None
+        return Claim(RunName(*text(found[0]).split(":")), found[1])
 
-    async def begin(self, claim: Claim) -> Attempt | None:
-        """Begin an attempt; None if the run has ended or was claimed by another meanwhile."""
-        name, owner = claim.name, secrets.token_urlsafe(12)
+    async def begin(self, claim: Claim, *, worker_id: str = "") -> Attempt | None:
+        """Begin an attempt, of this worker.
+
+        None if the run has ended, was claimed by another meanwhile, or is given up now: too many
+        workers have died with it.
+        """
+        name, owner = claim.name, f"{worker_id}.{secrets.token_urlsafe(12)}"
         reply = await self._run(
-            self._begin, name, name.run_id, owner, self._lease_ms, claim.until_ms
+            self._begin,
+            name,
+            name.run_id,
+            owner,
+            self._lease_ms,
+            claim.until_ms,
+            self._settings.run_attempts,
+            _given_up(name, self._settings.run_attempts),
+            self._settings.context_versions,
         )
-        if reply[0] == b"gone":
+        if reply[0] == b"given_up":
+            _log.error("run_given_up", run_id=name.run_id, attempts=self._settings.run_attempts)
+        if reply[0] != b"begun":
             return None
         _, number, agent, message_id, given, emitted, deadline, tools, now = reply
         return Attempt(
@@ -258,13 +303,26 @@ class Runs:
         request: RunRequest,
         given: RunInput,
     ) -> bool:
-        """Answer an interrupt; True if this answer is the one that counts.
+        """Answer an interrupt; True if this answer is the one that counts, also when repeated.
+
+        The run of `request` begins when all interrupts of the one that asked are answered.
+
+        Args:
+            caller: who answers.
+            conversation_id: where.
+            interrupt_id: what.
+            asked_by: the run that asked.
+            request: the run that goes on, if this is the first answer; else that of the first does.
+            given: what it is started by, with this answer alone.
 
         Raises:
             NotFound: there is no such interrupt.
             Conflict: it was not answered in time.
         """
         keys = self._calls.keys.conversation(caller.tenant, conversation_id)
+        encode = msgspec.json.encode
+        start = encode(msgspec.structs.replace(given, resume=[]))
+        head, mark, tail = start.partition(b'"resume":[')  # in a string its quotes are escaped
         reply = await self._run(
             self._respond,
             RunName(caller.tenant, conversation_id, asked_by),
@@ -272,8 +330,11 @@ class Runs:
             asked_by,
             request.run_id,
             request.message_id,
-            msgspec.json.encode(given),
+            encode(given.resume)[1:-1],
+            head + mark,
+            tail,
             round(self._settings.run_timeout_s * 1000),
+            content_hash(encode([caller.subject, given.resume], order="sorted")),
             caller=caller,
             writes=True,
             more_keys=(keys.answer(asked_by, interrupt_id),),
@@ -304,6 +365,17 @@ class Runs:
             writes=writes,
             more_keys=(*keys.run_keys(), *more_keys),
         )
+
+
+def _given_up(name: RunName, deaths: int) -> bytes:
+    """How a run ends that so many workers died with."""
+    error = RunError(
+        message=f"the run was given up: its worker was lost {deaths} times",
+        code="worker_lost",
+        thread_id=name.conversation_id,
+        run_id=name.run_id,
+    )
+    return msgspec.json.encode(error)
 
 
 def _from_inside(data: bytes) -> str:

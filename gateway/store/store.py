@@ -20,6 +20,7 @@ from gateway.store.server_risks import tell_risks
 from gateway.store.sessions import Sessions
 from gateway.store.subjects import Subjects
 from gateway.store.tickets import Tickets
+from gateway.store.unserved import UnservedRuns
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
@@ -49,6 +50,7 @@ class Store:
         self.contexts = Contexts(self._calls)
         self.log = Log(self._calls)
         self.runs = Runs(self._calls, clock, settings)
+        self.unserved = UnservedRuns(self._calls, clock, settings)
         self._route = url.topology().route
         self.sessions = Sessions(self.redis, self.keys, clock, settings, route=self._route)
         self.subjects = Subjects(self.redis, self.keys, clock)

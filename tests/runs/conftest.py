@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from tests.runs import leaving
 from tests.runs.agents import SETTING
 from tests.runs.misspeaking import SETTING as MISSPEAKING
 from tests.runs.person import Person
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 LEASE_S = 1.0
 RUN_SETTINGS: dict[str, Any] = {
-    "agents": ",".join((*SETTING, *MISSPEAKING)),
+    "agents": ",".join((*SETTING, *MISSPEAKING, *leaving.SETTING)),
     "default_agent": "demo",
     "run_lease_s": LEASE_S,
 }
@@ -155,7 +156,8 @@ async def own_stage(in_process: Any) -> Any:
     """Start gateways with workers in this process, with the settings of runs."""
 
     async def start(**settings: Any) -> InProcessGateway:
-        return await in_process(**(RUN_SETTINGS | {"agents": (*SETTING, *MISSPEAKING)} | settings))
+        agents = (*SETTING, *MISSPEAKING, *leaving.SETTING)
+        return await in_process(**(RUN_SETTINGS | {"agents": agents} | settings))
 
     return start
 

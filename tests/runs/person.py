@@ -84,6 +84,11 @@ class Person:
         """What this person knows of the conversation."""
         return self.client.log(self.conversation)
 
+    def told_of(self, name: str) -> list[Any]:
+        """Return the values of the `CUSTOM` events of a name, in order."""
+        custom = [frame["event"] for frame in self.log.of_type("CUSTOM")]
+        return [event["value"] for event in custom if event["name"] == name]
+
     def run(self, run_id: str) -> ToldRun:
         """Return what is known of a run, held against the promises."""
         return told(self.log).get(run_id) or ToldRun(run_id)

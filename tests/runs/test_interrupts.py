@@ -69,13 +69,68 @@ async def test_two_answers_at_once_have_one_winner(stage: Gateways, arrive: Arri
     await bob.join(await alice.create(visibility="open"))
     for _ in range(5):
         run_id, _ = await asked(alice)
+        answers = ((alice, YES), (bob, YES), (alice, {"yes": False}))
         replies = await asyncio.gather(
-            *(answer(person, run_id, payload=YES) for person in (alice, bob, alice))
+            *(answer(person, run_id, payload=payload) for person, payload in answers)
         )
         assert sorted(reply["winner"] for reply in replies) == [False, False, True]
         await next_run(alice, run_id)
     assert len(alice.log.of_type("RUN_STARTED")) == 10
     assert len(await alice.history()) == 5 * 3
+
+
+async def test_answer_repeated_by_the_winner_has_won(stage: Gateways, arrive: Arrive) -> None:
+    """As after a reply that was lost, at any replica; nobody else's does, nor another answer."""
+    alice, bob = await arrive(stage[0]), await arrive(stage[1], "bob")
+    await bob.join(await alice.create(visibility="open"))
+    run_id, _ = await asked(alice)
+    assert (await answer(alice, run_id, payload=YES))["winner"] is True
+    await next_run(alice, run_id)
+    await alice.returns(stage[1])
+    assert (await answer(alice, run_id, payload=YES))["winner"] is True
+    assert (await answer(alice, run_id, payload={"yes": False}))["winner"] is False
+    assert (await answer(bob, run_id, payload=YES))["winner"] is False
+    assert len(await alice.history()) == 3
+
+
+async def test_several_questions_are_answered_by_one_run(stage: Gateways, arrive: Arrive) -> None:
+    """It begins with the last answer, of whomever, and has all of them."""
+    alice, bob = await arrive(stage[0]), await arrive(stage[1], "bob")
+    await bob.join(await alice.create(visibility="open"))
+    run_id = await alice.ask("x", agent="asking_several")
+    assert len((await alice.sees_end(run_id)).ends[0]["outcome"]["interrupts"]) == 3
+    await answer(bob, run_id, interrupt_id="third", payload=3)
+    await answer(alice, run_id, interrupt_id="first", status="cancelled")
+    assert [one["id"] for one in (await alice.context())["interrupts"]] == ["second"]
+    assert (await alice.sees_end(await alice.ask("meanwhile"))).text == "meanwhile"
+    assert (await answer(bob, run_id, interrupt_id="second", payload="2"))["winner"] is True
+    assert (await answer(bob, run_id, interrupt_id="third", payload=3))["winner"] is True
+    await alice.sees_type("RUN_STARTED", count=3)
+    last = alice.log.of_type("RUN_STARTED")[-1]["event"]["runId"]
+    answers = [("first", "cancelled", None), ("second", "resolved", "2"), ("third", "resolved", 3)]
+    assert (await alice.sees_end(last)).text == f"{answers} of {run_id}"
+    assert len(alice.log.of_type("RUN_STARTED")) == 3
+    assert (await alice.context())["interrupts"] == []
+
+
+async def test_question_that_is_not_answered_in_time_does_not_hold_up_the_others(
+    stage: Gateways, arrive: Arrive
+) -> None:
+    """At its deadline a run goes on with the answers there are."""
+    alice = await arrive(stage[0])
+    run_id = await alice.ask("soon", agent="asking_several")
+    await alice.sees_end(run_id)
+    assert (await answer(alice, run_id, interrupt_id="first", payload=1))["winner"] is True
+    await alice.sees_type("RUN_STARTED", count=2)
+    last = alice.log.of_type("RUN_STARTED")[-1]["event"]["runId"]
+    answers = [
+        ("first", "resolved", 1),
+        ("second", "cancelled", None),
+        ("third", "cancelled", None),
+    ]
+    assert (await alice.sees_end(last)).text == f"{answers} of {run_id}"
+    assert (await answer(alice, run_id, interrupt_id="third", payload=3))["code"] == "conflict"
+    assert (await alice.context())["active_run"] is None
 
 
 async def test_answer_that_does_not_fit_is_refused_and_may_be_mended(
@@ -125,7 +180,7 @@ async def test_same_question_of_another_run_is_another_question(
     assert (await answer(alice, second, payload=YES))["winner"] is True
     await next_run(alice, second)
     assert (await answer(alice, first, payload=YES))["winner"] is True
-    assert (await answer(alice, second, payload=YES))["winner"] is False
+    assert (await answer(alice, second, payload={"yes": False}))["winner"] is False
 
 
 async def test_question_that_nobody_asked_is_not_found(stage: Gateways, arrive: Arrive) -> None:

@@ -65,9 +65,8 @@ async def test_sigkill_with_policy_restart_discards_and_begins_anew(
     await own_worker()
     run = await alice.sees_end(run_id)
     assert (run.outcome, run.text, len(run.texts)) == ("success", numbers(40), 2)
-    (reset,) = alice.log.of_type("CUSTOM")
-    assert reset["event"]["name"] == "run_restarted"
-    assert reset["event"]["value"] == {"runId": run_id, "discardedMessageId": next(iter(run.texts))}
+    (reset,) = alice.told_of("run_restarted")
+    assert reset == {"runId": run_id, "discardedMessageId": next(iter(run.texts))}
     assert list(run.texts)[1] == run.message["message_id"]
     await assert_one_reply(alice, numbers(40))
 
@@ -298,7 +297,7 @@ async def test_worker_told_to_stop_lets_finish_what_cannot_move(
     assert await leaving.terminate() == 0
     run = await alice.sees_end(run_id)
     assert (run.outcome, run.text, len(run.texts)) == ("success", numbers(40), 1)
-    assert not alice.log.of_type("CUSTOM")
+    assert not alice.told_of("run_restarted")
 
 
 async def test_agent_that_blocks_the_loop_keeps_its_lease(
@@ -312,7 +311,7 @@ async def test_agent_that_blocks_the_loop_keeps_its_lease(
     await own_worker()
     run = await alice.sees_end(run_id)
     assert (run.outcome, run.text, len(run.texts)) == ("success", "before after", 1)
-    assert not alice.log.of_type("CUSTOM")
+    assert not alice.told_of("run_restarted")
     assert first.is_running
 
 

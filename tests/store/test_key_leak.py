@@ -71,6 +71,10 @@ async def converse(store: Store, caller: Caller) -> None:
     await say(store, caller, "c_1", "after")  # begins a new epoch
 
 
+ASKED = [(name, 2**50, b'{"id":"%b"}' % name.encode()) for name in ("i_1", "i_2")]
+ASKING = Ending("interrupt", b'{"type":"X"}', "complete", ASKED)
+
+
 async def do_runs(store: Store, caller: Caller) -> None:
     """Have runs that asked, were answered, wait, are ready, and are under way."""
     await start(store, caller, "c_3", "r_1", may_create=True)
@@ -80,17 +84,9 @@ async def do_runs(store: Store, caller: Caller) -> None:
         Change("end_tool", b'{"type":"X"}', "a", b"}"),
     ]
     await store.runs.extend(attempt, 1, done, version=None)
-    asked = [(name, 2**50, b'{"id":"%b"}' % name.encode()) for name in ("i_1", "i_2")]
-    ending = Ending("interrupt", b'{"type":"X"}', "complete", asked)
-    await store.runs.finish(attempt, ending, last_batch=1)
-    await store.runs.respond(
-        caller,
-        "c_3",
-        "i_1",
-        asked_by="r_1",
-        request=RunRequest("r_2", "", "m_r2"),
-        given=RunInput(by=caller.subject),
-    )
+    await store.runs.finish(attempt, ASKING, last_batch=1)
+    await answer(store, caller, "c_3", "r_1", "i_1", goes_on="r_2")
+    await answer(store, caller, "c_3", "r_1", "i_2", goes_on="r_unused")
     under_way = await begin(store, "r_2")
     doing = [
         Change("text", b'{"type":"X"}', b"some text"),
@@ -99,7 +95,25 @@ async def do_runs(store: Store, caller: Caller) -> None:
     ]
     await store.runs.extend(under_way, 1, doing, version=None)
     await start(store, caller, "c_3", "r_3")
+    await start(store, caller, "c_5", "r_5", may_create=True)
+    await store.runs.finish(await begin(store, "r_5"), ASKING, last_batch=0)
+    await answer(store, caller, "c_5", "r_5", "i_1", goes_on="r_held")
     await start(store, caller, "c_4", "r_4", may_create=True)
+    assert await store.unserved.vouch(["demo"]) == {"demo"}
+
+
+async def answer(
+    store: Store, caller: Caller, conversation: str, run_id: str, asked_id: str, *, goes_on: str
+) -> None:
+    """Answer what a run asked."""
+    await store.runs.respond(
+        caller,
+        conversation,
+        asked_id,
+        asked_by=run_id,
+        request=RunRequest(goes_on, "", f"m_{goes_on}"),
+        given=RunInput(by=caller.subject, resume=[{"interruptId": asked_id}]),
+    )
 
 
 async def start(

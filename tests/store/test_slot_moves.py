@@ -108,6 +108,13 @@ def calls(store: Store, active: Attempt) -> dict[str, Callable[[], Awaitable[Any
         "respond": lambda: runs.respond(
             ALICE, HERE, "i_1", asked_by="r_asked", request=request, given=given
         ),
+        "interrupted": lambda: store.unserved.tell_interrupted(active.name, noticed_s=1),
+        "wait": lambda: store.unserved.note(RunName("t", HERE, "r_next"), "agent"),
+        "give_up": lambda: store.unserved.give_up(
+            RunName("t", HERE, "r_next"), "demo", is_any_worker=True
+        ),
+        "unserved": lambda: store.unserved.look(int(shard_of("c", "t", HERE)[2:4]), ["demo"]),
+        "release": lambda: store.unserved.release(int(shard_of("c", "t", HERE)[2:4]), ["w_1"]),
         "claim": lambda: runs.claim(int(shard_of("c", "t", HERE)[2:4]), ["demo"]),
         "context": lambda: store.contexts.get(ALICE, HERE),
         "describe": lambda: store.conversations.describe(ALICE, HERE),

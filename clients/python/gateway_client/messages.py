@@ -46,13 +46,17 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class ActiveRun(Struct, frozen=True, kw_only=True):
-    """A run that is going on, with all of its text so far."""
+    """A run that is going on, with all of its text so far.
+
+    `waits_for` says why nothing happens: `worker`, `agent` or `takeover`.
+    """
 
     run_id: str
     agent: str | None = None
     message_id: str | None = None
     text: str = ""
     status: str = ""
+    waits_for: str | None = None
 
 
 class AgentContext(Struct, frozen=True, kw_only=True):

@@ -1,11 +1,14 @@
 -- Begin an attempt at a claimed run: from here on only its owner may append.
--- ARGV 8 run id, 9 owner, 10 lease in ms, 11 when the lease of the claim ends, in ms
+-- ARGV 8 run id, 9 owner, 10 lease in ms, 11 when the lease of the claim ends, in ms, 12 deaths of
+--      workers that end a run, 13 terminal event JSON of one that ends so, 14 how many context versions
+--      are kept
 -- A repeat whose reply was lost is told by its owner, and is the same attempt.
--- Returns {'gone'} if it has ended or was claimed anew since, or {'begun', attempt, agent, message_id,
+-- Returns {'gone'} if it has ended or was claimed anew since, {'given_up'} if too many workers have died
+--   with it, or {'begun', attempt, agent, message_id,
 --   input, text so far, deadline ms, {open tool call ids}, now ms}
 local run_id, owner = ARGV[8], ARGV[9]
 local key, name, now = run_key(run_id), queue_name(run_id), now_ms()
-local run = redis.call('HMGET', key, 'status', 'timeout', 'deadline')
+local run = redis.call('HMGET', key, 'status', 'timeout', 'deadline', 'deaths')
 if not run[1] or TERMINAL[run[1]] then
   redis.call('ZREM', KEYS[9], name)
   return {'gone'}
@@ -14,8 +17,18 @@ if not is_owner(run_id, owner) then
   if tonumber(redis.call('ZSCORE', KEYS[9], name) or '0') ~= tonumber(ARGV[11]) then
     return {'gone'} -- we were away for longer than the lease: it is another's
   end
+  if redis.call('HEXISTS', key, 'held') == 1 then
+    release_held(run_id) -- it is no turn of its own yet
+    return {'gone'}
+  end
+  if tonumber(run[4] or '0') >= tonumber(ARGV[12]) then
+    end_run(run_id, 'failed', ARGV[13], 'failed', tonumber(ARGV[14]))
+    write_log()
+    return {'given_up'}
+  end
   redis.call('HSET', key, 'status', 'running', 'owner', owner, 'batch', 0,
     'deadline', run[3] or string.format('%.0f', now + tonumber(run[2])))
+  redis.call('HDEL', key, 'waits_for')
   if redis.call('HINCRBY', key, 'attempt', 1) == 1 then
     redis.call('HSET', key, 'started', 1)
     append('{"type":"RUN_STARTED","threadId":"' .. conversation_id() .. '","runId":"' .. run_id .. '"}')

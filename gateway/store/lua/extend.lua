@@ -14,7 +14,8 @@
 -- Returns 'ok', 'lost' or {'moved', version}
 local run_id, kept = ARGV[8], tonumber(ARGV[12])
 local key = run_key(run_id)
-local run = redis.call('HMGET', key, 'status', 'owner', 'batch', 'agent', 'text_open', 'message_id')
+local run = redis.call('HMGET', key, 'status', 'owner', 'batch', 'agent', 'text_open', 'message_id',
+  'waits_for')
 if run[1] ~= 'running' or run[2] ~= ARGV[9] then
   return 'lost'
 end
@@ -26,6 +27,9 @@ redis.call('ZADD', KEYS[9], 'XX', string.format('%.0f', now_ms() + ARGV[10]), qu
 if number <= last then
   vouch_again()
   return 'ok'
+end
+if run[7] then
+  redis.call('HDEL', key, 'waits_for') -- it was silent for a while
 end
 if ARGV[13] ~= '' then
   local version = tonumber(redis.call('HGET', KEYS[6], 'version') or '0')

@@ -4,5 +4,6 @@
 if not is_owner(ARGV[8], ARGV[9]) then
   return {0}
 end
+redis.call('HDEL', run_key(ARGV[8]), 'waits_for')
 redis.call('ZADD', KEYS[9], 'XX', now_ms() + tonumber(ARGV[10]), queue_name(ARGV[8]))
 return {1}

@@ -3,13 +3,15 @@
 -- KEYS  8 ready (list, "<tenant>:<conversation>:<run>" to be claimed), 9 leased (zset, the same by
 --         when the lease ends), 10 waiting (list, runs of the conversation that wait their turn),
 --       11 tools (list, the newest finished tool calls of the conversation, JSON), 12 interrupts
---         (hash, "<run>|<interrupt id>" = "<deadline ms>|<run>|<agent>|<interrupt JSON>", unanswered),
+--         (hash, "<run>|<interrupt id>" = "<deadline ms>|<run>|<agent>|<interrupt JSON>", unanswered;
+--         what respond.lua keeps of a run that asked several things begins with "0|"),
 --       13 a key that never is (keys.py, absent): while the slot of a cluster moves, none of them runs
 -- A run's own keys are made here, in the conversation's slot:
---   <conversation>:run:<run id> (hash: agent, status, message_id, owner, batch, attempt, input,
---     started, text_open, timeout, deadline, ended_by, ended_at), :text (string, the reply so far, as the
---     inside of a JSON string), :tools (hash, open tool calls: id = JSON of the record up to its
---     end), :journal (hash, completed steps)
+--   <conversation>:run:<run id> (hash: agent, status, message_id, owner, batch, attempt, deaths (of
+--     workers that had it), held ('1' while it waits for further answers), waits_for (agent,
+--     worker, takeover), input, started, text_open, timeout, deadline, ended_by, ended_at), :text (string, the reply so far, as the inside of a JSON
+--     string), :tools (hash, open tool calls: id = JSON of the record up to its end), :journal (hash,
+--     completed steps)
 -- status: waiting, ready, running, and then once and for ever success, interrupt, cancelled, failed
 
 local RUN_KEPT_MS = 3600000 -- how long a run that ended can still be asked about
@@ -44,15 +46,32 @@ local function start_next()
   end
 end
 
-local function create_run(run_id, agent, message_id, input, timeout_ms, first)
+local function record_run(run_id, agent, message_id, input, timeout_ms)
   redis.call('HSET', run_key(run_id), 'agent', agent, 'message_id', message_id, 'input', input,
     'status', 'waiting', 'attempt', 0, 'batch', 0, 'timeout', timeout_ms)
+end
+
+-- Give a run its turn: now, next, or last.
+local function line_up(run_id, first)
   if redis.call('HEXISTS', KEYS[1], 'active_run') == 0 then
     make_ready(run_id)
   elseif first then
     redis.call('LPUSH', KEYS[10], run_id)
   else
     redis.call('RPUSH', KEYS[10], run_id)
+  end
+end
+
+local function create_run(run_id, agent, message_id, input, timeout_ms, first)
+  record_run(run_id, agent, message_id, input, timeout_ms)
+  line_up(run_id, first)
+end
+
+-- Give its turn to a run that was held for answers (respond.lua), unless it has it already.
+local function release_held(run_id)
+  redis.call('ZREM', KEYS[9], queue_name(run_id))
+  if redis.call('HDEL', run_key(run_id), 'held') == 1 then
+    line_up(run_id, true)
   end
 end
 

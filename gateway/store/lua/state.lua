@@ -8,10 +8,11 @@ local function active_run()
   if not run_id then
     return false
   end
-  local run = redis.call('HMGET', run_key(run_id), 'agent', 'message_id', 'status')
+  local run = redis.call('HMGET', run_key(run_id), 'agent', 'message_id', 'status', 'waits_for', 'owner')
+  local waits_for = run[4] or (not run[5] and 'worker')
   return '{"run_id":"' .. run_id .. '","agent":"' .. run[1] .. '","message_id":"' .. run[2] ..
     '","text":"' .. (redis.call('GET', run_key(run_id) .. ':text') or '') .. '","status":"' ..
-    run[3] .. '"}'
+    run[3] .. (waits_for and '","waits_for":"' .. waits_for or '') .. '"}'
 end
 
 -- The interrupts that can still be answered: {"<run>|<interrupt id>", interrupt (lua/runs.lua), …}.

@@ -1,0 +1,43 @@
+-- The runs of a shard that nobody works on, as far as can be seen.
+-- KEYS 1 ready, 2 leased, 3 a key that never is (keys.py, absent): the keys of runs are made here
+-- ARGV 1 clock offset in ms, 2 a worker whose lease ends sooner than in so many ms has gone silent, then
+--      the agents that a worker has
+-- Returns {{the names of runs whose worker has gone silent, and whose readers do not know}, {name and
+--   agent of runs that no worker can take, …}}
+local LOOK_AT = 1000 -- lines, at most
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
+local head = string.match(KEYS[1], '^(.-):runs:ready$')
+local agents = {}
+for i = 3, #ARGV do
+  agents[ARGV[i]] = true
+end
+
+local function run_of(name)
+  local tenant, conversation, run_id = string.match(name, '^([^:]+):([^:]+):([^:]+)$')
+  return redis.call('HMGET', head .. ':' .. tenant .. ':c:' .. conversation .. ':run:' .. run_id,
+    'agent', 'status', 'waits_for')
+end
+
+local silent, without_agent = {}, {}
+local soon = string.format('%.0f', now + tonumber(ARGV[2]))
+local leased = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', soon, 'WITHSCORES', 'LIMIT', 0, LOOK_AT)
+for i = 1, #leased, 2 do
+  local run = run_of(leased[i])
+  if run[1] and agents[run[1]] then
+    if run[2] == 'running' and run[3] ~= 'takeover' then
+      silent[#silent + 1] = leased[i]
+    end
+  elseif run[1] and tonumber(leased[i + 1]) <= now then
+    without_agent[#without_agent + 1] = leased[i]
+    without_agent[#without_agent + 1] = run[1]
+  end
+end
+for _, name in ipairs(redis.call('LRANGE', KEYS[1], 0, LOOK_AT - 1)) do
+  local run = run_of(name)
+  if run[1] and not agents[run[1]] then
+    without_agent[#without_agent + 1] = name
+    without_agent[#without_agent + 1] = run[1]
+  end
+end
+return {silent, without_agent}
