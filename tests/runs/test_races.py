@@ -260,3 +260,39 @@ async def assert_reachable(redis: RedisNode) -> None:
         else:
             assert places == []
             assert (run_id in others) == (status == "waiting")
+
+
+async def test_run_that_workers_died_with_rests_longer_each_time(own_redis: OwnRedis) -> None:
+    """Then it is given up; whoever had it may say nothing more from the moment it rests."""
+    redis = await own_redis()
+    async with opened(redis.port) as store:
+        await accept(store)
+        pauses: list[float] = []
+
+        async def has_rested() -> bool:
+            for shard in range(SHARDS):
+                claim = await store.runs.claim(shard, ["demo"], on_put_off=pauses.append)
+                assert claim is None
+            return bool(pauses)
+
+        for number in (1, 2):
+            attempt = await begun(store)
+            assert attempt.number == number
+            pauses.clear()
+            await eventually(has_rested, what="it is put off")
+            with pytest.raises(LeaseLost):
+                await store.runs.extend(attempt, 1, saying("late"), version=None)
+            assert pauses[0] == pytest.approx(LEASE_S / 15 * 4 ** (number - 1), abs=0.002)
+        await begun(store)
+        await eventually(lambda: is_given_up(store), what="it is given up")
+        assert await field(redis, "status") == "failed"
+
+
+async def is_given_up(store: Store) -> bool:
+    """Claim and begin until that gives the run up."""
+    for shard in range(SHARDS):
+        claim = await store.runs.claim(shard, ["demo"])
+        if claim is not None:
+            assert await store.runs.begin(claim) is None
+            return True
+    return False
