@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.concurrently import together
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, StoreUnavailable
 from gateway.store.keys import SHARDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable
 
     from gateway.clock import Clock
     from gateway.settings import Settings
@@ -54,10 +54,10 @@ class RunWatch:
         agents = await unserved.vouch()
         found = await together(unserved.look(shard, agents) for shard in range(SHARDS))
         for name in [name for one in found for name in one.silent]:
-            await unserved.tell_interrupted(name, noticed_s=self._pause_s)
+            await _attended(name, unserved.tell_interrupted(name, noticed_s=self._pause_s))
         without = {name: agent for one in found for name, agent in one.without_agent}
         for name, agent in without.items():
-            await self._wait(name, agent, agents)
+            await _attended(name, self._wait(name, agent, agents))
         await self._forget(self._since_s.keys() - without.keys())
 
     async def _wait(self, name: RunName, agent: str, agents: frozenset[str]) -> None:
@@ -76,4 +76,14 @@ class RunWatch:
         """A worker has come, or they have ended."""
         for name in names:
             del self._since_s[name]
-            await self._store.unserved.note(name, "worker")
+            await _attended(name, self._store.unserved.note(name, "worker"))
+
+
+async def _attended(name: RunName, work: Awaitable[object]) -> None:
+    """Wait for what is done about a run. If only that fails, the others get their turn."""
+    try:
+        await work
+    except StoreUnavailable:
+        raise
+    except GatewayError:
+        _log.exception("run_not_attended", run_id=name.run_id)

@@ -83,6 +83,22 @@ async def test_run_without_any_worker_ends(
         assert (await alice.sees_end(await alice.ask("after"))).text == "after"
 
 
+async def test_run_that_cannot_be_looked_after_holds_up_no_other(
+    own_redis: OwnRedis, arrive: Arrive, tmp_path: Path
+) -> None:
+    """The records of some conversations are gone: it is logged, and the others' runs end."""
+    redis = await own_redis()
+    async with serving(tmp_path / "gateway", redis_url=redis.url, run_claim_s=2) as gateway:
+        people = [await arrive(gateway, f"person{n}") for n in range(6)]
+        runs = [await person.ask("x") for person in people]
+        for person in people[::2]:
+            (key,) = await redis.call("KEYS", f"*:c:{person.conversation}")
+            await redis.call("DEL", key)
+        for person, run_id in [*zip(people, runs, strict=True)][1::2]:
+            assert (await person.sees_end(run_id)).ends[0]["code"] == "no_agent"
+        await eventually(lambda: "run_not_attended" in gateway.logs, what="it is logged")
+
+
 async def test_run_waits_for_a_busy_worker_as_long_as_that_takes(
     own_redis: OwnRedis, own_worker: OwnWorker, arrive: Arrive, tmp_path: Path
 ) -> None:
