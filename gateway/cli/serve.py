@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, cast
-from urllib.parse import quote
 
-from gateway.cli.dev import DEV_TOKEN_TTL_S, dev_secret
+from gateway.cli.dev import dev_secret
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGIApplication
 
     from gateway.settings import Settings
-
-DEV_SUBJECT = "dev"
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -108,12 +104,6 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _announce(settings: Settings, host: str, port: int) -> None:
     print(f"listening on http://{host}:{port}", flush=True)
     if settings.dev and settings.jwt_secret:
-        from gateway.tokens import mint_token  # noqa: PLC0415
+        from gateway.cli.hints import dev_hints  # noqa: PLC0415
 
-        token = mint_token(settings, subject=DEV_SUBJECT, now=time.time(), ttl_s=DEV_TOKEN_TTL_S)
-        print(f"url: ws://{host}:{port}/ws?token={quote(token)}", flush=True)
-        print(f"token: {token}", flush=True)
-        print(
-            "try: gateway chat --sub alice    and in another terminal: gateway chat --sub bob",
-            flush=True,
-        )
+        print("\n".join(dev_hints(settings, host, port)), flush=True)
