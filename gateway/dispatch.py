@@ -154,5 +154,5 @@ def _submodules(package: ModuleType) -> Iterator[ModuleType]:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ImportError as exc:
+    except (ImportError, SyntaxError) as exc:
         raise SettingError("GATEWAY_HANDLERS", f"{name} cannot be imported: {exc}") from exc

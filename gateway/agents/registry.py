@@ -79,7 +79,7 @@ def _load(target: str) -> Agent:
         raise SettingError(SETTING, f"{target!r}: write name=package.module:attribute")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as exc:
+    except (ImportError, AttributeError, SyntaxError) as exc:
         raise SettingError(SETTING, f"{target} cannot be loaded: {exc}") from exc
     if not callable(found):
         raise SettingError(SETTING, f"{target} cannot be called")

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from gateway.cli.dev import dev_secret
+from gateway.errors import SettingError
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="store_true",
         help="execute no runs here; gateway worker does it elsewhere",
     )
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="with --dev: start anew when the code of agents or handlers changes",
+    )
     parser.set_defaults(run=run)
 
 
@@ -61,7 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
     def listening(host: str, port: int) -> None:
         _announce(settings, host, port)
 
+    if arguments.reload and not settings.dev:
+        raise SettingError("--reload", "is for development, and needs --dev")
     serve = _serve if settings.workers == 1 else _supervise
+    if arguments.reload:
+        serve = _reload
     return serve(settings, has_worker=not arguments.no_worker, on_listening=listening)
 
 
@@ -86,6 +96,16 @@ def _supervise(
     from gateway.cli.supervisor import Supervisor  # noqa: PLC0415
 
     supervisor = Supervisor(settings, has_worker=has_worker, on_listening=on_listening)
+    return asyncio.run(supervisor.run())
+
+
+def _reload(
+    settings: Settings, *, has_worker: bool, on_listening: Callable[[str, int], None]
+) -> int:
+    """Have processes serve that are replaced when their code changes."""
+    from gateway.cli.reloading import ReloadingSupervisor  # noqa: PLC0415
+
+    supervisor = ReloadingSupervisor(settings, has_worker=has_worker, on_listening=on_listening)
     return asyncio.run(supervisor.run())
 
 
