@@ -14,6 +14,7 @@ PYTHON ?=      # the Python that .venv is made with; if not given, the first one
 PARALLEL ?= 2  # processes that share the tests; 0 runs them in one, in order
 
 # What a stamp stands for: installed as this file says.
+RUNTIME := $(VENV)/.runtime
 LOCKED := $(VENV)/.locked
 EDITABLE := $(VENV)/.editable
 COMPOSE := $(VENV)/.compose
@@ -28,7 +29,10 @@ help:  ## list the targets
 
 # ---------------------------------------------------------------------------- set-up
 .PHONY: setup
-setup: $(LOCKED) $(EDITABLE) $(COMPOSE)  ## make .venv, or bring it up to date
+setup: $(LOCKED) $(EDITABLE) $(COMPOSE)  ## make .venv with all tools, or bring it up to date
+
+.PHONY: install
+install: $(RUNTIME) $(EDITABLE)  ## make .venv with what running needs, and no tools
 
 # The first Python that is new enough; a name on PATH may be a shim with nothing behind it.
 PYTHONS = $(or $(strip $(PYTHON)),python3.11 python3.12 python3.13 python3.14 python3 python)
@@ -53,12 +57,16 @@ $(BIN)/python:
 		exit 1; \
 	}
 
-$(LOCKED): requirements/dev.txt | $(BIN)/python
+$(RUNTIME): requirements/runtime.txt requirements/build.txt | $(BIN)/python
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	$(PIP) install --quiet --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@touch $@
+
+$(LOCKED): requirements/dev.txt $(RUNTIME)
 	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-$(EDITABLE): pyproject.toml $(LOCKED)
+$(EDITABLE): pyproject.toml $(RUNTIME)
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -75,7 +83,7 @@ $(COMPOSE): requirements/compose.txt $(LOCKED)
 
 # ---------------------------------------------------------------------------- run
 .PHONY: run
-run: setup  ## set up, and run a gateway for development on 127.0.0.1:8000
+run: install  ## run a gateway for development on 127.0.0.1:8000
 	$(BIN)/gateway serve --dev $(ARGS)
 
 # ---------------------------------------------------------------------------- check

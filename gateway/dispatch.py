@@ -156,5 +156,5 @@ def _import(name: str) -> ModuleType:
         raise SettingError("GATEWAY_HANDLERS", f"{name!r}: write package.module")
     try:
         return importlib.import_module(name)
-    except ImportError as exc:
+    except (ImportError, SyntaxError) as exc:
         raise SettingError("GATEWAY_HANDLERS", f"{name} cannot be imported: {exc}") from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -138,6 +139,20 @@ def test_make_help_tells_of_every_target():
     assert {"run", "test", "check", "lock"} <= set(targets)
     for target in targets:
         assert re.search(rf"^  make {target} +\w", told, flags=re.MULTILINE), target
+
+
+@pytest.mark.parametrize(("target", "has_tools"), [("run", False), ("test", True)])
+def test_make_installs_what_a_target_needs(tmp_path, target, has_tools):
+    """Running needs no tools for development; both install what is locked, with its hashes."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    command = ["make", "--dry-run", "-C", tmp_path, target]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    installs = [line for line in told.splitlines() if " install " in line and " -r " in line]
+    assert installs
+    assert all("--require-hashes" in line or "compose" in line for line in installs)
+    assert ("requirements/runtime.txt" in told, "requirements/dev.txt" in told) == (True, has_tools)
 
 
 def test_image_runs_as_nobody_and_holds_no_secret():

@@ -100,8 +100,8 @@ async def test_dev_makes_one_secret_and_prints_one_token(gateways, dial):
     """The token is good at every replica, and all use the embedded server of the supervisor."""
     gateway = gateways(redis_url=None, jwt_secret="", dev=True)
     await gateway.start()
-    await eventually(lambda: "try: " in gateway.logs, what="all is printed")
-    words = ["listening on http", "url: ws://", "token: ", "embedded_server_started"]
+    await eventually(lambda: "--sub bob" in gateway.logs, what="all is printed")
+    words = ["listening on http", "url: ws://", "token=", "embedded_server_started"]
     assert [gateway.logs.count(word) for word in words] == [1, 1, 1, 1]
     url = next(line for line in gateway.logs.splitlines() if line.startswith("url: "))[5:]
     met: set[int | None] = set()

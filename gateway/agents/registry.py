@@ -91,7 +91,7 @@ def _load(name: str, target: str) -> Agent:
     module_name, _, attribute = target.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as exc:
+    except (ImportError, AttributeError, SyntaxError) as exc:
         raise SettingError(SETTING, f"{target} cannot be loaded: {exc}") from exc
     return speaking(name, found)
 

@@ -10,6 +10,8 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING
 
+from gateway.cli.chat_address import advice, is_hopeless, shown, socket_url, unreached
+from gateway.cli.chat_commands import HELP, HISTORY_MESSAGES, Commands
 from gateway.cli.chat_room import Room, printable
 from gateway.cli.chat_screen import open_screen
 from gateway_client import (
@@ -29,47 +31,62 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "ws://127.0.0.1:8000/ws"
 DEFAULT_CONVERSATION = "lobby"
-HISTORY_MESSAGES = 20
 LEAVE_TIMEOUT_S = 10.0
 EXIT_CLOSED = 1
-EXIT_NO_TOKEN = 2
-HELP = """\
-/answer TEXT  answer what the agent asked last
-/history [N]  the last N messages
-/who          who takes part
-/quit         leave; so does Ctrl-D
-/help         this"""
+EXIT_BAD_ARGUMENT = 2
+GREETING = (
+    "* You are {me}, in {conversation}. Type, and press Enter; /help for more, /quit to leave."
+)
+WAITING = "* {problem}; trying again. Start a gateway with `gateway serve --dev`"
+
+
+class NotThereError(Exception):
+    """What answers at the URL is no gateway's socket, and will not become one."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `gateway chat`."""
-    parser.add_argument("--url", default=DEFAULT_URL, help="default: %(default)s")
+    parser.add_argument(
+        "--url", default=DEFAULT_URL, help="http://HOST:PORT will do (default: %(default)s)"
+    )
     parser.add_argument("--token", help="a JWT; left out, one is made with the local secret")
     parser.add_argument("--sub", default="dev", metavar="NAME", help="who the made token is for")
     parser.add_argument("--conversation", default=DEFAULT_CONVERSATION, help="default: %(default)s")
     parser.add_argument("--plain", action="store_true", help="lines only, also on a terminal")
 
 
-async def chat(arguments: argparse.Namespace, *, mint: Callable[[], str] | None = None) -> int:
+async def chat(
+    arguments: argparse.Namespace,
+    *,
+    mint: Callable[[], str] | None = None,
+    no_mint: str = "no token",
+) -> int:
     """Run `gateway chat`.
 
     Args:
         arguments: Of the flags above.
         mint: Makes a token for `arguments.sub`; None if there is no secret to make one with.
+        no_mint: What to say of that.
 
     Returns:
-        0 after /quit, 1 if the gateway closed the session for good, 2 without a token.
+        0 after /quit, 1 if the session could not go on or something was not acknowledged, 2 without
+        a token or with a URL that is none.
     """
+    try:
+        url = socket_url(arguments.url)
+    except ValueError as exc:
+        print(f"gateway chat: --url {exc}", file=sys.stderr)
+        return EXIT_BAD_ARGUMENT
 
     async def fresh() -> str:
         return mint() if mint else ""
 
-    has_token_in_url = "token=" in arguments.url or "ticket=" in arguments.url
+    has_token_in_url = "token=" in url or "ticket=" in url
     token = arguments.token or (fresh if mint and not has_token_in_url else None)
     if token is None and not has_token_in_url:
-        print("gateway chat: no token; give one with --token", file=sys.stderr)
-        return EXIT_NO_TOKEN
-    return await run_chat(arguments.url, token, arguments.conversation, is_plain=arguments.plain)
+        print(f"gateway chat: {no_mint}, or give --token", file=sys.stderr)
+        return EXIT_BAD_ARGUMENT
+    return await run_chat(url, token, arguments.conversation, is_plain=arguments.plain)
 
 
 async def run_chat(
@@ -79,15 +96,17 @@ async def run_chat(
     *,
     is_plain: bool = False,
 ) -> int:
-    """Chat until the user leaves (0) or the gateway closes the session for good (1)."""
-    screen = open_screen(f"{conversation_id} · {url.partition('?')[0]}", is_plain=is_plain)
+    """Chat until the user leaves (0), or it cannot go on or something was not acknowledged (1)."""
+    screen = open_screen(f"{conversation_id} · {shown(url)}", is_plain=is_plain)
     chat_ = Chat(url, token, conversation_id, screen=screen)
     try:
         async with screen, chat_.client:
             await chat_.run()
-    except* (ClientClosed, RequestError) as failures:
+    except* (ClientClosed, RequestError, NotThereError) as failures:
         for failure in failures.exceptions:
-            print(printable(f"! {failure}"), file=sys.stderr)
+            code = failure.code if isinstance(failure, ClientClosed) else None
+            problem = advice(url, str(failure), code=code)
+            print(printable(f"gateway chat: {problem}"), file=sys.stderr)
         chat_.has_failed = True
     return EXIT_CLOSED if chat_.has_failed else 0
 
@@ -109,6 +128,7 @@ class Chat:
         screen: Screen,
     ) -> None:
         self.has_failed = False
+        self._url = url
         self._screen = screen
         self._room = Room(conversation_id, screen)
         self.client = GatewayClient(
@@ -120,15 +140,32 @@ class Chat:
             open_timeout_s=None,
         )
         self._conversation = self.client.conversation(conversation_id)
+        self._commands = Commands(self._conversation, self._room, screen)
         self._has_entered = asyncio.Event()
         self._turn = asyncio.Lock()  # it is fair: who waits longest is next
         self._unsent: list[str] = []
         self._has_left = False
         self._typed: set[asyncio.Task[None]] = set()
+        self._not_there: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._was_live = False
+        self._was_told_to_wait = False
 
     def _link_changed(self, status: Status) -> None:
-        if not self._has_left:
-            self._screen.link(status)
+        if self._has_left:
+            return
+        self._was_live = self._was_live or status.state == "live"
+        self._screen.link(status)
+        if not self._was_live and status.reason and status.state != "closed":
+            self._not_reached(status.reason)
+
+    def _not_reached(self, reason: str) -> None:
+        """There was no link yet: say so once, or end if there will be none."""
+        if is_hopeless(reason):
+            if not self._not_there.done():
+                self._not_there.set_exception(NotThereError(reason))
+        elif not self._was_told_to_wait:
+            self._was_told_to_wait = True
+            self._screen.line(printable(WAITING.format(problem=unreached(self._url, reason))))
 
     async def run(self) -> None:
         """Chat until the user leaves.
@@ -138,6 +175,7 @@ class Chat:
         """
         async with asyncio.TaskGroup() as tasks:
             shower = tasks.create_task(self._show(), name="chat shows")
+            watcher = tasks.create_task(self._until_not_there(), name="chat watches")
             while (text := await self._screen.read()) is not None and text.strip() != "/quit":
                 if text.strip():
                     task = tasks.create_task(self._obey(text.strip()), name="chat obeys")
@@ -146,6 +184,10 @@ class Chat:
             await self._finish_typed()
             self._has_left = True
             shower.cancel()
+            watcher.cancel()
+
+    async def _until_not_there(self) -> None:
+        await self._not_there
 
     async def _finish_typed(self) -> None:
         """Give what was typed a chance to be acknowledged."""
@@ -155,13 +197,17 @@ class Chat:
         for task in unsent:
             task.cancel()
         if unsent:
-            self._screen.line(f"! {len(unsent)} not acknowledged")
+            self.has_failed = True
+            self._screen.line(f"! {len(unsent)} not acknowledged: it may not have arrived")
 
     async def _show(self) -> None:
         await self._enter()
-        page = await self._conversation.history(limit=HISTORY_MESSAGES)
         self._room.me = self.client.hello.subject if self.client.hello else ""
+        greeting = GREETING.format(me=self._room.me, conversation=self._conversation.id)
+        self._screen.line(printable(greeting))
+        page = await self._conversation.history(limit=HISTORY_MESSAGES)
         self._room.history(page.messages)
+        self._room.begin(await self._conversation.context())
         self._has_entered.set()
         async for item in self.client.events():
             self._room.item(item)
@@ -189,23 +235,11 @@ class Chat:
         try:
             await self._has_entered.wait()
             async with self._turn:
-                await self._ask(text)
+                await self._commands.obey(text)
         except RequestError as exc:
             self._screen.line(printable(f"! {exc}"))
         finally:
             self._still_unsent(text, is_sent=True)
-
-    async def _ask(self, text: str) -> None:
-        command, _, argument = text.partition(" ")
-        match command:
-            case "/who":
-                await self._who()
-            case "/history":
-                await self._history(argument)
-            case "/answer":
-                await self._answer(argument)
-            case _:
-                await self._conversation.send(text)
 
     def _still_unsent(self, text: str, *, is_sent: bool) -> None:
         if is_sent:
@@ -213,24 +247,3 @@ class Chat:
         else:
             self._unsent.append(text)
         self._screen.unsent([printable(one) for one in self._unsent])
-
-    async def _who(self) -> None:
-        info = await self._conversation.info()
-        for one in info.participants:
-            self._screen.line(printable(f"{'●' if one.online else '○'} {one.subject} ({one.role})"))
-
-    async def _answer(self, text: str) -> None:
-        if not self._room.asked:
-            self._screen.line("! nothing was asked")
-            return
-        asked = self._room.asked.pop()
-        counts = await self._conversation.respond_to_interrupt(
-            asked.run_id, asked.interrupt_id, payload=text
-        )
-        if not counts:
-            self._screen.line("! somebody else has answered")
-
-    async def _history(self, argument: str) -> None:
-        limit = int(argument) if argument.isdecimal() else HISTORY_MESSAGES
-        page = await self._conversation.history(limit=limit)
-        self._room.recall(page.messages)

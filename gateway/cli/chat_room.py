@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gateway.cli.chat_answers import how_to_answer
 from gateway_client import (
     Detached,
     Event,
+    Interrupt,
     Message,
     Presence,
     SessionWarning,
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gateway.cli.chat_screen import Screen
-    from gateway_client import Item, Notice
+    from gateway_client import ActiveRun, AgentContext, Cursor, Item, Notice
 
 _NOTES = {"cancelled": "(cancelled)", "failed": "(failed)"}
+_AGENT = "agent:"  # begins the author of what an agent says
+_OF_RUNS = ("TEXT_", "RUN_", "TOOL_", "STEP_")
 _KEPT_CONTROLS = {ord("\n"), ord("\t")}
 _CONTROLS = {*range(32), *range(127, 160)} - _KEPT_CONTROLS
 _PRINTABLE = dict.fromkeys(_CONTROLS, "\N{REPLACEMENT CHARACTER}")
@@ -33,13 +37,6 @@ _PRINTABLE = dict.fromkeys(_CONTROLS, "\N{REPLACEMENT CHARACTER}")
 def printable(text: str) -> str:
     """Return text that cannot drive the terminal: what others wrote may hold escape sequences."""
     return text.translate(_PRINTABLE)
-
-
-class Asked(NamedTuple):
-    """What a run asked, to answer it by."""
-
-    run_id: str
-    interrupt_id: str
 
 
 class Room:
@@ -52,11 +49,13 @@ class Room:
 
     def __init__(self, conversation_id: str, screen: Screen) -> None:
         self.me = ""
-        self.asked: list[Asked] = []  # not answered from here, the newest last
+        self.asked: list[Interrupt] = []  # what waits for an answer, the newest last
         self._id = conversation_id
         self._screen = screen
         self._last_seq = 0
         self._growing: dict[str, str] = {}  # text so far of messages that are being written
+        self._authors: dict[str, str] = {}  # of these
+        self._known_to: Cursor | None = None  # what runs did up to here was shown at the start
         self._show: dict[str, Callable[[dict[str, Any]], None]] = {
             "MESSAGE_CREATED": self._created,
             "MESSAGE_UPDATED": self._updated,
@@ -76,6 +75,28 @@ class Room:
         """Show a page of messages that were there before, those that are not shown yet."""
         for message in messages:
             self._message(message)
+
+    def begin(self, context: AgentContext) -> None:
+        """Show what a run has said so far, and what waits for an answer."""
+        self._known_to = context.position
+        if context.active_run is not None:
+            self._go_on_with(context.active_run)
+        self.wait_for(context.interrupts)
+
+    def wait_for(self, interrupts: list[Interrupt]) -> None:
+        """These wait for an answer, and no others."""
+        self.asked = list(interrupts)
+        for interrupt in interrupts:
+            self.ask(interrupt)
+
+    def ask(self, interrupt: Interrupt) -> None:
+        """Show a question, and how it is answered."""
+        question = interrupt.message or interrupt.reason
+        self._note(f"the agent asks: {question}   ({how_to_answer(interrupt)})")
+
+    def answered(self, interrupt: Interrupt) -> None:
+        """It waits no more."""
+        self.asked = [one for one in self.asked if one is not interrupt]
 
     def recall(self, messages: Iterable[Message]) -> None:
         """Show messages, whether they were shown before or not."""
@@ -101,7 +122,7 @@ class Room:
 
     def _event(self, event: Event) -> None:
         show = self._show.get(event.type)
-        if show is None:
+        if show is None or self._was_shown(event):
             return
         try:
             show(event.data)
@@ -118,6 +139,12 @@ class Room:
             case SessionWarning():
                 self._note(notice.message or notice.code)
 
+    def _was_shown(self, event: Event) -> bool:
+        known = self._known_to
+        if known is None or not event.type.startswith(_OF_RUNS):
+            return False
+        return event.epoch == known.epoch and event.offset <= known.offset
+
     def _created(self, data: dict[str, Any]) -> None:
         self._message(msgspec.convert(data["message"], Message))
 
@@ -126,6 +153,7 @@ class Room:
         if message.seq <= self._last_seq:
             return
         self._last_seq = message.seq
+        self._authors.pop(message.message_id, None)
         note = _NOTES.get(message.status or "", "")
         shown = self._growing.pop(message.message_id, None)
         if shown is not None and message.text.startswith(shown):
@@ -138,7 +166,9 @@ class Room:
 
     def _name(self, message: Message) -> str:
         author = message.author or message.role
-        return f"{author} (you)" if author == self.me and message.role == "user" else author
+        if author == self.me and message.role == "user":
+            return f"{author} (you)"
+        return _agent_name(author) if message.role == "assistant" else author
 
     def _updated(self, data: dict[str, Any]) -> None:
         message = msgspec.convert(data["message"], Message)
@@ -146,6 +176,7 @@ class Room:
 
     def _started(self, data: dict[str, Any]) -> None:
         self._growing.setdefault(str(data["messageId"]), "")
+        self._authors[str(data["messageId"])] = _agent_name(str(data.get("name") or "agent"))
 
     def _content(self, data: dict[str, Any]) -> None:
         message_id, delta = str(data["messageId"]), str(data["delta"])
@@ -154,16 +185,17 @@ class Room:
 
     def _grow(self, message_id: str, delta: str) -> None:
         if delta:
-            self._screen.stream(message_id, "agent", printable(delta))
+            author = self._authors.get(message_id, "agent")
+            self._screen.stream(message_id, printable(author), printable(delta))
 
     def _run_finished(self, data: dict[str, Any]) -> None:
         outcome = data.get("outcome")
         if not isinstance(outcome, dict) or outcome.get("type") != "interrupt":
             return
-        for interrupt in outcome.get("interrupts", []):
-            self.asked.append(Asked(str(data["runId"]), str(interrupt["id"])))
-            question = interrupt.get("message") or interrupt.get("reason")
-            self._note(f"the agent asks: {question}   (/answer TEXT)")
+        for asked in outcome.get("interrupts", []):
+            interrupt = msgspec.convert(asked | {"runId": data["runId"]}, Interrupt)
+            self.asked.append(interrupt)
+            self.ask(interrupt)
 
     def _restored(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot: what is shown already stays, what is missing comes after it."""
@@ -174,11 +206,25 @@ class Room:
         for message_id in [key for key in self._growing if key != growing]:
             del self._growing[message_id]
             self._screen.finish(message_id, "(cut off)")
-        if run is not None and growing is not None:
-            shown = self._growing.get(growing, "")
-            self._growing[growing] = run.text
-            missing = run.text[len(shown) :] if run.text.startswith(shown) else f"\n{run.text}"
-            self._grow(growing, missing)
+        if run is not None:
+            self._go_on_with(run)
+        if snapshot.context is not None:
+            self.wait_for(snapshot.context.interrupts)
+
+    def _go_on_with(self, run: ActiveRun) -> None:
+        """Show of a reply what is not shown yet; what follows is appended."""
+        if run.message_id is None:
+            return
+        self._authors[run.message_id] = _agent_name(run.agent or "agent")
+        shown = self._growing.get(run.message_id, "")
+        self._growing[run.message_id] = run.text
+        missing = run.text[len(shown) :] if run.text.startswith(shown) else f"\n{run.text}"
+        self._grow(run.message_id, missing)
 
     def _note(self, text: str) -> None:
         self._screen.line(printable(f"* {text}"))
+
+
+def _agent_name(author: str) -> str:
+    name = author.removeprefix(_AGENT)
+    return "agent" if name == "agent" else f"{name} (agent)"

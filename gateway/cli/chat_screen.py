@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 READ_BYTES = 65_536
 REFRESH_S = 0.5  # how often the seconds of `resuming…` count on
+_IN_ASCII = str.maketrans({"●": "*", "◌": "~", "○": "o", "✕": "x", "…": "...", "⋯": "~", "·": "-"})
+_STYLES = {"* ": 2, "! ": 31}  # dim, red
 _SIGNS = {"live": "●", "connecting": "◌", "resuming": "◌", "closed": "✕"}
 
 
@@ -53,6 +55,16 @@ class Screen(Protocol):
 
     def link(self, status: Status) -> None:
         """The state of the link has changed."""
+
+
+def fitting(text: str, encoding: str | None = None) -> str:
+    """Return the text with nothing that the terminal's encoding lacks."""
+    encoding = encoding or sys.stdout.encoding or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_IN_ASCII).encode(encoding, "replace").decode(encoding)
+    return text
 
 
 def link_line(status: Status, *, for_s: float = 0.0) -> str:
@@ -121,16 +133,16 @@ class PlainScreen:
     def line(self, text: str) -> None:
         """Print it."""
         self._close_line()
-        print(text, flush=True)
+        print(fitting(text), flush=True)
 
     def stream(self, key: str, author: str, text: str) -> None:
         """Print what has come, on an open line."""
         if self._open != key:
             self._close_line()
-            print(f"…{author}: " if key in self._begun else f"{author}: ", end="")
+            print(fitting(f"…{author}: " if key in self._begun else f"{author}: "), end="")
             self._open = key
             self._begun.add(key)
-        print(text, end="", flush=True)
+        print(fitting(text), end="", flush=True)
 
     def finish(self, key: str, note: str) -> None:
         """End its line."""
@@ -198,8 +210,8 @@ class TerminalScreen:
             return None
 
     def line(self, text: str) -> None:
-        """Print it above the line that is typed in."""
-        print(text)
+        """Print it above the line that is typed in; notes stand back, refusals stand out."""
+        print(_styled(fitting(text)))
 
     def stream(self, key: str, author: str, text: str) -> None:
         """Grow it right above the line that is typed in."""
@@ -236,13 +248,18 @@ class TerminalScreen:
         lines = [
             part for text in shown for line in text.split("\n") for part in _wrap(line, columns)
         ]
-        return "".join(f"{line}\n" for line in lines[-rows // 2 :]) + "> "
+        return fitting("".join(f"{line}\n" for line in lines[-rows // 2 :]) + "> ")
 
     def _below(self) -> str:
         if self._status is None:
-            return self._title
+            return fitting(self._title)
         link = link_line(self._status, for_s=time.monotonic() - self._since)
-        return f"{link} · {self._title}"
+        return fitting(f"{link} · {self._title}")
+
+
+def _styled(text: str) -> str:
+    style = _STYLES.get(text[:2])
+    return text if style is None or "NO_COLOR" in os.environ else f"\x1b[{style}m{text}\x1b[0m"
 
 
 def _wrap(line: str, columns: int) -> list[str]:
@@ -251,6 +268,7 @@ def _wrap(line: str, columns: int) -> list[str]:
 
 def open_screen(title: str, *, is_plain: bool) -> Screen:
     """Return the screen that fits what stdin and stdout are."""
-    if is_plain or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if is_plain or not is_terminal or os.environ.get("TERM") == "dumb":
         return PlainScreen()
     return TerminalScreen(title)

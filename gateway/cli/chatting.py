@@ -7,12 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.cli import chat
-from gateway.cli.token import TTL_S, signing_settings
+from gateway.cli.token import TTL_S, signing_settings, without_secret
 from gateway.tokens import mint_token
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+
+    from gateway.settings import Settings
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,12 +32,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(arguments: argparse.Namespace) -> int:
     """Chat until /quit."""
-    return asyncio.run(chat.chat(arguments, mint=_mint(arguments)))
-
-
-def _mint(arguments: argparse.Namespace) -> Callable[[], str] | None:
-    """How a token is made here; None if there is no secret to sign with."""
     settings = signing_settings(arguments.data_dir)
+    mint = _mint(settings, arguments.sub)
+    return asyncio.run(chat.chat(arguments, mint=mint, no_mint=without_secret(settings)))
+
+
+def _mint(settings: Settings, subject: str) -> Callable[[], str] | None:
+    """How a token is made here; None if there is no secret to sign with."""
     if settings.jwt_secret is None:
         return None
-    return lambda: mint_token(settings, subject=arguments.sub, now=time.time(), ttl_s=TTL_S)
+    return lambda: mint_token(settings, subject=subject, now=time.time(), ttl_s=TTL_S)

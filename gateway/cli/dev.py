@@ -38,6 +38,26 @@ def dev_secret(data_dir: Path) -> str:
         raise DataFolderInUse(str(data_dir), f"cannot keep a secret there: {exc}") from exc
 
 
+def folder_with_secret(data_dir: Path) -> Path | None:
+    """The data folder of a gateway with `--dev`: this one, or one of its name further up.
+
+    So commands find it from anywhere in a clone in which `make run` was called. Only folders of
+    this user are looked at.
+    """
+    for above in (data_dir.parent, *data_dir.parent.parents):
+        folder = above / data_dir.name
+        if _is_ours(folder / SECRET_FILE):
+            return folder
+    return None
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.stat().st_uid == os.getuid()
+    except OSError:
+        return False
+
+
 def find_dev_secret(data_dir: Path) -> str | None:
     """The secret of a gateway that ran with `--dev` on this folder, if one did."""
     try:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, cast
-from urllib.parse import quote
 
-from gateway.cli.dev import DEV_TOKEN_TTL_S, dev_secret
+from gateway.cli.dev import dev_secret
+from gateway.errors import SettingError
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGIApplication
 
     from gateway.settings import Settings
-
-DEV_SUBJECT = "dev"
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,6 +49,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="store_true",
         help="execute no runs here; gateway worker does it elsewhere",
     )
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="with --dev: start anew when the code of agents or handlers changes",
+    )
     parser.set_defaults(run=run)
 
 
@@ -65,7 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
     def listening(host: str, port: int) -> None:
         _announce(settings, host, port)
 
+    if arguments.reload and not settings.dev:
+        raise SettingError("--reload", "is for development, and needs --dev")
     serve = _serve if settings.workers == 1 else _supervise
+    if arguments.reload:
+        serve = _reload
     return serve(settings, has_worker=not arguments.no_worker, on_listening=listening)
 
 
@@ -93,6 +99,16 @@ def _supervise(
     return asyncio.run(supervisor.run())
 
 
+def _reload(
+    settings: Settings, *, has_worker: bool, on_listening: Callable[[str, int], None]
+) -> int:
+    """Have processes serve that are replaced when their code changes."""
+    from gateway.cli.reloading import ReloadingSupervisor  # noqa: PLC0415
+
+    supervisor = ReloadingSupervisor(settings, has_worker=has_worker, on_listening=on_listening)
+    return asyncio.run(supervisor.run())
+
+
 def _settings(arguments: argparse.Namespace) -> Settings:
     flags = {
         name: getattr(arguments, name)
@@ -109,12 +125,6 @@ def _announce(settings: Settings, host: str, port: int) -> None:
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"  # RFC 3986 section 3.2.2
     print(f"listening on http://{authority}", flush=True)
     if settings.dev and settings.jwt_secret:
-        from gateway.tokens import mint_token  # noqa: PLC0415
+        from gateway.cli.hints import dev_hints  # noqa: PLC0415
 
-        token = mint_token(settings, subject=DEV_SUBJECT, now=time.time(), ttl_s=DEV_TOKEN_TTL_S)
-        print(f"url: ws://{authority}/ws?token={quote(token)}", flush=True)
-        print(f"token: {token}", flush=True)
-        print(
-            "try: gateway chat --sub alice    and in another terminal: gateway chat --sub bob",
-            flush=True,
-        )
+        print("\n".join(dev_hints(settings, host, port)), flush=True)

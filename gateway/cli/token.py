@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gateway.cli.dev import find_dev_secret
-from gateway.settings import load_settings
+from gateway.cli.dev import find_dev_secret, folder_with_secret
+from gateway.errors import SettingError
+from gateway.settings import Settings, load_settings
 from gateway.tokens import mint_token
 
 if TYPE_CHECKING:
     import argparse
-
-    from gateway.settings import Settings
 
 TTL_S = 3600
 
@@ -38,6 +37,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def run(arguments: argparse.Namespace) -> int:
     """Print the token."""
     settings = signing_settings(arguments.data_dir)
+    if settings.jwt_secret is None:
+        raise SettingError("GATEWAY_JWT_SECRET", without_secret(settings))
     print(
         mint_token(
             settings,
@@ -56,4 +57,16 @@ def signing_settings(data_dir: str | None) -> Settings:
     settings = load_settings(data_dir=data_dir)
     if settings.jwt_secret or settings.jwt_public_key or settings.jwks_url:
         return settings
-    return load_settings(data_dir=data_dir, jwt_secret=find_dev_secret(settings.data_path))
+    folder = settings.data_path
+    if settings.data_dir == Settings().data_dir:  # not said: it may be further up
+        folder = folder_with_secret(folder) or folder
+    return load_settings(data_dir=data_dir, jwt_secret=find_dev_secret(folder))
+
+
+def without_secret(settings: Settings) -> str:
+    """Why there is nothing to sign with, and what to do."""
+    above = " or further up" if settings.data_dir == Settings().data_dir else ""
+    return (
+        f"no secret to make a token with: it is not set, and no gateway ran with --dev on "
+        f"{settings.data_path}{above}. Start one, or name its folder with --data-dir"
+    )

@@ -2,83 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gateway.cli.chat_room import Room, printable
 from gateway_client import ActiveRun, Event, Message, Snapshot
-from tests.support.eventually import eventually
+from tests.support.terminals import terminals
 from tests.support.tokens import forged, mint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.conftest import OwnGateway, Replicas
-    from tests.support.gateways import Endpoint
-
-ROOT = Path(__file__).parents[2]
-RUN = (
-    "import argparse, asyncio, sys; from gateway.cli import chat;"
-    "parser = argparse.ArgumentParser(); chat.add_arguments(parser);"
-    "sys.exit(asyncio.run(chat.chat(parser.parse_args())))"
-)
-
-
-class Terminal:
-    """A chat of one user; `screen` is all it printed."""
-
-    def __init__(self, folder: Path, endpoint: Endpoint, token: str | None) -> None:
-        self._out = folder / f"{id(self)}.txt"
-        url = f"ws://127.0.0.1:{endpoint.port}/ws"
-        given = [] if token is None else ["--token", token]
-        path = f"{ROOT}{os.pathsep}{ROOT / 'clients' / 'python'}"
-        with self._out.open("wb") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-c", RUN, "--url", url, *given],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONPATH": path},
-            )
-
-    def type(self, line: str) -> None:
-        """Type a line."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{line}\n".encode())
-        self.process.stdin.flush()
-
-    @property
-    def screen(self) -> str:
-        """What is to be seen."""
-        return self._out.read_text()
-
-    async def sees(self, text: str, *, times: int = 1) -> None:
-        """Wait until it is to be seen."""
-        await eventually(lambda: self.screen.count(text) == times, what=f"{text!r} seen")
-
-    async def ended(self) -> int:
-        """Wait for the end; return the exit code."""
-        await eventually(lambda: self.process.poll() is not None, what="the chat ends")
-        return self.process.returncode
 
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator:
     """Open chats."""
-    with contextlib.ExitStack() as stack:
-
-        def open_terminal(endpoint: Endpoint, token: str | None) -> Terminal:
-            opened = Terminal(tmp_path, endpoint, token)
-            stack.enter_context(opened.process)
-            stack.callback(opened.process.kill)
-            return opened
-
+    with terminals(tmp_path) as open_terminal:
         yield open_terminal
 
 
@@ -132,8 +75,9 @@ async def test_count_in_a_terminal_goes_on_through_a_killed_gateway(
     await gateway.kill()
     await gateway.start()
     await alice.sees(" 59 60")
-    numbers = [word for word in alice.screen.split() if word.isdecimal()]
-    assert [word for word in numbers if int(word) <= 60][-60:] == [str(n + 1) for n in range(60)]
+    said = [line for line in alice.screen.splitlines() if "demo (agent): " in line]
+    numbers = [word for line in said for word in line.split() if word.isdecimal()]
+    assert numbers == [str(n + 1) for n in range(60)]
 
 
 async def test_question_of_the_agent_is_answered_from_the_terminal(

@@ -59,8 +59,23 @@ class ActiveRun(Struct, frozen=True, kw_only=True):
     waits_for: str | None = None
 
 
+class Interrupt(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a run asks a person. `Conversation.respond_to_interrupt(run_id, id, …)` answers it.
+
+    `response_schema` is a JSON Schema of the answer's payload; `expires_at` is in ISO 8601.
+    """
+
+    id: str
+    run_id: str = ""
+    reason: str = ""
+    message: str | None = None
+    tool_call_id: str | None = None
+    response_schema: dict[str, Any] | None = None
+    expires_at: str | None = None
+
+
 class AgentContext(Struct, frozen=True, kw_only=True):
-    """What the agent knows, at one position of the log."""
+    """What the agent knows, at one position of the log; `interrupts` wait for an answer."""
 
     conversation_id: str
     version: int
@@ -68,6 +83,7 @@ class AgentContext(Struct, frozen=True, kw_only=True):
     workflow: dict[str, Any] = {}
     tool_calls: list[Any] = []
     active_run: ActiveRun | None = None
+    interrupts: list[Interrupt] = []
     position: Cursor | None = None
 
 

@@ -44,7 +44,8 @@ for i = 14, #ARGV, 5 do
   if kind == 'text' then
     if text_open ~= '1' then
       text_open = '1'
-      append('{"type":"TEXT_MESSAGE_START","messageId":"' .. message_id .. '","role":"assistant"}')
+      append('{"type":"TEXT_MESSAGE_START","messageId":"' .. message_id ..
+        '","role":"assistant","name":"agent:' .. agent .. '"}')
     end
     said[#said + 1] = a
     append(event)

@@ -1,0 +1,122 @@
+"""What a user of a chat can have done: the commands, and sending everything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, UnsetType
+
+from gateway.cli.chat_answers import NoAnswerError, answer_of
+from gateway.cli.chat_room import printable
+from gateway_client import RequestFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.cli.chat_room import Room
+    from gateway.cli.chat_screen import Screen
+    from gateway_client import Conversation, Interrupt
+
+HISTORY_MESSAGES = 20
+HELP = """\
+/answer TEXT  answer what the agent asked last: yes, no, text or JSON
+/cancel       stop what the agent is doing
+/agent [NAME] who is to reply from now on: an agent, `none`, or `default`
+/history [N]  the last N messages
+/who          who takes part
+/quit         leave; so does Ctrl-D
+/help         this
+Anything else is sent as it is; agents have commands of their own."""
+
+
+class Commands:
+    """Does what is typed in one conversation, and shows on the screen what came of it."""
+
+    def __init__(self, conversation: Conversation, room: Room, screen: Screen) -> None:
+        self._conversation = conversation
+        self._room = room
+        self._screen = screen
+        self._agent: str | UnsetType | None = UNSET
+        self._by_name: dict[str, Callable[[str], Awaitable[None]]] = {
+            "/who": self._who,
+            "/history": self._history,
+            "/answer": self._answer,
+            "/cancel": self._cancel,
+            "/agent": self._choose_agent,
+        }
+
+    async def obey(self, text: str) -> None:
+        """Do what was typed.
+
+        Raises:
+            RequestError: of the gateway, or of the link.
+        """
+        command, _, argument = text.partition(" ")
+        do = self._by_name.get(command)
+        if do is not None:
+            await do(argument.strip())
+        else:
+            await self._conversation.send(text, agent=self._agent)
+
+    async def _who(self, _: str) -> None:
+        info = await self._conversation.info()
+        for one in info.participants:
+            self._say(f"{'●' if one.online else '○'} {one.subject} ({one.role})")
+
+    async def _history(self, argument: str) -> None:
+        limit = int(argument) if argument.isdecimal() else HISTORY_MESSAGES
+        page = await self._conversation.history(limit=limit)
+        self._room.recall(page.messages)
+
+    async def _answer(self, text: str) -> None:
+        if not self._room.asked:
+            self._say("! nothing was asked")
+            return
+        asked = self._room.asked[-1]
+        if not text:
+            self._room.ask(asked)
+            return
+        try:
+            payload = answer_of(text, asked)
+        except NoAnswerError as exc:
+            self._say(f"! {exc}")
+            return
+        await self._give(asked, payload)
+
+    async def _give(self, asked: Interrupt, payload: object) -> None:
+        """Answer; an answer that is refused leaves the question waiting, if it still does."""
+        try:
+            counts = await self._conversation.respond_to_interrupt(
+                asked.run_id, asked.id, payload=payload
+            )
+        except RequestFailed as exc:
+            self._say(f"! {exc}")
+            context = await self._conversation.context()
+            self._room.wait_for(context.interrupts)
+            return
+        self._room.answered(asked)
+        if not counts:
+            self._say("! somebody else has answered")
+
+    async def _cancel(self, _: str) -> None:
+        run = (await self._conversation.info()).active_run
+        if run is None:
+            self._say("! the agent is doing nothing")
+            return
+        status = await self._conversation.cancel_run(run.run_id)
+        if status != "cancelled":
+            self._say(f"! too late: it has ended ({status})")
+
+    async def _choose_agent(self, name: str) -> None:
+        if name:
+            self._agent = {"none": None, "default": UNSET}.get(name, name)
+        match self._agent:
+            case None:
+                self._say("* nobody replies to what you say")
+            case str():
+                self._say(f"* {self._agent} replies to what you say")
+            case _:
+                self._say("* the gateway's default agent replies to what you say, if there is one")
+
+    def _say(self, text: str) -> None:
+        self._screen.line(printable(text))
