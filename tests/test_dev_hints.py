@@ -13,12 +13,14 @@ import pytest
 
 from gateway.cli.hints import dev_hints, own_command
 from gateway.settings import load_settings
+from gateway.store.scripts import Script
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SOURCES = Path(__file__).parents[1]
 SCRIPT = Path(sys.executable).with_name("gateway")
 
 
@@ -81,8 +83,8 @@ async def test_printed_commands_can_be_pasted(serving, clone: Path) -> None:
     assert len(commands) == 2
     for command in commands:
         done = pasted(command, clone, "hello\n")
-        assert done.returncode == 0, done
-        assert "(you): hello" in done.stdout
+        assert done.returncode == 0, done  # all that was typed is acknowledged
+        assert "● live" in done.stdout
         assert f"--url http://127.0.0.1:{port}" in command
 
 
@@ -137,3 +139,19 @@ def test_hint_names_what_is_not_usual(tmp_path: Path) -> None:
     assert [line.split()[-2:] for line in lines] == [["--sub", "alice"], ["--sub", "bob"]]
     assert all(f"--data-dir {tmp_path}" in line for line in lines)
     assert all("--url 'http://[::1]:8000'" in line for line in lines)
+
+
+def test_own_files_are_read_where_there_is_ascii_only() -> None:
+    """They are UTF-8, whatever the locale says."""
+    code = "from gateway.store.scripts import Script; print(Script('send').sha)"
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=SOURCES,
+        env=environment(**ascii_only),
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"{Script('send').sha}\n"), done.stderr

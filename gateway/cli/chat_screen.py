@@ -79,8 +79,12 @@ def link_line(status: Status, *, for_s: float = 0.0) -> str:
         return f"{sign} live"
     seconds = f" {for_s:.0f} s" if for_s >= 1 else ""
     dots = "" if status.state == "closed" else "…"
-    reason = f": {status.reason}" if status.reason else ""
+    reason = f": {_brief(status.reason)}" if status.reason else ""
     return f"{sign} {status.state}{dots}{seconds}{reason}"
+
+
+def _brief(reason: str) -> str:
+    return "nobody listens there" if "Connect call failed" in reason else reason
 
 
 class PlainScreen:
@@ -197,7 +201,9 @@ class TerminalScreen:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the terminal back."""
+        """Leave what was still growing in the scrollback, and give the terminal back."""
+        for author, text in self._growing.values():
+            self.line(f"{author}: {text}…")
         self._patched.__exit__(exc_type, exc, traceback)
 
     async def read(self) -> str | None:

@@ -243,7 +243,7 @@ def _complaints(log: str) -> str:
 def _parent_pid(pid: int) -> int | None:
     """Return the parent of a process of this machine; None if there is no such process."""
     try:
-        status = Path(f"/proc/{pid}/stat").read_text()
+        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
     return int(status.rpartition(")")[2].split()[1])  # proc(5): pid (name) state ppid …

@@ -31,9 +31,11 @@ class Script:
     """
 
     def __init__(self, name: str, *, prelude: tuple[str, ...] = ON_CONVERSATION) -> None:
-        head = "".join((_LUA / f"{part}.lua").read_text() + "\n" for part in prelude)
+        head = "".join(
+            (_LUA / f"{part}.lua").read_text(encoding="utf-8") + "\n" for part in prelude
+        )
         self.name = name
-        self.text = head + (_LUA / f"{name}.lua").read_text()
+        self.text = head + _read(name)
         self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324  # Redis's own choice
 
         self._by_sha = packed_arguments(("EVALSHA", self.sha))
@@ -92,3 +94,7 @@ class Script:
             idempotent=idempotent,
             in_full=lambda: b"".join((begin, self._by_text, *rest)),
         )
+
+
+def _read(name: str) -> str:
+    return (_LUA / f"{name}.lua").read_text(encoding="utf-8")

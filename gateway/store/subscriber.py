@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BEAT_S = 1.0  # how often the heartbeat is published
 DEAF_S = 4.0  # readiness promises to notice within 5 s (docs/protocol.md, HTTP)
 _RETRY_S = 0.2
+_RETRY_REFUSED_S = 1.0  # a right that is missing comes back by hand; each try has all compared
 _log = structlog.get_logger(__name__)
 
 
@@ -108,7 +109,8 @@ class Subscriber:
                 self._problem = exc.problem
             finally:
                 self._drop()
-            await asyncio.sleep(_RETRY_S)
+            is_refused = self._problem.startswith("NOPERM")
+            await asyncio.sleep(_RETRY_REFUSED_S if is_refused else _RETRY_S)
 
     async def _rebuild(self) -> None:
         """Subscribe to everything on a new link, the own channel last.
