@@ -54,7 +54,7 @@ class Contexts:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._read = Script("context", prelude=(*ON_CONVERSATION, "state"))
+        self._read = Script("context", prelude=(*ON_CONVERSATION, "names", "state"))
         self._write = Script("set_context")
         self._versions = Script("versions")
 

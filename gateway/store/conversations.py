@@ -49,10 +49,10 @@ class Conversations:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._create = Script("create", prelude=(*ON_CONVERSATION, "members"))
-        self._describe = Script("describe", prelude=(*ON_CONVERSATION, "state"))
-        self._join = Script("join", prelude=(*ON_CONVERSATION, "members"))
-        self._set_member = Script("set_member", prelude=(*ON_CONVERSATION, "members"))
+        self._create = Script("create", prelude=(*ON_CONVERSATION, "names", "members"))
+        self._describe = Script("describe", prelude=(*ON_CONVERSATION, "names", "state"))
+        self._join = Script("join", prelude=(*ON_CONVERSATION, "names", "members"))
+        self._set_member = Script("set_member", prelude=(*ON_CONVERSATION, "names", "members"))
         self._whisper = Script("whisper")
         self._presence = Script("presence")
         self._invite = Script("invite", prelude=())

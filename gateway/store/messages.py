@@ -88,7 +88,9 @@ class Messages:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._send = Script("send", prelude=(*ON_CONVERSATION, "members", "accept", "runs"))
+        self._send = Script(
+            "send", prelude=(*ON_CONVERSATION, "names", "members", "accept", "runs")
+        )
         self._send_many = Script("send_many", prelude=(*ON_CONVERSATION, "accept"))
         self._history = Script("history")
         self._message = Script("message")

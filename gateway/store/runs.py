@@ -130,7 +130,7 @@ class Runs:
         self._settings = settings
         self._lease_ms = round(settings.run_lease_s * 1000)
         self._claim = Script("claim", prelude=())
-        both = (*ON_CONVERSATION, "runs")
+        both = (*ON_CONVERSATION, "names", "runs")
         self._begin = Script("begin", prelude=both)
         self._extend = Script("extend", prelude=both)
         self._finish = Script("finish", prelude=both)
@@ -138,7 +138,7 @@ class Runs:
         self._give_back = Script("give_back", prelude=both)
         self._cancel = Script("cancel", prelude=both)
         self._respond = Script("respond", prelude=both)
-        self._journal = Script("journal")
+        self._journal = Script("journal", prelude=(*ON_CONVERSATION, "names"))
 
     async def claim(
         self,

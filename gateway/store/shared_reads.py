@@ -125,7 +125,7 @@ class SharedReads:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._script = Script("read", prelude=(*ON_CONVERSATION, "state"))
+        self._script = Script("read", prelude=(*ON_CONVERSATION, "names", "state"))
         self._joinable: dict[tuple[str, str], list[Group]] = {}
 
     async def read(

@@ -39,7 +39,7 @@ class UnservedRuns:
         self._clock = clock
         self._settings = settings
         self._lease_ms = settings.run_lease_s * 1000
-        both = (*ON_CONVERSATION, "runs")
+        both = (*ON_CONVERSATION, "names", "runs")
         self._vouch = Script("vouch", prelude=())
         self._unserved = Script("unserved", prelude=())
         self._interrupted = Script("interrupted", prelude=both)

@@ -40,7 +40,7 @@ async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
     keys = Keys().conversation("t", "c_1")
     until = round(time.time() * 1000) + BELIEVED_MS
     common = (0, 1000, 60_000, "reign__1", until, "birth1", "alice")
-    parts = (*ON_CONVERSATION, "members", "accept", "runs")
+    parts = (*ON_CONVERSATION, "names", "members", "accept", "runs")
     names = (*keys.all(), *keys.run_keys())
     script = Script(name, prelude=parts)
     found = await redis.eval(script.text, len(names), *names, *common, *args)

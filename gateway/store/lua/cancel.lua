@@ -14,6 +14,6 @@ if not TERMINAL[status] then
   write_log()
   status = 'cancelled'
 else
-  vouch_again()
+  write_log()
 end
 return {'ok', status}

@@ -7,7 +7,7 @@ local created_hash = ARGV[8]
 if position() then
   local old = redis.call('HMGET', KEYS[1], 'created_by', 'created_hash')
   if old[1] == subject and old[2] == created_hash and role_of(subject) then
-    vouch_again()
+    write_log()
     return {'exists', epoch, offset}
   end
   return {'conflict'}

@@ -14,7 +14,7 @@ end
 local index = tonumber(string.match(known, '^%d+')) - 1
 local present = redis.call('LINDEX', KEYS[3], index)
 if present == '' and ARGV[10] == '' then
-  vouch_again()
+  write_log()
   return {'ok'}
 end
 if present ~= ARGV[9] then

@@ -25,7 +25,7 @@ if number > last + 1 then
 end
 redis.call('ZADD', KEYS[9], 'XX', string.format('%.0f', now_ms() + ARGV[10]), queue_name(run_id))
 if number <= last then
-  vouch_again()
+  write_log()
   return 'ok'
 end
 if run[7] then

@@ -6,7 +6,7 @@ if not position() then
   return {'not_found'}
 end
 if role_of(subject) then
-  vouch_again()
+  write_log()
   return {'member', epoch, offset}
 end
 local role

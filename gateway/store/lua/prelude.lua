@@ -69,10 +69,17 @@ local function position()
   return epoch, offset
 end
 
--- Go on at the next offset under another name, and remember where the epoch so far ended: events
--- that another master wrote after that have the old name, and are never taken for what follows.
--- It is written with the first event, so that no epoch is empty.
-local function begin_epoch(of_reign)
+-- See that what is appended now is written under this server's reign. If another wrote the epoch so
+-- far, the log goes on at the next offset under another name, and it is remembered where the epoch
+-- ended: what that other writes after this has the old name, and is never taken for what follows. It
+-- is written with the first event, so that no epoch is empty.
+local function be_of_this_reign()
+  position()
+  is_of_this_reign = true
+  local of_reign = reign(ARGV[4], ARGV[5])
+  if string.find(epoch, of_reign, 1, true) == 1 then
+    return
+  end
   local birth = string.sub(epoch, REIGN_CHARS + 1, REIGN_CHARS + BIRTH_CHARS)
   local number = tonumber(string.sub(epoch, REIGN_CHARS + BIRTH_CHARS + 1))
   if not number then -- named by an earlier version
@@ -85,16 +92,6 @@ local function begin_epoch(of_reign)
   kept[#kept + 1] = epoch .. ':' .. string.format('%d', offset)
   epoch = of_reign .. birth .. string.format('%d', number + 1)
   ended_epochs = table.concat(kept, ',', math.max(1, #kept - KEPT_EPOCHS + 1))
-end
-
--- See that what is appended now is written under this server's reign.
-local function be_of_this_reign()
-  position()
-  local of_reign = reign(ARGV[4], ARGV[5])
-  if string.sub(epoch, 1, REIGN_CHARS) ~= of_reign then
-    begin_epoch(of_reign)
-  end
-  is_of_this_reign = true
 end
 
 -- Append one event; returns its epoch and offset. `write_log` must follow before the script ends.
@@ -146,10 +143,15 @@ local function keep_log(is_new)
 end
 
 -- Write what was appended: the log, the counters and the live copy agree because nobody else runs
--- meanwhile.
+-- meanwhile. If that is nothing, since this call was carried out before, it is written again where the
+-- log stands: WAIT and WAITAOF ask for what their own link wrote, and another one may have written that.
 local function write_log()
   local count = #events
   if count == 0 then
+    local stands = redis.call('HGET', KEYS[1], 'offset')
+    if stands then
+      redis.call('HSET', KEYS[1], 'offset', stands)
+    end
     return
   end
   local last, length = string.format('%d', offset)
@@ -171,18 +173,4 @@ local function write_log()
   end
   publish(last)
   events = {}
-end
-
--- For a script that answers for what it wrote before, and writes nothing: WAIT and WAITAOF ask for
--- what their own link wrote, and another link may have written that.
-local function vouch_again()
-  redis.call('HSET', KEYS[1], 'offset', redis.call('HGET', KEYS[1], 'offset'))
-end
-
-local function run_key(run_id)
-  return KEYS[1] .. ':run:' .. run_id
-end
-
-local function conversation_id()
-  return string.match(KEYS[1], '^.*:(.*)$')
 end

@@ -16,7 +16,7 @@ if role == 'observer' then
   return {'forbidden'}
 end
 if redis.call('EXISTS', KEYS[14]) == 1 then
-  vouch_again()
+  write_log()
   return {'ok', redis.call('GET', KEYS[14]) == ARGV[16] and 1 or 0}
 end
 local now, of_run = now_ms(), ARGV[9] .. '|'

@@ -16,7 +16,8 @@ if #ARGV == 10 and may_write then -- one: the commonest by far, and cheaper with
   local message, known = accept(ARGV[8], ARGV[9], ARGV[10], seconds(now_ms()), '')
   if redis.call('HSETNX', KEYS[4], ARGV[8], known) == 0 then
     reply[4] = redis.call('HGET', KEYS[4], ARGV[8])
-    vouch_again()
+    events = {}
+    write_log()
     return reply
   end
   redis.call('RPUSH', KEYS[3], message)
@@ -53,6 +54,6 @@ if #messages > 0 then
   write_log()
   reply[1] = epoch
 else
-  vouch_again()
+  write_log()
 end
 return reply

@@ -15,7 +15,7 @@ end
 local version = tonumber(redis.call('HGET', KEYS[6], 'version') or '0')
 if version ~= tonumber(ARGV[8]) then
   if version == tonumber(ARGV[8]) + 1 and redis.call('HGET', KEYS[6], 'request') == ARGV[16] then
-    vouch_again()
+    write_log()
     return {'ok', version}
   end
   return {'moved', version}

@@ -12,7 +12,7 @@ if mine ~= 'owner' and not (role == '' and ARGV[8] == subject) then
   return {'forbidden'}
 end
 if (theirs or '') == role then
-  vouch_again()
+  write_log()
   return {'ok', 0}
 end
 
