@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from gateway.agent_task import AgentTask
 from gateway.agents.agent import AgentError, Refused, takeover_of
-from gateway.agents.interrupts import with_deadline
+from gateway.agents.interrupts import check_schema, with_deadline
 from gateway.agents.run_context import RunContext
 from gateway.agents.said import Speech, failure, speaking, used
 from gateway.agents.tool_calls import ToolCalls
@@ -193,6 +193,7 @@ class Execution:
                     continue
                 for checked in speech.heard(item):
                     if isinstance(checked, Interrupt):
+                        await check_schema(checked, limit_s=self._settings.schema_check_s)
                         interrupts.append(checked)
                     else:
                         await self._say(checked)
