@@ -13,6 +13,7 @@ from gateway.ids import random_id
 from gateway.json_text import JsonText, exceeds
 from gateway.messages import Position, Reply, Request
 from gateway.patching import apply_patch
+from gateway.patching_aside import apply_patch_aside
 from gateway.snapshots import agent_context, newest_that_fit, oldest_that_fit
 from gateway.store.calls import Caller
 from gateway.store.contexts import ContextChange
@@ -36,6 +37,7 @@ __all__ = [
     "RunRequest",
     "agent_context",
     "apply_patch",
+    "apply_patch_aside",
     "check_answer",
     "errors",
     "exceeds",

@@ -16,7 +16,7 @@ from gateway.diagnosis import Misspelling, may_lack_fields, misspelling, problem
 from gateway.errors import BadRequest, RequestError, TooLarge, UnknownType
 from gateway.frames import binary_frame, text_frame
 from gateway.json_text import JsonText
-from gateway.json_values import check_json
+from gateway.json_values import MAX_NODES, check_json
 from gateway.messages import Request, SendMessage
 from gateway.unreadable import CANNOT, is_readable
 
@@ -48,6 +48,10 @@ class _Envelope(msgspec.Struct):
     id: Any = None
 
 
+class _Numbered(msgspec.Struct):
+    id: str | int | None = None  # anything else fails before it is decoded
+
+
 class _Raw(Protocol):
     def decode(self, data: Any) -> Any: ...
 
@@ -62,6 +66,7 @@ class FrameDecoder:
         *,
         max_batch: int,
         max_depth: int,
+        max_nodes: int = MAX_NODES,
     ) -> None:
         types = tuple(requests)
         make = msgspec.json.Decoder if codec == "json" else msgspec.msgpack.Decoder
@@ -69,13 +74,14 @@ class FrameDecoder:
         self._known = {str(kind.__struct_config__.tag): kind for kind in types}
         self._one: _Raw = make(_union(types))
         self._envelope: _Raw = make(_Envelope)
+        self._id: _Raw = make(_Numbered)
         self._fields: _Raw = make(dict[str, msgspec.Raw])
         self._complete = frozenset(kind for kind in types if not may_lack_fields(kind))
         self._batch: _Raw = make(list[msgspec.Raw])
         self._json_fields = {kind: _json_fields(kind) for kind in types}
         self._batch_beginnings = _BATCH_BEGINNINGS[codec]
         self._max_batch = max_batch
-        self._max_depth = max_depth
+        self._json_limits = {"max_depth": max_depth, "max_nodes": max_nodes}
 
     def decode(self, frame: Frame) -> Sequence[Decoded]:
         """Read one frame: no message if it is empty, several if it is a batch.
@@ -92,9 +98,32 @@ class FrameDecoder:
             items = self._batch.decode(frame)
         except _MALFORMED as exc:
             return (Rejected(_syntax_error(exc)),)
-        if len(items) > self._max_batch:
+        if not self._fits(items):
             return (Rejected(TooLarge(f"$: a batch has at most {self._max_batch} messages")),)
         return [found for item in items for found in self._decode_one(bytes(item))]
+
+    def request_ids(self, frame: Frame) -> Sequence[str | int | None]:
+        """The ids of a frame's messages, to refuse them by; nothing else of it is decoded.
+
+        What cannot be read, or is too long a batch, is one message without an id.
+        """
+        try:
+            if frame[0] not in self._batch_beginnings or not self._is_batch(frame):
+                return (self._request_id(frame),)
+            items = self._batch.decode(frame)
+        except (*_MALFORMED, TypeError):  # text frames are no MessagePack
+            return (None,)
+        return [self._request_id(item) for item in items] if self._fits(items) else (None,)
+
+    def _fits(self, items: Sequence[object]) -> bool:
+        return len(items) <= self._max_batch
+
+    def _request_id(self, frame: Frame | msgspec.Raw) -> str | int | None:
+        try:
+            found: str | int | None = self._id.decode(frame).id
+        except (*_MALFORMED, TypeError):
+            return None
+        return found if _is_request_id(found) else None
 
     def _is_batch(self, frame: Frame) -> bool:
         if isinstance(frame, str):
@@ -118,7 +147,7 @@ class FrameDecoder:
             for field in self._json_fields[type(request)]:
                 value = getattr(request, field)
                 if not isinstance(value, str):
-                    check_json(value, f"$.{field}", max_depth=self._max_depth)
+                    check_json(value, f"$.{field}", **self._json_limits)
         except RequestError as error:
             return error
         return None

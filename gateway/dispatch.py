@@ -109,6 +109,7 @@ class Registry:
             (Connect, *self._handlers),
             max_batch=settings.max_batch,
             max_depth=settings.max_json_depth,
+            max_nodes=settings.max_json_nodes,
         )
 
     def handle(self, context: Context, request: Request) -> Awaitable[Reply | None]:

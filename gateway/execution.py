@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from gateway.agent_task import AgentTask
 from gateway.agents.agent import AgentError, Refused, takeover_of
-from gateway.agents.interrupts import with_deadline
+from gateway.agents.interrupts import check_schema, with_deadline
 from gateway.agents.run_context import RunContext
 from gateway.agents.said import Speech, failure, speaking, used
 from gateway.agents.tool_calls import ToolCalls
@@ -32,7 +32,7 @@ from gateway.events import (
     ToolCallResult,
     ToolCallStart,
 )
-from gateway.patching import apply_patch
+from gateway.patching_aside import apply_patch_aside
 from gateway.store.availability import once_available
 from gateway.store.runs import Change, Ending, LeaseLost
 
@@ -193,6 +193,7 @@ class Execution:
                     continue
                 for checked in speech.heard(item):
                     if isinstance(checked, Interrupt):
+                        await check_schema(checked, limit_s=self._settings.schema_check_s)
                         interrupts.append(checked)
                     else:
                         await self._say(checked)
@@ -248,7 +249,7 @@ class Execution:
         async def make() -> tuple[list[Change], int]:
             found = await self._read_context()
             patch = item.delta if isinstance(item, StateDelta) else _replacing(item.snapshot)
-            document = self._patched(found.document(), patch)
+            document = await self._patched(found, patch)
             if context is not None:
                 context.document = document
             encode = msgspec.json.encode
@@ -263,13 +264,15 @@ class Execution:
 
         await self._emitter.write_alone(make)
 
-    def _patched(self, document: dict[str, Any], patch: list[dict[str, Any]]) -> dict[str, Any]:
+    async def _patched(self, found: Context, patch: list[dict[str, Any]]) -> dict[str, Any]:
         try:
-            return apply_patch(
-                document,
+            return await apply_patch_aside(
+                found.document(),
                 patch,
+                document_bytes=found.document_bytes,
                 max_bytes=self._settings.max_context_bytes,
                 max_depth=self._settings.max_json_depth,
+                max_nodes=self._settings.max_json_nodes,
             )
         except RequestError as exc:
             raise Refused(f"the agent changed its state badly: {exc.message}") from exc

@@ -106,6 +106,7 @@ class ConnectionProtocol:
         "_max_frame_bytes",
         "_misspellings",
         "_refusals",
+        "_request_bytes",
         "_settings",
         "_subject_bucket",
         "heard_at",
@@ -126,6 +127,7 @@ class ConnectionProtocol:
         self._decoder = decoder
         self._settings = settings
         self._max_frame_bytes = settings.max_frame_bytes
+        self._request_bytes = settings.request_bytes
         self._expires_at = expires_at
         self._is_warned = False
         self._refusals = 0
@@ -144,6 +146,10 @@ class ConnectionProtocol:
         self.heard_at = now
         if self._is_too_big(frame):
             return [self._close(CloseCode.TOO_BIG)]
+        if len(frame) >= self._request_bytes:
+            extra = len(frame) // self._request_bytes
+            if wait_ms := self._charge(extra, now):
+                return self._refuse_undecoded(frame, wait_ms, extra)
         effects: list[Effect] = []
         for item in self._decoder.decode(frame):
             if self.phase is _CLOSED:
@@ -192,6 +198,21 @@ class ConnectionProtocol:
         else:
             self._begin(item, effects)
 
+    def _charge(self, extra: int, now: float) -> int:
+        """Take what a large frame costs beside its messages, if its first can be paid for too."""
+        buckets = (self._bucket, self._subject_bucket)
+        return next((ms for one in buckets if (ms := one.take(now, extra, reserve=1))), 0)
+
+    def _refuse_undecoded(self, frame: Frame, wait_ms: int, weight: int) -> list[Effect]:
+        """Refuse all that is in a frame too large for now; of it only the ids are read."""
+        effects: list[Effect] = []
+        for request_id in self._decoder.request_ids(frame):
+            if self.phase is _CLOSED:
+                break
+            effects.append(self._refuse_excess(wait_ms, request_id, weight))
+            weight = 1
+        return effects
+
     def _begin(self, item: Request, effects: list[Effect]) -> None:
         action, self.phase = _TRANSITIONS[self.phase, isinstance(item, Connect)]
         if action is _REFUSE:
@@ -212,8 +233,8 @@ class ConnectionProtocol:
             return len(frame) > self._max_frame_bytes
         return exceeds(frame, self._max_frame_bytes)
 
-    def _refuse_excess(self, wait_ms: int, request_id: str | int | None) -> Effect:
-        self._refusals += 1
+    def _refuse_excess(self, wait_ms: int, request_id: str | int | None, weight: int = 1) -> Effect:
+        self._refusals += weight
         if self._refusals > self._settings.requests_burst:
             self.phase = _CLOSED
             return Close(CloseCode.RATE_LIMITED, retry_after_ms=max(wait_ms, 1000))

@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-_ALMOST_ONE = 1.0 - 1e-9  # token: who waited as long as told must find one
+_ROUNDING = 1e-9  # tokens: who waited as long as told must find them
 
 
 class TokenBucket(msgspec.Struct):
@@ -22,21 +22,29 @@ class TokenBucket(msgspec.Struct):
         """A bucket nothing was taken from."""
         return cls(rate_per_s, burst, burst, now)
 
-    def take(self, now: float) -> int:
-        """Take one token.
+    def take(self, now: float, cost: float = 1.0, *, reserve: float = 0.0) -> int:
+        """Take tokens, or none if there are not enough.
+
+        Args:
+            now: monotonic seconds.
+            cost: how many; as many as there can ever be, if it is more.
+            reserve: how many must be left.
 
         Returns:
-            0 if there was one, else the milliseconds after which there will be.
+            0 if there were enough, else the milliseconds after which there will be.
         """
+        needed = cost + reserve
+        if needed > self.burst:  # noqa: PLR1730  # min() would cost each request 0.1 µs
+            needed = self.burst
         tokens = self.tokens
         if now > self.updated_s:
             tokens = min(tokens + (now - self.updated_s) * self.rate_per_s, self.burst)
         self.updated_s = now
-        if tokens >= _ALMOST_ONE:
-            self.tokens = tokens - 1.0
+        if tokens >= needed - _ROUNDING:
+            self.tokens = tokens - needed + reserve
             return 0
         self.tokens = tokens
-        return max(1, math.ceil((1.0 - tokens) / self.rate_per_s * 1000))
+        return max(1, math.ceil((needed - tokens) / self.rate_per_s * 1000))
 
     def is_full(self, now: float) -> bool:
         """Whether it holds no memory any more, so that it may be forgotten."""

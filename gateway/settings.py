@@ -65,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_frame_bytes: Bytes = 262_144
     max_content_bytes: Bytes = 65_536
     max_json_depth: Annotated[int, Meta(ge=4, le=256)] = 64
+    max_json_nodes: Annotated[int, Meta(ge=100)] = 20_000  # values in one field, or one context
     max_batch: Count = 256
     history_page_max: Annotated[int, Meta(ge=1, le=200)] = 200
     outbox_bytes: Bytes = 1_048_576
@@ -78,12 +79,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     requests_burst: Count = 2_000
     subject_requests_per_s: Seconds = 1_000.0  # of one subject, over its sockets of one replica
     subject_requests_burst: Count = 5_000
+    request_bytes: Bytes = 4_096  # a frame counts as one more request for each of these
 
     # Sockets
     handshake_timeout_s: Seconds = 10.0
     max_header_bytes: Bytes = 16_384
     write_timeout_s: Seconds = 20.0
     request_timeout_s: Seconds = 30.0
+    schema_check_s: Seconds = 5.0  # for an agent's JSON Schema, or an answer to it
     tcp_user_timeout_s: Seconds = 20.0
     send_buffer_bytes: Bytes = 131_072
     compression: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway import Context, ContextChange, agent_context, apply_patch, errors, handler
+from gateway import Context, ContextChange, agent_context, apply_patch_aside, errors, handler
 from gateway.messages import (
     AgentContext,
     AgentContextUpdated,
@@ -30,11 +30,13 @@ async def update_agent_context(
     found = await contexts.get(context.caller, message.conversation_id)
     if found.version != message.base_version:
         raise errors.VersionConflict(found.version)
-    document = apply_patch(
+    document = await apply_patch_aside(
         found.document(),
         message.patch,
+        document_bytes=found.document_bytes,
         max_bytes=context.settings.max_context_bytes,
         max_depth=context.settings.max_json_depth,
+        max_nodes=context.settings.max_json_nodes,
     )
     change = ContextChange(found.version, document, message.patch)
     version = await contexts.set(context.caller, message.conversation_id, change)

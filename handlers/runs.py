@@ -23,8 +23,10 @@ async def respond_to_interrupt(context: Context, message: RespondToInterrupt) ->
     """Answer what a run asked; the first answer counts. With the last one a new run goes on."""
     conversation_id, interrupt_id = message.conversation_id, message.interrupt_id
     found = await context.store.contexts.get(context.caller, conversation_id)
-    if message.status == "resolved":
-        check_answer(found.interrupts, message.run_id, interrupt_id, message.payload)
+    pending = found.interrupts if message.status == "resolved" else ()
+    await check_answer(
+        pending, message.run_id, interrupt_id, message.payload, settings=context.settings
+    )
     entry = {"interruptId": interrupt_id, "status": message.status, "payload": message.payload}
     run_id = random_id("r")
     winner = await context.store.runs.respond(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, TooLarge
 from gateway.json_values import check_json
 
 SCALARS = (
@@ -76,3 +77,37 @@ def test_a_long_key_is_not_repeated_whole() -> None:
     with pytest.raises(BadRequest) as caught:
         check_json({"k" * 10_000: math.nan}, "$.c", max_depth=64)
     assert len(caught.value.message) < 120
+
+
+def test_values_are_counted_and_bounded() -> None:
+    """A list, its items and what they hold; a long one is refused before it is walked through."""
+    value = [1, {"a": [None, "x"]}, []]
+    assert check_json(value, "$.c", max_depth=64, max_nodes=7) == 7
+    with pytest.raises(TooLarge, match=r"\$\.c: made of more than 6 values"):
+        check_json(value, "$.c", max_depth=64, max_nodes=6)
+    unreadable = [object()] * 100
+    with pytest.raises(TooLarge):
+        check_json(unreadable, "$.c", max_depth=64, max_nodes=100)
+
+
+def test_path_of_a_deep_fault_is_shortened() -> None:
+    """Sixty levels of keys say only where they begin and end."""
+    value: object = math.nan
+    for _ in range(60):
+        value = {"k" * 64: value}
+    with pytest.raises(BadRequest, match="not a finite number") as caught:
+        check_json(value, "$.c", max_depth=64)
+    assert len(caught.value.message) < 300
+
+
+def test_memory_of_a_check_does_not_grow_with_the_paths() -> None:
+    """10,000 values 60 levels down, under keys of 300 characters: their paths have 180 MB."""
+    value: object = [1] * 10_000
+    for _ in range(60):
+        value = {"k" * 300: value}
+    tracemalloc.start()
+    try:
+        check_json(value, "$.c", max_depth=64)
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import patching
 from gateway.errors import BadRequest, RequestError, TooLarge
+from gateway.json_values import check_json
 from gateway.patching import apply_patch
+from gateway.patching_aside import apply_patch_aside
 from tests.test_json_values import JSON
 
 
@@ -73,7 +77,7 @@ def test_what_cannot_be_applied_is_refused_and_changes_nothing(
 ) -> None:
     """The error names the field, not what is inside."""
     before = {"memory": {"a": 1, "list": [1]}, "workflow": {}}
-    with pytest.raises(BadRequest, match=r"\$\.patch: ") as caught:
+    with pytest.raises(BadRequest, match=r"\$\.patch(\[\d\])?: ") as caught:
         patched(before, [{"op": "add", "path": "/memory/new", "value": 1}, *patch])
     assert before == {"memory": {"a": 1, "list": [1]}, "workflow": {}}
     assert "'" not in caught.value.message
@@ -120,3 +124,93 @@ def test_no_patch_raises_anything_but_a_request_error(patch: list[dict[str, Any]
     else:
         assert isinstance(found["memory"], dict)
         assert isinstance(found["workflow"], dict)
+
+
+def large() -> dict[str, Any]:
+    """Return a context of 240 KB."""
+    return {"memory": {"big": {f"k{n}": "x" * 5 for n in range(15_000)}, "a": 1}, "workflow": {}}
+
+
+def values_looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the number of values of each check, as they are made."""
+    looked_at: list[int] = []
+
+    def counting(*given: Any, **limits: Any) -> int:
+        looked_at.append(check_json(*given, **limits))
+        return looked_at[-1]
+
+    monkeypatch.setattr(patching, "check_json", counting)
+    return looked_at
+
+
+def test_small_copies_do_not_look_at_the_whole_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of them in 240 KB: the context is looked at once, at the end."""
+    looked_at = values_looked_at(monkeypatch)
+    copies = [{"op": "copy", "from": "/memory/a", "path": f"/workflow/c{n}"} for n in range(1000)]
+    found = apply_patch(large(), copies, max_bytes=262_144, max_depth=64)
+    assert len(found["workflow"]) == 1000
+    assert sum(looked_at) < 20_000
+
+
+def test_large_copies_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where each replaces the one before, so that the context does not grow."""
+    looked_at = values_looked_at(monkeypatch)
+    copies = [{"op": "copy", "from": "/memory/big", "path": "/workflow/same"}] * 1000
+    with pytest.raises(TooLarge, match=r"^too_large: \$\.patch\[\d+\]: "):
+        apply_patch(large(), copies, max_bytes=1_000_000, max_depth=64, max_nodes=40_000)
+    assert sum(looked_at) < 3 * patching.MAX_WHOLE_COPIES * 40_000
+
+
+def test_context_that_shrinks_again_may_be_large_in_between() -> None:
+    """As RFC 6902 has it, only the result counts; in between there is at most twice as much."""
+    big = [
+        {"op": "copy", "from": "/memory/a", "path": "/workflow/a"},
+        {"op": "remove", "path": "/memory/a"},
+    ]
+    document = {"memory": {"a": "x" * 600}, "workflow": {}}
+    found = apply_patch(document, big, max_bytes=1000, max_depth=64)
+    assert found == {"memory": {}, "workflow": {"a": "x" * 600}}
+
+
+def test_operation_at_fault_is_named() -> None:
+    """By its place in the patch."""
+    good = {"op": "add", "path": "/memory/a", "value": 1}
+    for bad in ({"op": "remove", "path": "/memory/no"}, {"op": "append", "path": "/memory/a"}):
+        with pytest.raises(BadRequest, match=r"\$\.patch\[2\]: "):
+            patched(empty(), [good, good, bad])
+
+
+@pytest.mark.parametrize(("size", "is_aside"), [(10, False), (20_000, True)])
+async def test_large_patches_run_off_the_loop(
+    monkeypatch: pytest.MonkeyPatch, size: int, *, is_aside: bool
+) -> None:
+    """Small ones are quicker where they are."""
+    threads: list[int] = []
+
+    def noting(*given: Any, **limits: Any) -> int:
+        threads.append(threading.get_ident())
+        return check_json(*given, **limits)
+
+    monkeypatch.setattr(patching, "check_json", noting)
+    patch = [{"op": "add", "path": "/memory/a", "value": "x" * size}]
+    limits = {"max_bytes": 100_000, "max_depth": 64, "max_nodes": 1000}
+    found = await apply_patch_aside(empty(), patch, document_bytes=4, **limits)
+    assert found["memory"] == {"a": "x" * size}
+    assert (threads != [threading.get_ident()]) is is_aside
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_values_cannot_be_nested_beyond_what_python_can_walk(steps: int) -> None:
+    """Built level by level, by moves and by copies: refused, never a RecursionError."""
+    inner: Any = 1
+    for _ in range(60):
+        inner = {"a": inner}
+    patch: list[dict[str, Any]] = [{"op": "add", "path": "/memory/x0", "value": inner}]
+    for n in range(1, 60):
+        patch.append({"op": "add", "path": f"/memory/x{n}", "value": inner})
+        patch.append(
+            {"op": "move", "from": f"/memory/x{n - 1}", "path": f"/memory/x{n}" + "/a" * 60}
+        )
+    patch += [{"op": "copy", "from": "/memory", "path": "/workflow/c"}] * (steps - 1)
+    with pytest.raises(BadRequest, match="nested deeper than 64 levels"):
+        patched(empty(), patch)

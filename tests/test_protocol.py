@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.codecs import FrameDecoder
-from gateway.codes import CloseCode
+from gateway.codes import CloseCode, ErrorCode
 from gateway.errors import BadRequest, RateLimited, UnknownType
 from gateway.messages import Connect, Ping
 from gateway.protocol import (
@@ -282,3 +282,26 @@ class Machine(RuleBasedStateMachine):
 
 TestAnySequence = Machine.TestCase
 TestAnySequence.settings = hypothesis_settings(max_examples=60, stateful_step_count=30)
+
+
+def test_large_frame_over_the_rate_is_refused_before_it_is_decoded() -> None:
+    """By the ids of its messages, as many as it has; it weighs as much among the refusals."""
+    machine = protocol(requests_per_s=1, requests_burst=10)
+    large = '[{"type":"ping","id":"a","x":"%s"},{"id":5,"type":[[1]]}]' % ("x" * 5 * 4096)
+    assert names(machine.receive(large, START_S)) == ["ConnectImplied", "Perform", "Refuse"]
+    refused = machine.receive(large, START_S)
+    assert [(effect.request_id, effect.error.code) for effect in refused] == [
+        ("a", ErrorCode.RATE_LIMITED),
+        (5, ErrorCode.RATE_LIMITED),
+    ]
+    assert names(machine.receive(large, START_S)) == ["Close"]
+    assert machine.receive(large, START_S) == []
+
+
+@pytest.mark.parametrize("large", ["[1,", "{", '{"id":{}}', '{"id":"%s"}' % ("x" * 65), "[1,2]"])
+def test_large_frame_without_readable_ids_is_refused_without_them(large: str) -> None:
+    """Nothing in it is decoded, so nothing in it can fail."""
+    machine = protocol(requests_per_s=1, requests_burst=5)
+    machine.receive('{"type":"ping"}' + " " * 20_000, START_S)
+    refused = machine.receive(large + " " * 5_000, START_S)
+    assert {effect.request_id for effect in refused} == {None}

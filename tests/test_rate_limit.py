@@ -56,3 +56,24 @@ def test_after_the_told_wait_there_is_a_token(rate: float, burst: int, extra: in
     assert waits[:burst] == [0] * burst
     assert min(waits[burst:]) >= 1
     assert bucket.take(waits[-1] / 1000) == 0
+
+
+def test_what_costs_more_waits_until_all_of_it_is_there() -> None:
+    """What costs more than a full bucket holds empties it, and is not refused for ever."""
+    bucket = TokenBucket.full(8.0, burst=8, now=0.0)
+    assert bucket.take(0.0, 6) == 0
+    assert bucket.take(0.0, 5) == 375
+    assert bucket.take(0.375, 5) == 0
+    assert bucket.take(0.375, 1000) == 1000
+    assert bucket.take(1.375, 1000) == 0
+    assert bucket.take(1.375) == 125
+
+
+def test_reserve_is_left_for_what_follows() -> None:
+    """What needs two and costs one waits for two, and leaves one."""
+    bucket = TokenBucket.full(8.0, burst=2, now=0.0)
+    assert bucket.take(0.0) == 0
+    assert bucket.take(0.0, 1, reserve=1) == 125
+    assert bucket.take(0.125, 1, reserve=1) == 0
+    assert bucket.take(0.125) == 0
+    assert bucket.take(0.125) == 125

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import jsonschema
 import msgspec
 from msgspec import UNSET
 
 from gateway.agents.agent import Refused
 from gateway.ids import is_identifier
+from gateway.schema_checks import schema_problem
 
 if TYPE_CHECKING:
     from gateway.events import Interrupt
@@ -22,16 +22,25 @@ def answerable(interrupt: Interrupt) -> Interrupt:
     """The interrupt, if it can be answered.
 
     Raises:
-        Refused: no request could name its id, its deadline is no date, or what it wants of the
-            answer is no JSON Schema.
+        Refused: no request could name its id, or its deadline is no date.
     """
     if not is_identifier(interrupt.id):
         raise Refused("the agent asked under an id that is not one")
     if interrupt.expires_at is not UNSET:
         _moment(interrupt.expires_at)
-    if interrupt.response_schema is not UNSET:
-        _check_schema(interrupt.response_schema)
     return interrupt
+
+
+async def check_schema(interrupt: Interrupt, *, limit_s: float) -> None:
+    """See that an answer can be validated against what the interrupt wants of it.
+
+    Raises:
+        Refused: it is no JSON Schema, or one that cannot be used.
+    """
+    if interrupt.response_schema is not UNSET:
+        problem = await schema_problem(interrupt.response_schema, limit_s=limit_s)
+        if problem is not None:
+            raise Refused(f"what the agent wants of the answer {problem}")
 
 
 def with_deadline(interrupt: Interrupt, *, now: float) -> tuple[Interrupt, int]:
@@ -41,14 +50,6 @@ def with_deadline(interrupt: Interrupt, *, now: float) -> tuple[Interrupt, int]:
     until_s = now + ANSWERABLE_S
     expires_at = datetime.fromtimestamp(until_s, UTC).isoformat()
     return msgspec.structs.replace(interrupt, expires_at=expires_at), round(until_s * 1000)
-
-
-def _check_schema(schema: dict[str, Any]) -> None:
-    validator = jsonschema.validators.validator_for(schema)
-    try:
-        validator.check_schema(schema)
-    except jsonschema.SchemaError as exc:
-        raise Refused("what the agent wants of the answer is no JSON Schema") from exc
 
 
 def _moment(expires_at: str) -> datetime:

@@ -15,7 +15,7 @@ import msgspec
 from gateway import events
 from gateway.agents.agent import AgentError, Refused
 from gateway.agents.interrupts import answerable
-from gateway.errors import BadRequest
+from gateway.errors import RequestError
 from gateway.events import (
     Custom,
     Interrupt,
@@ -28,7 +28,7 @@ from gateway.events import (
     ToolCallEnd,
 )
 from gateway.json_text import ends_in_half, whole
-from gateway.json_values import check_json, whole_json
+from gateway.json_values import MAX_NODES, check_json, whole_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -124,7 +124,7 @@ class Speech:
         return [self._event(one) for one in self._joined(item)]
 
     def _event(self, event: RunEvent) -> RunEvent:
-        checked, size = _checked(event, self._settings.max_event_bytes, self._depth)
+        checked, size = self._checked(event)
         if isinstance(checked, ToolCallArgs):
             size += self._argument_bytes.get(checked.tool_call_id, 0)
             self._argument_bytes[checked.tool_call_id] = size
@@ -134,7 +134,7 @@ class Speech:
         return checked
 
     def _question(self, interrupt: Interrupt) -> Interrupt:
-        checked, size = _checked(interrupt, self._settings.max_event_bytes, self._depth)
+        checked, size = self._checked(interrupt)
         if checked.id in self._asked:
             raise Refused(f"the agent asked twice under the id {checked.id!r}")
         self._asked.add(checked.id)
@@ -142,9 +142,14 @@ class Speech:
         _bounded(self._asked_bytes, self._settings.max_event_bytes, "what it asks")
         return answerable(checked)
 
-    @property
-    def _depth(self) -> int:
-        return self._settings.max_json_depth + _LEVELS
+    def _checked(self, event: S) -> tuple[S, int]:
+        limits = self._settings
+        return _checked(
+            event,
+            limits.max_event_bytes,
+            max_depth=limits.max_json_depth + _LEVELS,
+            max_nodes=limits.max_json_nodes,
+        )
 
     def _joined(self, event: RunEvent) -> list[RunEvent]:
         """The event, with the half of a character that its stream was left with before it."""
@@ -183,7 +188,8 @@ def used(usage: object) -> list[TokenUsage]:
     for one in usage:
         if type(one) is not TokenUsage:
             raise Refused(f"context.usage has {_named(one)} in it; it takes TokenUsage")
-    return [_checked(one, MAX_MESSAGE_CHARS, _LEVELS)[0] for one in usage]
+    limits = {"max_depth": _LEVELS, "max_nodes": MAX_NODES}
+    return [_checked(one, MAX_MESSAGE_CHARS, **limits)[0] for one in usage]
 
 
 def failure(error: AgentError) -> tuple[str, str, str]:
@@ -211,19 +217,19 @@ def bounded_text(text: str, max_chars: int) -> str:
     return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
 
 
-def _checked(event: S, max_bytes: int, max_depth: int) -> tuple[S, int]:
+def _checked(event: S, max_bytes: int, *, max_depth: int, max_nodes: int) -> tuple[S, int]:
     """A struct whose fields are of their types and can be stored and sent, and its size."""
     name = type(event).__name__
     try:
         plain = msgspec.to_builtins(event, str_keys=True, builtin_types=_BINARY, enc_hook=_base_of)
-        check_json(plain, name, max_depth=max_depth)
+        check_json(plain, name, max_depth=max_depth, max_nodes=max_nodes)
         try:
             size = len(msgspec.json.encode(plain))
         except UnicodeEncodeError:
             plain = whole_json(plain)
             size = len(msgspec.json.encode(plain))
         checked = msgspec.convert(plain, type(event))
-    except BadRequest as exc:
+    except RequestError as exc:
         raise _refusal(name, exc.message) from exc
     except RecursionError as exc:
         raise _refusal(name, f"{name}: nested deeper than {max_depth} levels") from exc

@@ -31,6 +31,11 @@ class Context:
     active_run: JsonText | None = None
     interrupts: tuple[JsonText, ...] = ()
 
+    @property
+    def document_bytes(self) -> int:
+        """How large that is, as JSON."""
+        return len(self.memory.data) + len(self.workflow.data)
+
     def document(self) -> dict[str, Any]:
         """What a patch applies to: the user's own JSON."""
         return {"memory": self.memory.value(), "workflow": self.workflow.value()}

@@ -129,6 +129,12 @@ async def asking(context: RunContext) -> AsyncIterator[str | Interrupt]:
         )
 
 
+async def asking_pattern(_: RunContext) -> AsyncIterator[Interrupt]:
+    """Ask for a text of a pattern that some texts can be held against for years."""
+    schema = {"type": "string", "pattern": "^(a+)+$"}
+    yield Interrupt(id="the_question", reason="input", response_schema=schema)
+
+
 async def prompting(context: RunContext) -> AsyncIterator[str]:
     """Say what a model would be given."""
     yield json.dumps([[message.role, message.text()] for message in await context.messages()])
@@ -206,6 +212,15 @@ async def broken(context: RunContext) -> AsyncIterator[str]:
 
 NAMES = (
     *("restarting", "failing", "novel", "whole", "silent", "held", "blocking", "calling"),
-    *("asking", "prompting", "stepping", "noting", "untidy", "broken", "stubborn"),
+    *(
+        "asking",
+        "asking_pattern",
+        "prompting",
+        "stepping",
+        "noting",
+        "untidy",
+        "broken",
+        "stubborn",
+    ),
 )
 SETTING = tuple(f"{name}=tests.runs.agents:{name}" for name in NAMES)

@@ -56,6 +56,10 @@ def _patched(value: object) -> StateDelta:
     return StateDelta(delta=[{"op": "add", "path": "/memory/x", "value": value}])
 
 
+def _asking(schema: dict[str, Any]) -> Interrupt:
+    return Interrupt(id="i", reason="r", response_schema=schema)
+
+
 # What is yielded, and words that the participants read about it.
 ODD: dict[str, tuple[Any, str]] = {
     "None": (None, "yielded None; an agent yields str"),
@@ -96,6 +100,41 @@ ODD: dict[str, tuple[Any, str]] = {
     "question with a bad schema": (
         Interrupt(id="i", reason="r", response_schema={"type": 5}),
         "no JSON Schema",
+    ),
+    "too many values": (Custom(name="x", value=[1] * 20_000), "made of more than 20000 values"),
+    "state of too many values": (_patched([[]] * 20_000), "made of more than 20000 values"),
+    "state with a long key": (
+        StateSnapshot(snapshot={"memory": {"k" * 1025: 1}}),
+        "a key is longer",
+    ),
+    "state that copies too much": (
+        StateDelta(
+            delta=[
+                {"op": "add", "path": "/memory/x", "value": ["x"] * 15_000},
+                *[{"op": "copy", "from": "/memory/x", "path": "/memory/x"}] * 20,
+            ]
+        ),
+        "the patch copies too much",
+    ),
+    "question with a remote schema": (
+        _asking({"$ref": "http://127.0.0.1:9/schema.json"}),
+        "has a $ref that leads nowhere",
+    ),
+    "question with a schema in a file": (
+        _asking({"properties": {"a": {"$ref": "file:///etc/hostname"}}}),
+        "has a $ref that leads nowhere",
+    ),
+    "question with a schema of itself": (
+        _asking({"properties": {"a": {"$ref": "#/properties/a"}}}),
+        "has a $ref to itself that never ends",
+    ),
+    "question with a bad pattern": (
+        _asking({"type": "string", "pattern": "(["}),
+        "has a pattern that is no regular expression",
+    ),
+    "question with a large schema": (
+        _asking({"enum": ["x" * 100_000]}),
+        "it may have 65536",
     ),
     "question for no day": (Interrupt(id="i", reason="r", expires_at="soon"), "ISO 8601"),
     "question of a date": (Interrupt(id="i", reason="r", expires_at=5), "Expected `str`"),

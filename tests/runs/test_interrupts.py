@@ -233,3 +233,37 @@ async def test_question_survives_the_restart_of_everything(
     assert reply["winner"] is True
     run = await next_run(alice, run_id)
     assert run.text == 'The answer is {"ok": 1}, so I go on.'
+
+
+async def test_answer_that_takes_for_ever_to_check_is_refused(
+    own_stage: Any, arrive: Arrive
+) -> None:
+    """A pattern that never ends is cut off; nobody else waits for it, and it can be declined."""
+    gateway = await own_stage()
+    alice, bob = await arrive(gateway), await arrive(gateway, "bob")
+    run_id = await alice.ask("x", agent="asking_pattern")
+    await alice.sees_end(run_id)
+    hard = await alice.client.start(
+        "respond_to_interrupt",
+        conversation_id=alice.conversation,
+        run_id=run_id,
+        interrupt_id="the_question",
+        status="resolved",
+        payload="a" * 50 + "!",
+    )
+    assert (await bob.client.request("ping"))["type"] == "pong"
+    error = await alice.client.answer_to(hard)
+    assert (error["code"], error["retryable"]) == ("bad_request", False)
+    assert error["message"] == "$.payload: cannot be checked against what was asked"
+    assert (await answer(alice, run_id, status="cancelled"))["winner"] is True
+
+
+async def test_answer_is_as_large_as_a_message_at_most(stage: Gateways, arrive: Arrive) -> None:
+    """Whether it is to fit a schema or not."""
+    alice = await arrive(stage[0])
+    run_id, _ = await asked(alice)
+    for status in ("resolved", "cancelled"):
+        error = await answer(alice, run_id, status=status, payload="x" * 65_535)
+        assert error["code"] == "too_large"
+        assert "$.payload" in error["message"]
+    assert (await answer(alice, run_id, payload=YES))["winner"] is True
