@@ -9,25 +9,19 @@ import jsonschema
 from gateway.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gateway.json_text import JsonText
 
 
-def check_answer(
-    pending: Iterable[JsonText], run_id: str, interrupt_id: str, payload: object
-) -> None:
-    """Hold an answer against the interrupt's `responseSchema`, if it is pending and has one.
+def check_answer(asked: JsonText, payload: object) -> None:
+    """Validate an answer against the interrupt's `responseSchema`, if it has one.
 
     Raises:
         BadRequest: it does not fit; names the place.
     """
-    for item in pending:
-        interrupt: dict[str, Any] = item.value()
-        schema = interrupt.get("responseSchema")
-        is_meant = (interrupt["runId"], interrupt["id"]) == (run_id, interrupt_id)
-        if is_meant and schema is not None:
-            _check(schema, payload)
+    interrupt: dict[str, Any] = asked.value()
+    schema = interrupt.get("responseSchema")
+    if schema is not None:
+        _check(schema, payload)
 
 
 def _check(schema: dict[str, Any], payload: object) -> None:

@@ -208,9 +208,14 @@ class ConversationKeys:
             f"{head}:runs:leased",
             f"{self.base}:waiting",
             f"{self.base}:tools",
-            f"{self.base}:interrupts",
+            self.interrupts,
             self.absent,
         )
+
+    @property
+    def interrupts(self) -> str:
+        """What runs ask and nobody has answered."""
+        return f"{self.base}:interrupts"
 
     def answer(self, run_id: str, interrupt_id: str) -> str:
         """The answer that an interrupt of a run was given."""

@@ -10,6 +10,7 @@ from gateway.store.address import parse_redis_url
 from gateway.store.calls import ConversationCalls
 from gateway.store.contexts import Contexts
 from gateway.store.conversations import Conversations
+from gateway.store.interrupts import Interrupts
 from gateway.store.keys import Keys
 from gateway.store.log import Log
 from gateway.store.messages import Messages
@@ -50,6 +51,7 @@ class Store:
         self.contexts = Contexts(self._calls)
         self.log = Log(self._calls)
         self.runs = Runs(self._calls, clock, settings)
+        self.interrupts = Interrupts(self._calls, settings)
         self.unserved = UnservedRuns(self._calls, clock, settings)
         self._route = url.topology().route
         self.sessions = Sessions(self.redis, self.keys, clock, settings, route=self._route)
