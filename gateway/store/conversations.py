@@ -133,9 +133,21 @@ class Conversations:
         if reply[0] == b"last_owner":
             raise Conflict("the last owner cannot leave while others stay")
 
-    async def whisper(self, caller: Caller, conversation_id: str, payload: bytes) -> None:
-        """Tell the others something that is not kept in the log."""
-        await self._calls.run(self._whisper, caller, conversation_id, payload)
+    async def whisper(
+        self, caller: Caller, conversation_id: str, payload: bytes, *, what: str = "typing"
+    ) -> None:
+        """Tell the others something that is not kept in the log.
+
+        Args:
+            caller: who.
+            conversation_id: where.
+            payload: what the channel carries.
+            what: the type of message whose right it takes (gateway/roles.py).
+
+        Raises:
+            Forbidden: the caller's role may not send this.
+        """
+        await self._calls.run(self._whisper, caller, conversation_id, payload, what)
 
     async def tell_presence(
         self, tenant: str, conversation_id: str, origin: str, pushes: Sequence[tuple[str, bytes]]

@@ -14,7 +14,7 @@ local role = role_of(subject)
 if not role then
   return {'not_found'}
 end
-if role == 'observer' then
+if not may(role, 'respond_to_interrupt') then
   return {'forbidden'}
 end
 if redis.call('EXISTS', KEYS[14]) == 1 then

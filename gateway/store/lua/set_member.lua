@@ -8,7 +8,9 @@ if not mine or not position() then
   return {'not_found'}
 end
 local role = ARGV[10]
-if mine ~= 'owner' and not (role == '' and ARGV[8] == subject) then
+local what = ARGV[8] == subject and role == '' and 'leave_conversation' or
+  role == '' and 'remove_participant' or 'add_participant'
+if not may(mine, what) then
   return {'forbidden'}
 end
 if (theirs or '') == role then
