@@ -28,6 +28,7 @@ ReplyId = str | int | UnsetType
 Offset = Annotated[int, Meta(ge=0, le=2**53)]  # a double in Lua and in JavaScript is exact to 2^53
 Content = str | list[dict[str, Any]]
 Role = Literal["owner", "member", "observer"]
+InviteRole = Literal["member", "observer"]  # owners are made by owners, by name
 Visibility = Literal["private", "open"]
 Freshness = Literal["brief", "medium", "extended"]
 Mode = Literal["tail", "snapshot", "fresh"]
@@ -190,10 +191,11 @@ class AddParticipant(Request, tag="add_participant", frozen=True, kw_only=True):
 
 
 class RemoveParticipant(Request, tag="remove_participant", frozen=True, kw_only=True):
-    """Make a subject no participant; owners only."""
+    """Make a subject no participant; owners only. With `ban` it cannot join again by itself."""
 
     conversation_id: Identifier
     subject: Subject
+    ban: bool = False
 
 
 class CreateInvite(Request, tag="create_invite", frozen=True, kw_only=True):
@@ -202,7 +204,7 @@ class CreateInvite(Request, tag="create_invite", frozen=True, kw_only=True):
     conversation_id: Identifier
     uses: Annotated[int, Meta(ge=1, le=10_000)] = 1
     ttl_s: Annotated[int, Meta(ge=1, le=2_592_000)] = 86_400
-    role: Role = "member"
+    role: InviteRole = "member"
 
 
 class EditMessage(Request, tag="edit_message", frozen=True, kw_only=True):

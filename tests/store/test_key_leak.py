@@ -61,12 +61,11 @@ async def converse(store: Store, caller: Caller) -> None:
         document = {"memory": {"n": n}, "workflow": {}}
         await store.contexts.set(caller, "c_1", ContextChange(n, document, [], []))
     for code, uses in (("c_1.used", 1), ("c_1.unused", 3)):
-        await store.conversations.create_invite(
-            caller, "c_1", code, uses=uses, ttl_s=60, role="member"
-        )
+        await store.invites.create(caller, "c_1", code, uses=uses, ttl_s=60, role="member")
     await store.conversations.set_member(caller, "c_1", "bob", None)
     await store.conversations.join(type(caller)(caller.tenant, "bob"), "c_1", "c_1.used")
     await store.conversations.set_member(caller, "c_1", "carol", "observer")
+    await store.conversations.set_member(caller, "c_1", "dave", None, ban=True)
     await store.conversations.whisper(caller, "c_1", b"w:k:{}")
     await under_another_reign(store, caller, "c_1")
     await say(store, caller, "c_1", "after")  # begins a new epoch
