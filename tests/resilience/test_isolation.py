@@ -250,3 +250,36 @@ async def test_subject_names_with_separators_do_not_collide(
         client = await dial(replicas[1], name)
         listed = await client.request("list_conversations")
         assert [entry["conversation_id"] for entry in listed["conversations"]] == [made[name]]
+
+
+@pytest.mark.parametrize("subject", ["agent:demo", "a\u202eb", "a\x1b[2Jb"])
+async def test_subject_that_looks_like_another_does_not_come_in(
+    replicas: Replicas, dial: Dialler, subject: str
+) -> None:
+    """Nor is it let in by somebody else; `agent:demo` is the author of that agent's messages."""
+    intruder = await dial(replicas[0], subject)
+    assert await intruder.closed() == 4501
+    alice = await dial(replicas[1])
+    conversation = await alice.create()
+    for kind, fields, at in (
+        ("add_participant", {"conversation_id": conversation, "subject": subject}, "$.subject"),
+        ("create_conversation", {"participants": ["bob", subject]}, "$.participants[1]"),
+    ):
+        error = await alice.refusal(kind, **fields)
+        assert (error["code"], error["message"]) == (
+            "bad_request",
+            f"{at}: must be printable, and not begin with 'agent:'",
+        )
+
+
+@pytest.mark.parametrize("title", ["a\u202eb", "a\x1b[2Jb", "a\nb", "\u2066a"])
+async def test_title_that_looks_like_another_is_refused(
+    replicas: Replicas, dial: Dialler, title: str
+) -> None:
+    """It would be shown to everybody in the conversation."""
+    alice = await dial(replicas[0])
+    error = await alice.refusal("create_conversation", title=title)
+    assert (error["code"], error["message"]) == (
+        "bad_request",
+        "$.title: must hold no control or direction characters",
+    )
