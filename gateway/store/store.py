@@ -59,7 +59,7 @@ class Store:
         self._route = url.topology().route
         self.sessions = Sessions(self.redis, self.keys, clock, settings, route=self._route)
         self.subjects = Subjects(self.redis, self.keys, clock)
-        self.tickets = Tickets(self.redis, self.keys, settings)
+        self.tickets = Tickets(self.redis, self.keys, settings, clock)
         self.secret = Secret(self.redis, self.keys)
 
     async def ids(self) -> IdMaker:

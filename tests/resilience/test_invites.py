@@ -99,3 +99,13 @@ async def test_who_takes_no_part_can_be_banned(replicas: Replicas, dial: Dialler
         await alice.request("remove_participant", **ban)
     eve = await dial(replicas[1], "eve")
     assert (await eve.refusal("join_conversation", **where))["code"] == "not_found"
+
+
+@pytest.mark.parametrize("code", ["a}:c:x{.s", "{s00}:t:c:c_1.s", "c_1", ".s", "\x00.s", "ü.s"])
+async def test_invite_that_names_no_conversation_is_no_invite(
+    replicas: Replicas, dial: Dialler, code: str
+) -> None:
+    """What it names is checked before it becomes a part of a key."""
+    alice = await dial(replicas[0])
+    error = await alice.refusal("join_conversation", invite=code)
+    assert (error["code"], error["message"]) == ("not_found", "there is no such invite")
