@@ -17,12 +17,15 @@ from gateway.patching_aside import apply_patch_aside
 from gateway.snapshots import agent_context, newest_that_fit, oldest_that_fit
 from gateway.store.calls import Caller
 from gateway.store.contexts import ContextChange
-from gateway.store.conversations import Description, Member, invite_conversation
+from gateway.store.conversations import Description, Member
+from gateway.store.interrupts import Answer
+from gateway.store.invites import invite_conversation
 from gateway.store.messages import Accepted, Draft
 from gateway.store.runs import RunInput, RunRequest
 
 __all__ = [
     "Accepted",
+    "Answer",
     "Caller",
     "Context",
     "ContextChange",

@@ -10,21 +10,12 @@ from gateway.errors import TooLarge
 from gateway.schema_checks import check_fit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gateway.json_text import JsonText
     from gateway.settings import Settings
 
 
-async def check_answer(
-    pending: Iterable[JsonText],
-    run_id: str,
-    interrupt_id: str,
-    payload: object,
-    *,
-    settings: Settings,
-) -> None:
-    """Validate an answer against the interrupt's `responseSchema`, if it is pending and has one.
+async def check_answer(asked: JsonText, payload: object, *, settings: Settings) -> None:
+    """Validate an answer against the interrupt's `responseSchema`, if it has one.
 
     Raises:
         TooLarge: it has more bytes than a message's content may have.
@@ -32,9 +23,7 @@ async def check_answer(
     """
     if len(msgspec.json.encode(payload)) > settings.max_content_bytes:
         raise TooLarge(f"$.payload: larger than {settings.max_content_bytes} bytes")
-    for item in pending:
-        interrupt: dict[str, Any] = item.value()
-        schema = interrupt.get("responseSchema")
-        is_meant = (interrupt["runId"], interrupt["id"]) == (run_id, interrupt_id)
-        if is_meant and schema is not None:
-            await check_fit(schema, payload, limit_s=settings.schema_check_s)
+    interrupt: dict[str, Any] = asked.value()
+    schema = interrupt.get("responseSchema")
+    if schema is not None:
+        await check_fit(schema, payload, limit_s=settings.schema_check_s)

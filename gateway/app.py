@@ -53,6 +53,7 @@ class Gateway(Starlette):
             ],
             lifespan=_lifespan,
         )
+        self.router.redirect_slashes = False  # the Location would be the request's Host header
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. Sockets take the short way: there is one route, and no middleware.

@@ -26,6 +26,8 @@ from msgspec.inspect import (
     type_info,
 )
 
+from gateway.messages import SUBJECT_PATTERN, TITLE_PATTERN
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -71,6 +73,13 @@ def misspelling(kind: type[Request], given: Iterable[str]) -> Misspelling | None
     return None
 
 
+_IDENTIFIER = "must be 1 to 64 letters, digits, '_' or '-'"
+_TOLD = {
+    repr(SUBJECT_PATTERN): "must be printable, and not begin with 'agent:'",
+    repr(TITLE_PATTERN): "must hold no control or direction characters",
+}
+
+
 def problem(exc: msgspec.ValidationError, kind: type[Request] | None) -> str:
     """Say what does not fit and where: `$.limit: Expected …`.
 
@@ -81,7 +90,7 @@ def problem(exc: msgspec.ValidationError, kind: type[Request] | None) -> str:
     text, _, path = str(exc).partition(" - at `")
     path = path.removeprefix("key` in `").rstrip("`") or "$"
     if "matching regex" in text:
-        text = "must be 1 to 64 letters, digits, '_' or '-'"
+        text = next((told for pattern, told in _TOLD.items() if pattern in text), _IDENTIFIER)
     elif text.startswith(_MISSING):
         path, text = f"{path}.{text.removeprefix(_MISSING).rstrip('`')}", "missing"
     elif text.startswith(_BAD_ENUM) and kind is not None and (choices := _choices(kind, path)):

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from gateway.agent_task import AgentTask
 from gateway.agents.agent import AgentError, Refused, takeover_of
-from gateway.agents.interrupts import check_schema, with_deadline
+from gateway.agents.interrupts import check_schema, posed
 from gateway.agents.run_context import RunContext
 from gateway.agents.said import Speech, failure, speaking, used
 from gateway.agents.tool_calls import ToolCalls
@@ -283,12 +283,12 @@ class Execution:
         if not interrupts:
             return Ending("success", self._finished(Outcome(type="success")), "complete")
         now = self._clock.unix_s()
-        asked = [with_deadline(one, now=now) for one in interrupts]
+        asked = [posed(one, now=now) for one in interrupts]
         return Ending(
             "interrupt",
             self._finished(Outcome(type="interrupt", interrupts=[one for one, _ in asked])),
             "complete",
-            [(one.id, deadline_ms, msgspec.json.encode(one)) for one, deadline_ms in asked],
+            [kept for _, kept in asked],
         )
 
     def _finished(self, outcome: Outcome) -> bytes:

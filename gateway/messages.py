@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 PROTOCOL = "gateway.v1"
 
 Identifier = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
-Subject = Annotated[str, Meta(min_length=1, max_length=128)]
+AGENT_PREFIX = "agent:"  # of the authors that are agents; no subject begins with it
+# Control characters, and those that turn the direction of text (Unicode's Bidi_Control): when it is
+# shown, such a text can look like another.
+_MISLEADING = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+# A subject of a token is printable: of invisible characters, it has none at all.
+_INVISIBLE = r"\xad\u180e\u200b-\u200d\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb"
+SUBJECT_PATTERN = rf"\A(?!{AGENT_PREFIX})[^{_MISLEADING}{_INVISIBLE}]+\Z"
+TITLE_PATTERN = rf"\A[^{_MISLEADING}]*\Z"
+AnySubject = Annotated[str, Meta(min_length=1, max_length=128)]
+Subject = Annotated[str, Meta(min_length=1, max_length=128, pattern=SUBJECT_PATTERN)]
 MessageId = Annotated[str, Meta(min_length=1, max_length=64)]
 RequestId = (
     Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None
@@ -28,6 +37,7 @@ ReplyId = str | int | UnsetType
 Offset = Annotated[int, Meta(ge=0, le=2**53)]  # a double in Lua and in JavaScript is exact to 2^53
 Content = str | list[dict[str, Any]]
 Role = Literal["owner", "member", "observer"]
+InviteRole = Literal["member", "observer"]  # owners are made by owners, by name
 Visibility = Literal["private", "open"]
 Freshness = Literal["brief", "medium", "extended"]
 Mode = Literal["tail", "snapshot", "fresh"]
@@ -84,7 +94,7 @@ class CreateConversation(Request, tag="create_conversation", frozen=True, kw_onl
     """Create a conversation and attach to it."""
 
     conversation_id: Identifier | None = None
-    title: Annotated[str, Meta(max_length=256)] | None = None
+    title: Annotated[str, Meta(max_length=256, pattern=TITLE_PATTERN)] | None = None
     participants: Annotated[list[Subject], Meta(max_length=1000)] = []
     visibility: Visibility = "private"
     metadata: dict[str, Any] = {}
@@ -190,10 +200,11 @@ class AddParticipant(Request, tag="add_participant", frozen=True, kw_only=True):
 
 
 class RemoveParticipant(Request, tag="remove_participant", frozen=True, kw_only=True):
-    """Make a subject no participant; owners only."""
+    """Make a subject no participant; owners only. With `ban` it cannot join again by itself."""
 
     conversation_id: Identifier
-    subject: Subject
+    subject: AnySubject  # whatever was let in before it was checked can be removed
+    ban: bool = False
 
 
 class CreateInvite(Request, tag="create_invite", frozen=True, kw_only=True):
@@ -202,7 +213,7 @@ class CreateInvite(Request, tag="create_invite", frozen=True, kw_only=True):
     conversation_id: Identifier
     uses: Annotated[int, Meta(ge=1, le=10_000)] = 1
     ttl_s: Annotated[int, Meta(ge=1, le=2_592_000)] = 86_400
-    role: Role = "member"
+    role: InviteRole = "member"
 
 
 class EditMessage(Request, tag="edit_message", frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ import jwt
 import msgspec
 
 from gateway.errors import EarlyToken, ExpiredToken, InvalidToken
+from gateway.messages import AGENT_PREFIX
 from gateway.token_keys import ACCEPTED_JWS, signing_secret
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def identity_of(payload: bytes, rules: ClaimRules, *, now: float) -> Identity:
     _check_origin(claims, rules)
     expires_at = _time_claim(claims, "exp") + rules.leeway_s
     identity = Identity(
-        subject=_text_claim(claims, "sub", max_chars=SUBJECT_MAX_CHARS),
+        subject=_subject(claims),
         tenant=_tenant(claims),
         scopes=_scopes(claims.get("scope", "")),
         expires_at=expires_at,
@@ -315,6 +316,13 @@ def _text_claim(claims: dict[str, object], name: str, *, max_chars: int) -> str:
     if len(value) > max_chars or not value.isprintable():
         raise InvalidToken(f"the token's {name} is over {max_chars} characters or not printable")
     return value
+
+
+def _subject(claims: dict[str, object]) -> str:
+    subject = _text_claim(claims, "sub", max_chars=SUBJECT_MAX_CHARS)
+    if subject.startswith(AGENT_PREFIX):
+        raise InvalidToken(f"the token's sub begins with {AGENT_PREFIX}, which names agents")
+    return subject
 
 
 def _tenant(claims: dict[str, object]) -> str:

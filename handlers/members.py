@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 
-from gateway import Caller, Context, handler
+from gateway import Caller, Context, errors, handler
 from gateway.messages import (
     AddParticipant,
     Conversation,
     CreateInvite,
     Invite,
     RemoveParticipant,
-    Role,
 )
 from handlers.conversations import describe
 
@@ -22,7 +21,9 @@ async def add_participant(context: Context, message: AddParticipant) -> Conversa
     conversation_id = message.conversation_id
     await context.store.conversations.describe(context.caller, conversation_id)
     invited = Caller(context.caller.tenant, message.subject)
-    await _set(context, conversation_id, message.subject, message.role)
+    await context.store.conversations.set_member(
+        context.caller, conversation_id, message.subject, message.role
+    )
     await context.store.subjects.add(invited, conversation_id)
     return await describe(context, conversation_id)
 
@@ -30,8 +31,12 @@ async def add_participant(context: Context, message: AddParticipant) -> Conversa
 @handler(RemoveParticipant)
 async def remove_participant(context: Context, message: RemoveParticipant) -> Conversation:
     """Make a subject no participant; their sockets stop hearing it at once."""
-    conversation_id = message.conversation_id
-    await _set(context, conversation_id, message.subject, None)
+    conversation_id, subject = message.conversation_id, message.subject
+    if message.ban and subject == context.caller.subject:
+        raise errors.BadRequest("$.ban: you cannot ban yourself")
+    await context.store.conversations.set_member(
+        context.caller, conversation_id, subject, None, ban=message.ban
+    )
     removed = Caller(context.caller.tenant, message.subject)
     await context.store.subjects.remove(removed, conversation_id)
     return await describe(context, conversation_id)
@@ -41,7 +46,7 @@ async def remove_participant(context: Context, message: RemoveParticipant) -> Co
 async def create_invite(context: Context, message: CreateInvite) -> Invite:
     """Make a code that lets its holder join; it is shown once."""
     code = f"{message.conversation_id}.{secrets.token_urlsafe(18)}"
-    await context.store.conversations.create_invite(
+    await context.store.invites.create(
         context.caller,
         message.conversation_id,
         code,
@@ -50,7 +55,3 @@ async def create_invite(context: Context, message: CreateInvite) -> Invite:
         role=message.role,
     )
     return Invite(invite=code, expires_at=round(context.clock.unix_s() + message.ttl_s, 3))
-
-
-async def _set(context: Context, conversation_id: str, subject: str, role: Role | None) -> None:
-    await context.store.conversations.set_member(context.caller, conversation_id, subject, role)

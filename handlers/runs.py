@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gateway import Context, RunInput, RunRequest, check_answer, errors, handler, random_id
+from functools import partial
+
+from gateway import Answer, Context, RunInput, RunRequest, check_answer, errors, handler, random_id
 from gateway.messages import CancelRun, InterruptResolved, RespondToInterrupt, RunCancelled
 
 
@@ -21,20 +23,15 @@ async def cancel_run(context: Context, message: CancelRun) -> RunCancelled:
 @handler(RespondToInterrupt)
 async def respond_to_interrupt(context: Context, message: RespondToInterrupt) -> InterruptResolved:
     """Answer what a run asked; the first answer counts. With the last one a new run goes on."""
-    conversation_id, interrupt_id = message.conversation_id, message.interrupt_id
-    found = await context.store.contexts.get(context.caller, conversation_id)
-    pending = found.interrupts if message.status == "resolved" else ()
-    await check_answer(
-        pending, message.run_id, interrupt_id, message.payload, settings=context.settings
-    )
-    entry = {"interruptId": interrupt_id, "status": message.status, "payload": message.payload}
-    run_id = random_id("r")
-    winner = await context.store.runs.respond(
+    run_id, payload = random_id("r"), message.payload
+    winner = await context.store.interrupts.respond(
         context.caller,
-        conversation_id,
-        interrupt_id,
-        asked_by=message.run_id,
+        message.conversation_id,
+        Answer(message.interrupt_id, message.run_id, message.status, payload),
         request=RunRequest(run_id, "", context.ids.reply_id(run_id)),
-        given=RunInput(by=context.caller.subject, resume=[entry], resumes_run=message.run_id),
+        given=RunInput(by=context.caller.subject, resumes_run=message.run_id),
+        check=partial(check_answer, payload=payload, settings=context.settings)
+        if message.status == "resolved"
+        else None,
     )
     return InterruptResolved(winner=winner)

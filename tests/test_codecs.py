@@ -60,6 +60,7 @@ IDENTIFIERS = st.from_regex(r"\A[A-Za-z0-9_-]{1,64}\Z")
 REQUEST_IDS = st.none() | st.text(max_size=64) | st.integers(-(2**63), 2**63 - 1)
 POSITIONS = st.builds(messages.Position, st.text(max_size=64), st.integers(0, 2**53))
 PARTS = st.lists(st.dictionaries(st.text(max_size=5), JSON, max_size=3), max_size=3)
+PRINTABLE = st.text(min_size=1).filter(str.isprintable)
 ANY_REQUEST = st.one_of(
     st.builds(messages.Ping, id=REQUEST_IDS),
     st.builds(messages.Ack, id=REQUEST_IDS, cursors=st.dictionaries(IDENTIFIERS, POSITIONS)),
@@ -81,8 +82,8 @@ ANY_REQUEST = st.one_of(
     st.builds(
         messages.CreateConversation,
         id=REQUEST_IDS,
-        title=st.none() | st.text(max_size=256),
-        participants=st.lists(st.text(min_size=1, max_size=128), max_size=3),
+        title=st.none() | PRINTABLE.map(lambda text: text[:256]),
+        participants=st.lists(PRINTABLE.map(lambda text: text[:128]), max_size=3),
         metadata=st.dictionaries(st.text(), JSON, max_size=3),
     ),
 )

@@ -218,7 +218,7 @@ async def test_cancelled_and_interrupted_runs_are_ag_ui(meet):
 
     async def agent(context: RunContext) -> AsyncIterator[Any]:
         if context.resume:
-            ResumeEntry.model_validate(context.resume[0])
+            assert ResumeEntry.model_validate(context.resume[0]).interrupt_id == "i1"
             yield "thanks"
         else:
             yield events.Interrupt(id="i1", reason="approval", message=ODD, response_schema=SCHEMA)
@@ -231,7 +231,7 @@ async def test_cancelled_and_interrupted_runs_are_ag_ui(meet):
         "respond_to_interrupt",
         conversation_id=person.conversation,
         run_id=run.run_id,
-        interrupt_id="i1",
+        interrupt_id=asked["id"],
         status="resolved",
         payload={"yes": True},
     )

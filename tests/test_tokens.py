@@ -51,10 +51,14 @@ def test_subjects_of_real_providers_are_taken(subject):
 
 
 @pytest.mark.parametrize(
-    "subject", [None, "", "  ", 7, ["alice"], "a\nb", "a\x00b", "a\u202eb", "\ud800", "x" * 129]
+    "subject",
+    [
+        *(None, "", "  ", 7, ["alice"], "a\nb", "a\x00b", "a\u202eb", "\ud800", "x" * 129),
+        *("agent:demo", "agent:"),
+    ],
 )
 def test_unusable_subject_is_refused(subject):
-    """Empty, too long, not a text, or with characters that cannot be printed."""
+    """Empty, too long, not a text, with characters that cannot be printed, or an agent's name."""
     assert "sub" in refusal(signed(CLAIMS | {"sub": subject}))
 
 

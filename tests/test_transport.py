@@ -165,6 +165,35 @@ async def test_the_largest_head_is_taken():
 
 
 @on_both_classes
+async def test_a_request_names_its_host_once():
+    """Two or none are refused, of a request and of a handshake; HTTP/1.0 may name none."""
+    async with serving() as server:
+        for head in (request("/"), upgrade()):
+            for hosts in (b"", b"Host: gateway\r\nHost: other\r\n", b"host: a\r\n" * 2):
+                bad = head.replace(b"Host: gateway\r\n", hosts)
+                await refused(server, bad, 400, "bad_request")
+        async with connected(server) as client:
+            client.writer.write(b"GET / HTTP/1.0\r\n\r\n")
+            assert b" 200 " in (await client.rest()).partition(b"\r\n")[0]
+
+
+@on_both_classes
+async def test_what_decides_about_a_request_is_refused_in_its_trailers():
+    """Other trailers are dropped: none becomes a header of the request."""
+    app = ProbeApp()
+    chunked = request("/", "Transfer-Encoding: chunked", method="POST")
+    async with serving(app) as server:
+        for line in (b"Authorization: Bearer x", b"HOST: other", b"Content-Length: 5"):
+            await refused(server, chunked + b"0\r\n" + line + b"\r\n\r\n", 400, "bad_request")
+        async with connected(server) as client:
+            client.writer.write(chunked + b"2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n")
+            assert b"200" in await client.reader.readuntil(b"\r\n")
+            await eventually(lambda: len(app.scopes) == 4, what="the request is served")
+        names = {name for scope in app.scopes for name, _ in scope["headers"]}
+        assert names == {b"host", b"transfer-encoding"}
+
+
+@on_both_classes
 async def test_too_large_a_body_is_refused():
     """Told ahead or found out, in chunks or in trailers without end."""
     chunked = request("/hang", "Transfer-Encoding: chunked", method="POST")

@@ -1,4 +1,4 @@
-"""Interrupts as agents yield them: held against what an answer needs, and given a deadline."""
+"""Interrupts as agents yield them: checked, then given an id of their own and a deadline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from gateway.agents.agent import Refused
-from gateway.ids import is_identifier
+from gateway.ids import is_identifier, random_id
 from gateway.schema_checks import schema_problem
 
 if TYPE_CHECKING:
@@ -50,6 +50,18 @@ def with_deadline(interrupt: Interrupt, *, now: float) -> tuple[Interrupt, int]:
     until_s = now + ANSWERABLE_S
     expires_at = datetime.fromtimestamp(until_s, UTC).isoformat()
     return msgspec.structs.replace(interrupt, expires_at=expires_at), round(until_s * 1000)
+
+
+def posed(interrupt: Interrupt, *, now: float) -> tuple[Interrupt, tuple[str, int, bytes]]:
+    """The interrupt as clients see it, and what is kept of it (`Ending.interrupts`).
+
+    Its id is random, so that nobody answers a question that they have not read; the answer comes
+    back to the agent under the id that the agent gave.
+    """
+    asked, until_ms = with_deadline(interrupt, now=now)
+    asked = msgspec.structs.replace(asked, id=random_id("i"))
+    kept = interrupt.id.encode() + b"|" + msgspec.json.encode(asked)
+    return asked, (asked.id, until_ms, kept)
 
 
 def _moment(expires_at: str) -> datetime:

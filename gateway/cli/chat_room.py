@@ -30,7 +30,9 @@ _NOTES = {"cancelled": "(cancelled)", "failed": "(failed)"}
 _AGENT = "agent:"  # begins the author of what an agent says
 _OF_RUNS = ("TEXT_", "RUN_", "TOOL_", "STEP_")
 _KEPT_CONTROLS = {ord("\n"), ord("\t")}
-_CONTROLS = {*range(32), *range(127, 160)} - _KEPT_CONTROLS
+# They make one text look like another; the marks that Hebrew and Arabic use stay.
+_TURNING = {*range(0x2028, 0x202F), *range(0x2066, 0x206A)}
+_CONTROLS = {*range(32), *range(127, 160), *_TURNING} - _KEPT_CONTROLS
 _PRINTABLE = dict.fromkeys(_CONTROLS, "\N{REPLACEMENT CHARACTER}")
 
 

@@ -35,6 +35,7 @@ async def issue_ticket(request: Request) -> Response:
             return error(
                 ErrorCode.RATE_LIMITED, "too many requests", retry_after_s=1 + wait_ms // 1000
             )
+        lifetime_s = round(replica.store.tickets.lifetime_s(identity), 3)
         ticket = await replica.store.tickets.issue(identity)
     except EarlyToken as exc:
         wait_s = math.ceil(exc.wait_s)
@@ -45,6 +46,6 @@ async def issue_ticket(request: Request) -> Response:
         message = "no ticket can be made now; try again"
         return error(ErrorCode.UNAVAILABLE, message, retry_after_s=1 + retry_ms(exc) // 1000)
     return JSONResponse(
-        {"ticket": ticket, "expires_in_s": replica.settings.ticket_ttl_s},
+        {"ticket": ticket, "expires_in_s": lifetime_s},
         headers={"Cache-Control": "no-store"},
     )

@@ -145,7 +145,8 @@ def context_of(
 
 def pending_interrupt(value: bytes) -> JsonText:
     """An interrupt nobody has answered, with the run that asked: `{"runId", …}`."""
-    _, run_id, _, interrupt = value.split(b"|", 3)
+    _, run_id, _, rest = value.split(b"|", 3)
+    interrupt = rest[rest.index(b"{") :]  # before it, the agent's own name for it
     return JsonText(b'{"runId":"' + run_id + b'",' + interrupt[1:])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from gateway.errors import Conflict, Forbidden, NotFound
+from gateway.errors import Conflict
 from gateway.ids import content_hash, token_hash
 from gateway.json_text import JsonText
 from gateway.store.calls import Caller, ConversationCalls, new_birth, position_of, text
@@ -51,11 +51,11 @@ class Conversations:
         self._calls = calls
         self._create = Script("create", prelude=(*ON_CONVERSATION, "names", "members"))
         self._describe = Script("describe", prelude=(*ON_CONVERSATION, "names", "state"))
-        self._join = Script("join", prelude=(*ON_CONVERSATION, "names", "members"))
-        self._set_member = Script("set_member", prelude=(*ON_CONVERSATION, "names", "members"))
+        who_comes_in = (*ON_CONVERSATION, "names", "members", "invites")
+        self._join = Script("join", prelude=who_comes_in)
+        self._set_member = Script("set_member", prelude=who_comes_in)
         self._whisper = Script("whisper")
         self._presence = Script("presence")
-        self._invite = Script("invite", prelude=())
 
     async def create(
         self, caller: Caller, conversation_id: str, request: CreateConversation
@@ -100,27 +100,46 @@ class Conversations:
         )
 
     async def join(self, caller: Caller, conversation_id: str, invite: str | None) -> Position:
-        """Become a participant of an open conversation, or with an invite; again is harmless."""
+        """Become a participant of an open conversation, or with an invite; again is harmless.
+
+        Raises:
+            NotFound: neither; or an owner has banned the caller.
+        """
         keys = self._calls.keys.conversation(caller.tenant, conversation_id)
         reply = await self._calls.run(
             self._join,
             caller,
             conversation_id,
             _json(caller.subject),
+            token_hash(invite) if invite else "",
             writes=True,
-            more_keys=(keys.invite(token_hash(invite)),) if invite else (),
+            more_keys=(keys.invites, keys.banned),
         )
         return position_of(reply[1], reply[2])
 
     async def set_member(
-        self, caller: Caller, conversation_id: str, subject: str, role: Role | None
+        self,
+        caller: Caller,
+        conversation_id: str,
+        subject: str,
+        role: Role | None,
+        *,
+        ban: bool = False,
     ) -> None:
         """Give a subject a role, or with None remove it.
 
+        Args:
+            caller: who does it.
+            conversation_id: where.
+            subject: whom.
+            role: which, or None.
+            ban: with None: they cannot join by themselves again. A role lifts that.
+
         Raises:
             Forbidden: only owners do this to others.
-            Conflict: the last owner cannot go while others stay.
+            Conflict: the last owner cannot go while others stay; too many are banned.
         """
+        keys = self._calls.keys.conversation(caller.tenant, conversation_id)
         reply = await self._calls.run(
             self._set_member,
             caller,
@@ -128,14 +147,30 @@ class Conversations:
             subject,
             _json(subject),
             role or "",
+            "1" if ban and role is None else "0",
             writes=True,
+            more_keys=(keys.invites, keys.banned),
         )
         if reply[0] == b"last_owner":
             raise Conflict("the last owner cannot leave while others stay")
+        if reply[0] == b"full":
+            raise Conflict("too many subjects are banned from this conversation")
 
-    async def whisper(self, caller: Caller, conversation_id: str, payload: bytes) -> None:
-        """Tell the others something that is not kept in the log."""
-        await self._calls.run(self._whisper, caller, conversation_id, payload)
+    async def whisper(
+        self, caller: Caller, conversation_id: str, payload: bytes, *, what: str = "typing"
+    ) -> None:
+        """Tell the others something that is not kept in the log.
+
+        Args:
+            caller: who.
+            conversation_id: where.
+            payload: what the channel carries.
+            what: the type of message whose right it takes (gateway/roles.py).
+
+        Raises:
+            Forbidden: the caller's role may not send this.
+        """
+        await self._calls.run(self._whisper, caller, conversation_id, payload, what)
 
     async def tell_presence(
         self, tenant: str, conversation_id: str, origin: str, pushes: Sequence[tuple[str, bytes]]
@@ -151,23 +186,6 @@ class Conversations:
         told = [word for pair in pushes for word in pair]
         await self._calls.run(self._presence, Caller(tenant, ""), conversation_id, origin, *told)
 
-    async def create_invite(  # an invite is all of this
-        self,
-        caller: Caller,
-        conversation_id: str,
-        code: str,
-        *,
-        uses: int,
-        ttl_s: int,
-        role: Role,
-    ) -> None:
-        """Store an invite; its code is kept as a hash. Owners only."""
-        described = await self.describe(caller, conversation_id)
-        if described.role != "owner":
-            raise Forbidden("only an owner may invite")
-        key = self._calls.keys.conversation(caller.tenant, conversation_id).invite(token_hash(code))
-        await self._invite(self._calls.redis, (key,), (uses, role, ttl_s * 1000))
-
 
 def _json(value: object) -> bytes:
     return msgspec.json.encode(value)
@@ -179,15 +197,3 @@ def _members(flat: Sequence[Reply]) -> list[Member]:
         role, joined_ms = text(value).split(":", 2)[:2]
         found.append(Member(text(subject), cast("Role", role), int(joined_ms) / 1000))
     return sorted(found, key=lambda member: (member.joined_at, member.subject))
-
-
-def invite_conversation(code: str) -> str:
-    """The conversation an invite is for: it is a part of the code.
-
-    Raises:
-        NotFound: it is no invite.
-    """
-    conversation_id, dot, secret = code.rpartition(".")
-    if not dot or not secret:
-        raise NotFound("there is no such invite")
-    return conversation_id

@@ -135,7 +135,14 @@ KINDS = (
         "vouch.lua",
         expiry="run_lease_s, 10 s at least, after a worker last said that it has any",
     ),
-    KeyKind("invite", _CONVERSATION + f":invite:{_ID}", "hash", "invite.lua", expiry="its ttl_s"),
+    KeyKind(
+        "invites",
+        _CONVERSATION + ":invites",
+        "hash",
+        "invite.lua",
+        expiry="the longest ttl_s of them, from when it was made",
+    ),
+    KeyKind("banned", _CONVERSATION + ":banned", "set", "set_member.lua", lasting=_KEPT),
     KeyKind("session", _SUBJECT + f":session:{_ID}", "hash", "connect.lua", expiry="session_ttl_s"),
     KeyKind("online", _SUBJECT + ":online", "zset", "connect.lua", expiry="session_ttl_s"),
     KeyKind(
@@ -208,9 +215,14 @@ class ConversationKeys:
             f"{head}:runs:leased",
             f"{self.base}:waiting",
             f"{self.base}:tools",
-            f"{self.base}:interrupts",
+            self.interrupts,
             self.absent,
         )
+
+    @property
+    def interrupts(self) -> str:
+        """What runs ask and nobody has answered."""
+        return f"{self.base}:interrupts"
 
     def answer(self, run_id: str, interrupt_id: str) -> str:
         """The answer that an interrupt of a run was given."""
@@ -221,9 +233,15 @@ class ConversationKeys:
         """The list of events that clients resume from."""
         return f"{self.base}:log"
 
-    def invite(self, code_hash: str) -> str:
-        """One invite, by the hash of its code."""
-        return f"{self.base}:invite:{code_hash}"
+    @property
+    def invites(self) -> str:
+        """The invites, by the hashes of their codes."""
+        return f"{self.base}:invites"
+
+    @property
+    def banned(self) -> str:
+        """Subjects who were removed and may not join by themselves."""
+        return f"{self.base}:banned"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from gateway.errors import Conflict, GatewayError
+from gateway.errors import GatewayError
 from gateway.events import RunError
-from gateway.ids import content_hash
 from gateway.store.calls import Caller, ConversationCalls, text
 from gateway.store.keys import SHARDS
 from gateway.store.scripts import ON_CONVERSATION, Script
@@ -113,7 +112,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ends. `interrupts` are (id, until when it can be answered in Unix ms, JSON)."""
+    """How a run ends.
+
+    `interrupts` are (id, until when it can be answered in Unix ms, `<agent's own id>|<JSON>`).
+    """
 
     status: str
     event: bytes
@@ -137,7 +139,6 @@ class Runs:
         self._renew = Script("renew", prelude=both)
         self._give_back = Script("give_back", prelude=both)
         self._cancel = Script("cancel", prelude=both)
-        self._respond = Script("respond", prelude=both)
         self._journal = Script("journal", prelude=(*ON_CONVERSATION, "names"))
 
     async def claim(
@@ -292,56 +293,6 @@ class Runs:
         versions = self._settings.context_versions
         reply = await self._run(self._cancel, name, run_id, versions, caller=caller, writes=True)
         return text(reply[1])
-
-    async def respond(
-        self,
-        caller: Caller,
-        conversation_id: str,
-        interrupt_id: str,
-        *,
-        asked_by: str,
-        request: RunRequest,
-        given: RunInput,
-    ) -> bool:
-        """Answer an interrupt; True if this answer is the one that counts, also when repeated.
-
-        The run of `request` begins when all interrupts of the one that asked are answered.
-
-        Args:
-            caller: who answers.
-            conversation_id: where.
-            interrupt_id: what.
-            asked_by: the run that asked.
-            request: the run that goes on, if this is the first answer; else that of the first does.
-            given: what it is started by, with this answer alone.
-
-        Raises:
-            NotFound: there is no such interrupt.
-            Conflict: it was not answered in time.
-        """
-        keys = self._calls.keys.conversation(caller.tenant, conversation_id)
-        encode = msgspec.json.encode
-        start = encode(msgspec.structs.replace(given, resume=[]))
-        head, mark, tail = start.partition(b'"resume":[')  # in a string its quotes are escaped
-        reply = await self._run(
-            self._respond,
-            RunName(caller.tenant, conversation_id, asked_by),
-            interrupt_id,
-            asked_by,
-            request.run_id,
-            request.message_id,
-            encode(given.resume)[1:-1],
-            head + mark,
-            tail,
-            round(self._settings.run_timeout_s * 1000),
-            content_hash(encode([caller.subject, given.resume], order="sorted")),
-            caller=caller,
-            writes=True,
-            more_keys=(keys.answer(asked_by, interrupt_id),),
-        )
-        if reply[0] == b"expired":
-            raise Conflict("the interrupt was not answered in time")
-        return bool(reply[1])
 
     def shards(self) -> range:
         """All shards that may hold runs."""

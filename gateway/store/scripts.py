@@ -10,6 +10,7 @@ import hashlib
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from gateway.roles import lua_table
 from gateway.store.link import packed_arguments
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from gateway.store.redis import Redis
 
 _LUA = files("gateway.store") / "lua"
-ON_CONVERSATION = ("reign", "prelude")  # what comes first in every script of a conversation
+RIGHTS = "rights"  # no file: made of the table in gateway/roles.py
+ON_CONVERSATION = (RIGHTS, "reign", "prelude")  # first in every script of a conversation
 
 
 class Script:
@@ -31,11 +33,9 @@ class Script:
     """
 
     def __init__(self, name: str, *, prelude: tuple[str, ...] = ON_CONVERSATION) -> None:
-        head = "".join(
-            (_LUA / f"{part}.lua").read_text(encoding="utf-8") + "\n" for part in prelude
-        )
+        head = "".join(_part(part) + "\n" for part in prelude)
         self.name = name
-        self.text = head + _read(name)
+        self.text = head + _part(name)
         self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324  # Redis's own choice
 
         self._by_sha = packed_arguments(("EVALSHA", self.sha))
@@ -96,5 +96,5 @@ class Script:
         )
 
 
-def _read(name: str) -> str:
-    return (_LUA / f"{name}.lua").read_text(encoding="utf-8")
+def _part(name: str) -> str:
+    return lua_table() if name == RIGHTS else (_LUA / f"{name}.lua").read_text(encoding="utf-8")

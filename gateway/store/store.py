@@ -10,6 +10,8 @@ from gateway.store.address import parse_redis_url
 from gateway.store.calls import ConversationCalls
 from gateway.store.contexts import Contexts
 from gateway.store.conversations import Conversations
+from gateway.store.interrupts import Interrupts
+from gateway.store.invites import Invites
 from gateway.store.keys import Keys
 from gateway.store.log import Log
 from gateway.store.messages import Messages
@@ -24,6 +26,7 @@ from gateway.store.unserved import UnservedRuns
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
+    from gateway.ids import IdMaker
     from gateway.settings import Settings
 
 _PROBE_TTL_MS = 60_000
@@ -46,17 +49,22 @@ class Store:
         self._require(settings)
         self._calls = ConversationCalls(self.redis, self.keys, clock, settings)
         self.conversations = Conversations(self._calls)
+        self.invites = Invites(self._calls)
         self.messages = Messages(self._calls)
         self.contexts = Contexts(self._calls)
         self.log = Log(self._calls)
         self.runs = Runs(self._calls, clock, settings)
+        self.interrupts = Interrupts(self._calls, settings)
         self.unserved = UnservedRuns(self._calls, clock, settings)
         self._route = url.topology().route
         self.sessions = Sessions(self.redis, self.keys, clock, settings, route=self._route)
         self.subjects = Subjects(self.redis, self.keys, clock)
-        self.tickets = Tickets(self.redis, self.keys, settings)
+        self.tickets = Tickets(self.redis, self.keys, settings, clock)
         self.secret = Secret(self.redis, self.keys)
-        self.ids = self.secret.ids
+
+    async def ids(self) -> IdMaker:
+        """What derives ids and seals resume tokens, with the deployment's secret."""
+        return await self.secret.ids()
 
     async def check_writable(self) -> None:
         """Write something, as durably as messages are.

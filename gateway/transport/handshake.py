@@ -43,6 +43,15 @@ def values_of(headers: Headers) -> dict[bytes, bytes]:
     return values
 
 
+def has_its_host(headers: Headers, http_version: str) -> bool:
+    """Whether a request names its host once (RFC 9112 section 3.2); in HTTP/1.0 it may name none.
+
+    With two, we and a proxy before us could each believe another one.
+    """
+    count = sum(name == b"host" for name, _ in headers)
+    return count == 1 or (count == 0 and http_version == "1.0")
+
+
 def accept_key_of(head: RequestHead, values: dict[bytes, bytes]) -> bytes:
     """Return the value of Sec-WebSocket-Accept (RFC 6455 section 4.2.2).
 
@@ -57,6 +66,8 @@ def accept_key_of(head: RequestHead, values: dict[bytes, bytes]) -> bytes:
         raise Refused(answers.WRONG_METHOD)
     if head.http_version != "1.1":
         raise Refused(answers.WRONG_HTTP_VERSION)
+    if not has_its_host(head.headers, head.http_version):
+        raise Refused(answers.INVALID)
     key = values.get(b"sec-websocket-key", b"").strip()
     if not (_asks_for_websocket(values) and _is_key(key)):
         raise Refused(answers.INVALID)

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.transport import refusal as answers
 from gateway.transport.fast import FastWebSocketProtocol
 from gateway.transport.guard import GuardedTransport, guarded
-from gateway.transport.handshake import RequestHead, is_origin_allowed
+from gateway.transport.handshake import RequestHead, has_its_host, is_origin_allowed
 from gateway.transport.limits import MAX_HEADER_LINE_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from gateway.transport.refusal import Refusal, Refused
 from gateway.transport.timer import Timer
@@ -33,6 +33,13 @@ MAX_PIPELINED = 8  # requests that wait for an answer of one connection; browser
 HEADER_OVERHEAD_BYTES = len(b": \r\n")
 # A body may take as long as it comes at this rate at least, or we are the ones who do not read.
 MIN_BODY_BYTES_PER_S = 500
+# Who asks, whom, and how long the message is was decided before a trailer comes (RFC 9110 section
+# 6.5.1): a peer that says so there hopes that we and a proxy read it differently.
+NEVER_IN_TRAILERS = frozenset(
+    b"authorization connection content-length content-type cookie expect forwarded host origin "
+    b"proxy-authorization te trailer transfer-encoding upgrade x-forwarded-for x-forwarded-host "
+    b"x-forwarded-proto".split()
+)
 
 
 class GatewayHttpProtocol(HttpToolsProtocol):
@@ -63,6 +70,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._is_surplus = False
         self._fed_bytes = 0  # of this head or this body, as they came
         self._head_bytes = 0  # of this head, as parsed
+        self._trailers = 0  # of this body
         self._body_bytes = 0  # of this body, without its framing
         self._timed_body_bytes = 0  # of this body, when its timer was armed
 
@@ -128,7 +136,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         """Begin a head, and its time."""
         super().on_message_begin()
         self._is_begun = True
-        self._head_bytes = 0
+        self._head_bytes = self._trailers = 0
         self._head_timer.arm(self._limits.head_timeout_s)
 
     def on_url(self, url: bytes) -> None:
@@ -139,14 +147,19 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             raise Refused(answers.URL_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect headers (trailers too), up to their limits."""
-        super().on_header(name, value)
+        """Collect headers, up to their limits. Trailers count, and are no headers."""
+        if self._is_in_head:
+            super().on_header(name, value)
+        else:
+            self._trailers += 1
+            if name.lower() in NEVER_IN_TRAILERS:
+                raise Refused(answers.INVALID)
         line_bytes = len(name) + len(value) + HEADER_OVERHEAD_BYTES
         self._head_bytes += line_bytes
         if (
             line_bytes > MAX_HEADER_LINE_BYTES
             or self._head_bytes > self._limits.max_head_bytes
-            or len(self.headers) > MAX_HEADERS
+            or len(self.headers) + self._trailers > MAX_HEADERS
         ):
             raise Refused(answers.HEADERS_TOO_LARGE)
 
@@ -192,7 +205,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             self._is_surplus = len(self.connections) > self._limits.max_connections
             if self._is_surplus:
                 return answers.FULL
-        if not self.url.isascii():
+        if not (self.url.isascii() and has_its_host(self.headers, self.parser.get_http_version())):
             return answers.INVALID
         if len(self.pipeline) >= MAX_PIPELINED:
             return answers.PIPELINED

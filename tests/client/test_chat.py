@@ -172,5 +172,6 @@ def test_message_in_history_and_log_is_shown_once():
 
 
 def test_escape_sequences_of_others_do_not_reach_the_terminal():
-    """C0 and C1 controls are shown as what they are not."""
+    """C0 and C1 controls, and what turns the direction of text, are shown as what they are not."""
     assert printable("a\x1b[2Jb\x9bc\nd\te\x7f") == "a�[2Jb�c\nd\te�"
+    assert printable("a\u202ecba\u2069\u200f") == "a�cba�\u200f"

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.roles import RIGHTS
+
 if TYPE_CHECKING:
     from tests.conftest import Replicas
     from tests.support.dialling import Dialler
@@ -32,6 +34,11 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "delete_message": {"message_id": "m_1"},
     "search_messages": {"query": "secret"},
 }
+RUN_REQUESTS: dict[str, dict[str, Any]] = {
+    "cancel_run": {"run_id": "r_1"},
+    "respond_to_interrupt": {"run_id": "r_1", "interrupt_id": "i_1", "status": "cancelled"},
+}
+REQUESTS |= RUN_REQUESTS
 
 
 async def a_private_conversation(dial: Dialler, replicas: Replicas) -> tuple[WireClient, str]:
@@ -167,24 +174,66 @@ async def test_who_was_removed_sees_and_hears_no_more(replicas: Replicas, dial: 
     assert "for Alice only" not in [m["content"] for m in again.log(conversation).messages]
 
 
-async def test_observer_reads_and_does_not_write(replicas: Replicas, dial: Dialler) -> None:
-    """Who can see but may not do is told `forbidden`, not `not_found`."""
+@pytest.mark.parametrize("role", ["owner", "member", "observer"])
+@pytest.mark.parametrize("right", RIGHTS)
+async def test_each_role_may_do_what_the_table_says(
+    replicas: Replicas, dial: Dialler, right: str, role: str
+) -> None:
+    """A participant who may not is told `forbidden`, and nothing changes; one who may is not."""
     alice, olga = await dial(replicas[0]), await dial(replicas[1], "olga")
-    conversation = await alice.create()
+    conversation = await alice.create(participants=["olga"])
+    said = await alice.say(conversation, "of Alice")
+    own = await olga.say(conversation, "of Olga")
+    await alice.request(
+        "update_agent_context",
+        conversation_id=conversation,
+        **REQUESTS["update_agent_context"],
+    )
+    await alice.request("add_participant", conversation_id=conversation, subject="olga", role=role)
+    before = await everything(alice, conversation)
+    is_of_others = right == "delete_message_of_others"
+    kind = "delete_message" if is_of_others else right
+    fields = REQUESTS.get(kind, {"active": True})
+    if "message_id" in fields:
+        fields = fields | {"message_id": (said if is_of_others else own)["message_id"]}
+    if "base_version" in fields:
+        fields = fields | {"base_version": 1}
+    may = role in RIGHTS[right]
+    asked = await olga.start(kind, conversation_id=conversation, **fields)
+    if kind == "typing":
+        await (alice.until(lambda: typed(alice), what="typing") if may else olga.answer_to(asked))
+        assert bool(typed(alice)) is may
+        return
+    answer = await olga.answer_to(asked)
+    assert (answer.get("code") == "forbidden") is not may, answer
+    if not may:
+        assert await everything(alice, conversation) == before
+
+
+def typed(client: WireClient) -> list[object]:
+    """Return what the client was told of typing."""
+    return [push for push in client.pushes if push["type"] == "typing"]
+
+
+async def test_author_who_became_an_observer_writes_no_more(
+    replicas: Replicas, dial: Dialler
+) -> None:
+    """Not by editing or deleting what they wrote, nor by typing."""
+    alice, olga = await dial(replicas[0]), await dial(replicas[1], "olga")
+    conversation = await alice.create(participants=["olga"])
+    own = await olga.say(conversation, "of Olga")
     await alice.request(
         "add_participant", conversation_id=conversation, subject="olga", role="observer"
     )
-    said = await alice.say(conversation, "look")
-    assert [m["content"] for m in await olga.history(conversation)] == ["look"]
     for kind, fields in (
-        ("send_message", REQUESTS["send_message"]),
-        ("update_agent_context", REQUESTS["update_agent_context"]),
-        ("add_participant", REQUESTS["add_participant"]),
-        ("edit_message", {"message_id": said["message_id"], "content": "changed"}),
+        ("edit_message", {"message_id": own["message_id"], "content": "changed"}),
+        ("delete_message", {"message_id": own["message_id"]}),
+        ("typing", {"active": True}),
     ):
         error = await olga.refusal(kind, conversation_id=conversation, **fields)
         assert error["code"] == "forbidden", kind
-    assert [m["content"] for m in await alice.history(conversation)] == ["look"]
+    assert [m["content"] for m in await alice.history(conversation)] == ["of Olga"]
+    assert not typed(alice)
 
 
 async def test_subject_names_with_separators_do_not_collide(
@@ -201,3 +250,36 @@ async def test_subject_names_with_separators_do_not_collide(
         client = await dial(replicas[1], name)
         listed = await client.request("list_conversations")
         assert [entry["conversation_id"] for entry in listed["conversations"]] == [made[name]]
+
+
+@pytest.mark.parametrize("subject", ["agent:demo", "a\u202eb", "a\x1b[2Jb"])
+async def test_subject_that_looks_like_another_does_not_come_in(
+    replicas: Replicas, dial: Dialler, subject: str
+) -> None:
+    """Nor is it let in by somebody else; `agent:demo` is the author of that agent's messages."""
+    intruder = await dial(replicas[0], subject)
+    assert await intruder.closed() == 4501
+    alice = await dial(replicas[1])
+    conversation = await alice.create()
+    for kind, fields, at in (
+        ("add_participant", {"conversation_id": conversation, "subject": subject}, "$.subject"),
+        ("create_conversation", {"participants": ["bob", subject]}, "$.participants[1]"),
+    ):
+        error = await alice.refusal(kind, **fields)
+        assert (error["code"], error["message"]) == (
+            "bad_request",
+            f"{at}: must be printable, and not begin with 'agent:'",
+        )
+
+
+@pytest.mark.parametrize("title", ["a\u202eb", "a\x1b[2Jb", "a\nb", "\u2066a"])
+async def test_title_that_looks_like_another_is_refused(
+    replicas: Replicas, dial: Dialler, title: str
+) -> None:
+    """It would be shown to everybody in the conversation."""
+    alice = await dial(replicas[0])
+    error = await alice.refusal("create_conversation", title=title)
+    assert (error["code"], error["message"]) == (
+        "bad_request",
+        "$.title: must hold no control or direction characters",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -265,6 +266,20 @@ async def test_ticket_does_not_outlive_its_token(in_process: InProcess, dial: Di
     with pytest.raises(SocketEnded):
         await client.push("never")
     assert client.close_code == TOKEN_EXPIRED
+
+
+async def test_ticket_of_a_token_that_has_expired_lets_nobody_in(
+    in_process: InProcess, dial: Dialler
+) -> None:
+    """Though it was made before: it lives no longer than what was traded for it."""
+    gateway = await in_process(jwt_leeway_s=0)
+    expires_at = math.ceil(time.time()) + 1
+    made = await ticket_of(gateway, tokens.mint("alice", tenant=dial.tenant, exp=expires_at))
+    assert 0 < float(str(made["expires_in_s"])) <= 2
+    await eventually(lambda: time.time() > expires_at, what="the token has expired")
+    client = await dial.open(ws_url(gateway, ticket=str(made["ticket"])))
+    assert await client.closed() in {UNAUTHORIZED, TOKEN_EXPIRED}
+    assert not client.hello
 
 
 @pytest.mark.parametrize("header", [None, "Bearer garbage", "Basic abc", "Bearer"])

@@ -113,7 +113,7 @@ async def calling(context: RunContext) -> AsyncIterator[str | RunEvent]:
 
 
 async def asking(context: RunContext) -> AsyncIterator[str | Interrupt]:
-    """Ask for `{"yes": true}`, always under the same id; `soon` makes the deadline short."""
+    """Ask for `{"yes": true}`, always as `the_question`; `soon` makes the deadline short."""
     if context.resume:
         yield f"Answer: {json.dumps(context.resume[0]['payload'])}"
         return

@@ -26,9 +26,17 @@ async def asked(person: Person, content: str = "please") -> tuple[str, dict[str,
     return run_id, interrupt
 
 
-async def answer(person: Person, run_id: str, **fields: object) -> dict[str, Any]:
-    """Answer the question of a run; return the reply, an `error` too."""
-    given = {"interrupt_id": "the_question", "status": "resolved"} | fields
+def questions(person: Person, run_id: str) -> list[str]:
+    """Return the ids of what a run asked, in the order of asking."""
+    return [one["id"] for one in person.run(run_id).ends[0]["outcome"]["interrupts"]]
+
+
+async def answer(person: Person, run_id: str, *, nth: int = 0, **fields: object) -> dict[str, Any]:
+    """Answer a question of a run; return the reply, an `error` too."""
+    given: dict[str, Any] = {"status": "resolved"} | fields
+    if "interrupt_id" not in given:
+        await person.sees_end(run_id)
+        given["interrupt_id"] = questions(person, run_id)[nth]
     request = await person.client.start(
         "respond_to_interrupt", conversation_id=person.conversation, run_id=run_id, **given
     )
@@ -50,13 +58,14 @@ async def test_question_is_recorded_and_its_answer_goes_on(stage: Gateways, arri
     alice, bob = await arrive(stage[0]), await arrive(stage[1], "bob")
     await bob.join(await alice.create(visibility="open"))
     run_id, interrupt = await asked(alice)
-    assert (interrupt["id"], interrupt["message"]) == ("the_question", "May I?")
+    assert interrupt["message"] == "May I?"
     assert interrupt["expiresAt"]
     (pending,) = (await bob.context())["interrupts"]
-    assert (pending["runId"], pending["id"]) == (run_id, "the_question")
+    assert (pending["runId"], pending["id"]) == (run_id, interrupt["id"])
     await bob.join(alice.conversation, cursor={"epoch": "gone", "offset": 0})
     assert bob.log.snapshots[0]["context"]["interrupts"] == [pending]
-    assert (await answer(bob, run_id, payload=YES))["winner"] is True
+    reply = await answer(bob, run_id, interrupt_id=pending["id"], payload=YES)
+    assert reply["winner"] is True
     run = await next_run(alice, run_id)
     assert run.text == 'Answer: {"yes": true}'
     assert (await alice.context())["interrupts"] == []
@@ -99,12 +108,14 @@ async def test_several_questions_are_answered_by_one_run(stage: Gateways, arrive
     await bob.join(await alice.create(visibility="open"))
     run_id = await alice.ask("x", agent="asking_several")
     assert len((await alice.sees_end(run_id)).ends[0]["outcome"]["interrupts"]) == 3
-    await answer(bob, run_id, interrupt_id="third", payload=3)
-    await answer(alice, run_id, interrupt_id="first", status="cancelled")
-    assert [one["id"] for one in (await alice.context())["interrupts"]] == ["second"]
+    await answer(bob, run_id, nth=2, payload=3)
+    await answer(alice, run_id, nth=0, status="cancelled")
+    assert [one["id"] for one in (await alice.context())["interrupts"]] == [
+        questions(alice, run_id)[1]
+    ]
     assert (await alice.sees_end(await alice.ask("meanwhile"))).text == "meanwhile"
-    assert (await answer(bob, run_id, interrupt_id="second", payload="2"))["winner"] is True
-    assert (await answer(bob, run_id, interrupt_id="third", payload=3))["winner"] is True
+    assert (await answer(bob, run_id, nth=1, payload="2"))["winner"] is True
+    assert (await answer(bob, run_id, nth=2, payload=3))["winner"] is True
     await alice.sees_type("RUN_STARTED", count=3)
     last = alice.log.of_type("RUN_STARTED")[-1]["event"]["runId"]
     answers = [("first", "cancelled", None), ("second", "resolved", "2"), ("third", "resolved", 3)]
@@ -120,7 +131,7 @@ async def test_question_that_is_not_answered_in_time_does_not_hold_up_the_others
     alice = await arrive(stage[0])
     run_id = await alice.ask("soon", agent="asking_several")
     await alice.sees_end(run_id)
-    assert (await answer(alice, run_id, interrupt_id="first", payload=1))["winner"] is True
+    assert (await answer(alice, run_id, nth=0, payload=1))["winner"] is True
     await alice.sees_type("RUN_STARTED", count=2)
     last = alice.log.of_type("RUN_STARTED")[-1]["event"]["runId"]
     answers = [
@@ -129,7 +140,7 @@ async def test_question_that_is_not_answered_in_time_does_not_hold_up_the_others
         ("third", "cancelled", None),
     ]
     assert (await alice.sees_end(last)).text == f"{answers} of {run_id}"
-    assert (await answer(alice, run_id, interrupt_id="third", payload=3))["code"] == "conflict"
+    assert (await answer(alice, run_id, nth=2, payload=3))["code"] == "conflict"
     assert (await alice.context())["active_run"] is None
 
 
@@ -145,6 +156,24 @@ async def test_answer_that_does_not_fit_is_refused_and_may_be_mended(
         assert "$.payload" in error["message"]
     assert (await answer(alice, run_id, payload=YES))["winner"] is True
     assert (await next_run(alice, run_id)).text == 'Answer: {"yes": true}'
+
+
+async def test_question_cannot_be_answered_before_it_was_read(
+    stage: Gateways, arrive: Arrive
+) -> None:
+    """Not under the agent's own id for it, nor one made from the run's: nothing is taken."""
+    alice = await arrive(stage[0])
+    for _ in range(5):
+        run_id = await alice.ask("please", agent="asking")
+        tries = 0
+        while tries < 20 or not alice.run(run_id).ends:
+            for guess in ("the_question", f"i_{run_id}"):
+                bad = await answer(alice, run_id, interrupt_id=guess, payload={"yes": "maybe"})
+                assert bad["code"] == "not_found"
+            tries += 1
+        assert (await answer(alice, run_id, payload={"yes": "maybe"}))["code"] == "bad_request"
+        assert (await answer(alice, run_id, payload=YES))["winner"] is True
+        assert (await next_run(alice, run_id)).text == 'Answer: {"yes": true}'
 
 
 async def test_declined_question_needs_no_payload(stage: Gateways, arrive: Arrive) -> None:
@@ -186,12 +215,12 @@ async def test_same_question_of_another_run_is_another_question(
 async def test_question_that_nobody_asked_is_not_found(stage: Gateways, arrive: Arrive) -> None:
     """Unknown id, unknown run, another conversation, a stranger."""
     alice, eve = await arrive(stage[0]), await arrive(stage[1], "eve")
-    run_id, _ = await asked(alice)
+    run_id, interrupt = await asked(alice)
     eve.conversation = alice.conversation
     for person, run, question in [
         (alice, run_id, "another"),
-        (alice, "r_another", "the_question"),
-        (eve, run_id, "the_question"),
+        (alice, "r_another", interrupt["id"]),
+        (eve, run_id, interrupt["id"]),
     ]:
         error = await answer(person, run, interrupt_id=question, payload=YES)
         assert error["code"] == "not_found"

@@ -81,12 +81,12 @@ async def test_answered_and_expired_questions_leave_nothing_for_ever(
     redis = await own_redis()
     alice = await arrive(await own_stage(redis_url=redis.url))
     first = await alice.ask("please", agent="asking")
-    await alice.sees_end(first)
+    (asked,) = (await alice.sees_end(first)).ends[0]["outcome"]["interrupts"]
     await alice.client.request(
         "respond_to_interrupt",
         conversation_id=alice.conversation,
         run_id=first,
-        interrupt_id="the_question",
+        interrupt_id=asked["id"],
         status="cancelled",
     )
     assert await redis.call("KEYS", "*:interrupts") == []

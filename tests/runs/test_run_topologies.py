@@ -52,12 +52,12 @@ async def live(person: Person) -> None:
     await person.sees_type("TOOL_CALL_START")
     assert await person.cancel(cut) == "cancelled"
     asked = await person.ask("please", agent="asking")
-    await person.sees_end(asked)
+    (question,) = (await person.sees_end(asked)).ends[0]["outcome"]["interrupts"]
     reply = await person.client.request(
         "respond_to_interrupt",
         conversation_id=person.conversation,
         run_id=asked,
-        interrupt_id="the_question",
+        interrupt_id=question["id"],
         status="resolved",
         payload={"yes": True},
     )

@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.messages import CreateConversation, Position
 from gateway.store.calls import Caller
-from gateway.store.conversations import invite_conversation
+from gateway.store.invites import invite_conversation
 from tests.support.stores import make, say
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ async def test_who_takes_no_part_finds_nothing(
         lambda: store.conversations.set_member(caller, "c_1", "bob", "owner"),
         lambda: store.conversations.set_member(caller, "c_1", caller.subject, None),
         lambda: store.conversations.whisper(caller, "c_1", b"w:x:{}"),
-        lambda: store.conversations.create_invite(
-            caller, "c_1", "c_1.x", uses=1, ttl_s=9, role="member"
-        ),
+        lambda: store.invites.create(caller, "c_1", "c_1.x", uses=1, ttl_s=9, role="member"),
         lambda: say(store, caller, "c_1", "2"),
         lambda: store.messages.page(caller, "c_1", limit=5),
         lambda: store.messages.edit(caller, "c_1", "m_1", "x", now=1.0),
@@ -127,9 +125,7 @@ async def test_an_invite_lets_in_as_many_as_it_says(
 ) -> None:
     """In the role it says; a retry by who is in does not use it up."""
     await make(gateway_store, alice, "c_1")
-    await gateway_store.conversations.create_invite(
-        alice, "c_1", "c_1.code", uses=1, ttl_s=60, role="observer"
-    )
+    await gateway_store.invites.create(alice, "c_1", "c_1.code", uses=1, ttl_s=60, role="observer")
     for _ in range(2):
         await gateway_store.conversations.join(bob, "c_1", "c_1.code")
     assert (await roles(gateway_store, alice, "c_1"))["bob"] == "observer"
@@ -138,15 +134,60 @@ async def test_an_invite_lets_in_as_many_as_it_says(
     with pytest.raises(NotFound):
         await gateway_store.conversations.join(Caller(alice.tenant, "eve"), "c_1", "c_1.other")
     with pytest.raises(Forbidden):
-        await gateway_store.conversations.create_invite(
-            bob, "c_1", "c_1.x", uses=1, ttl_s=60, role="owner"
-        )
+        await gateway_store.invites.create(bob, "c_1", "c_1.x", uses=1, ttl_s=60, role="member")
+
+
+async def test_invites_are_listed_and_revoked(
+    gateway_store: Store, alice: Caller, bob: Caller
+) -> None:
+    """By owners, whoever made them; those that are used up are not listed."""
+    await make(gateway_store, alice, "c_1", participants=["bob"])
+    invites = gateway_store.invites
+    for n in range(3):
+        await invites.create(alice, "c_1", f"c_1.code{n}", uses=n + 1, ttl_s=60, role="observer")
+    await gateway_store.conversations.join(Caller(alice.tenant, "eve"), "c_1", "c_1.code0")
+    found = await invites.list(alice, "c_1")
+    assert sorted(one.uses_left for one in found) == [2, 3]
+    assert {(one.role, one.made_by) for one in found} == {("observer", "alice")}
+    assert all(59 < one.expires_at - one.made_at < 61 for one in found)
+    assert await invites.revoke(alice, "c_1", found[0].invite_id)
+    assert not await invites.revoke(alice, "c_1", found[0].invite_id)
+    assert await invites.list(alice, "c_1") == found[1:]
+    for call in (invites.list(bob, "c_1"), invites.revoke(bob, "c_1", found[1].invite_id)):
+        with pytest.raises(Forbidden):
+            await call
+
+
+async def test_invites_of_a_conversation_are_bounded(gateway_store: Store, alice: Caller) -> None:
+    """One that is revoked makes room; so does one that is over."""
+    await make(gateway_store, alice, "c_1")
+    invites = gateway_store.invites
+
+    async def create(n: int) -> None:
+        await invites.create(alice, "c_1", f"c_1.{n}", uses=1, ttl_s=60, role="member")
+
+    for n in range(100):
+        await create(n)
+    with pytest.raises(Conflict):
+        await create(100)
+    await create(99)  # a repeat
+    await gateway_store.conversations.join(Caller(alice.tenant, "eve"), "c_1", "c_1.0")
+    await create(100)
 
 
 def test_an_invite_names_its_conversation() -> None:
-    """Anything else is no invite."""
+    """Anything else is no invite, and what could not be an id never becomes a key."""
     assert invite_conversation("c_1.secret") == "c_1"
-    for code in ("", "secret", "c_1."):
+    for code in (
+        "",
+        "secret",
+        "c_1.",
+        ".secret",
+        "c 1.secret",
+        "a}:c:x{.s",
+        "ü.s",
+        f"{'c' * 65}.s",
+    ):
         with pytest.raises(NotFound):
             invite_conversation(code)
 

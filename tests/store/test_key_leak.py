@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from gateway.ids import ShownToken
 from gateway.messages import Position
 from gateway.store.contexts import ContextChange
+from gateway.store.interrupts import Answer
 from gateway.store.keys import KINDS, Keys
 from gateway.store.runs import Change, Ending, RunInput, RunRequest
 from gateway.store.sessions import Attempt as SessionAttempt
@@ -60,18 +61,17 @@ async def converse(store: Store, caller: Caller) -> None:
         document = {"memory": {"n": n}, "workflow": {}}
         await store.contexts.set(caller, "c_1", ContextChange(n, document, [], []))
     for code, uses in (("c_1.used", 1), ("c_1.unused", 3)):
-        await store.conversations.create_invite(
-            caller, "c_1", code, uses=uses, ttl_s=60, role="member"
-        )
+        await store.invites.create(caller, "c_1", code, uses=uses, ttl_s=60, role="member")
     await store.conversations.set_member(caller, "c_1", "bob", None)
     await store.conversations.join(type(caller)(caller.tenant, "bob"), "c_1", "c_1.used")
     await store.conversations.set_member(caller, "c_1", "carol", "observer")
+    await store.conversations.set_member(caller, "c_1", "dave", None, ban=True)
     await store.conversations.whisper(caller, "c_1", b"w:k:{}")
     await under_another_reign(store, caller, "c_1")
     await say(store, caller, "c_1", "after")  # begins a new epoch
 
 
-ASKED = [(name, 2**50, b'{"id":"%b"}' % name.encode()) for name in ("i_1", "i_2")]
+ASKED = [(name, 2**50, b'own|{"id":"%b"}' % name.encode()) for name in ("i_1", "i_2")]
 ASKING = Ending("interrupt", b'{"type":"X"}', "complete", ASKED)
 
 
@@ -106,13 +106,12 @@ async def answer(
     store: Store, caller: Caller, conversation: str, run_id: str, asked_id: str, *, goes_on: str
 ) -> None:
     """Answer what a run asked."""
-    await store.runs.respond(
+    await store.interrupts.respond(
         caller,
         conversation,
-        asked_id,
-        asked_by=run_id,
+        Answer(asked_id, run_id, "resolved"),
         request=RunRequest(goes_on, "", f"m_{goes_on}"),
-        given=RunInput(by=caller.subject, resume=[{"interruptId": asked_id}]),
+        given=RunInput(by=caller.subject, resumes_run=run_id),
     )
 
 

@@ -25,7 +25,11 @@ SUBJECTS = (
 def of_conversation(keys: ConversationKeys) -> list[tuple[str, str]]:
     """Return every key of a conversation with its kind."""
     kinds = ["conversation", "log", "history", "ids", "members", "context", "versions"]
-    return [*zip(kinds, keys.all(), strict=True), ("invite", keys.invite("h_-1"))]
+    return [
+        *zip(kinds, keys.all(), strict=True),
+        ("invites", keys.invites),
+        ("banned", keys.banned),
+    ]
 
 
 def of_subject(keys: SubjectKeys) -> list[tuple[str, str]]:

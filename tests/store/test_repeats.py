@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from gateway.store.calls import Caller
 from gateway.store.contexts import ContextChange
+from gateway.store.interrupts import Answer
 from gateway.store.runs import Change, Ending, RunInput, RunRequest
 from tests.support.stores import draft, make, opened, say
 
@@ -114,11 +115,10 @@ async def answering(store: Store) -> Act:
     attempt = await attempt_of(store, "r_1")
     asked = [("i_1", 2**50, b'{"id":"i_1"}')]
     await store.runs.finish(attempt, Ending("interrupt", X, "complete", asked), last_batch=0)
-    return lambda: store.runs.respond(
+    return lambda: store.interrupts.respond(
         ALICE,
         "c_run",
-        "i_1",
-        asked_by="r_1",
+        Answer("i_1", "r_1", "resolved"),
         request=RunRequest("r_2", "", "m_r2"),
         given=RunInput(by="alice"),
     )

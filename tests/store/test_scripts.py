@@ -139,19 +139,19 @@ async def test_a_script_is_loaded_once_and_called_by_hash(own_redis: OwnRedis) -
     """And again after the server forgot it."""
     redis = await own_redis()
     client = Redis(parse_redis_url(redis.url), timeout_s=5, reconnect_s=1)
-    script = Script("invite", prelude=())
-    for n in range(3):
-        assert await script(client, ["{a}:i"], [n, "member", 60_000]) == 1
+    script = Script("vouch", prelude=())
+    for _ in range(3):
+        assert await script(client, ["{a}:i"], [60_000, "a"]) == [b"a"]
     stats = await redis.info("commandstats")
     assert stats["cmdstat_eval"].startswith("calls=1,")
     await redis.call("SCRIPT", "FLUSH")
-    assert await script(client, ["{a}:i"], [1, "member", 60_000]) == 1
+    assert await script(client, ["{a}:i"], [60_000, "a"]) == [b"a"]
     client.close()
 
 
 async def test_a_script_that_fails_is_an_error_of_ours(gateway_store: Store) -> None:
     """Not an answer, and not taken for a missing script."""
-    script = Script("invite", prelude=())
+    script = Script("vouch", prelude=())
     with pytest.raises(ReplyError):
-        await script(gateway_store.redis, ["{a}:bad"], ["1", "member", "no number"])
+        await script(gateway_store.redis, ["{a}:bad"], ["no number", "a"])
     await gateway_store.redis.execute("{a}:bad", "DEL", "{a}:bad")

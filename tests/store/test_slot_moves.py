@@ -14,6 +14,7 @@ from gateway.errors import StoreUnavailable
 from gateway.messages import Position
 from gateway.store.calls import Caller
 from gateway.store.contexts import ContextChange
+from gateway.store.interrupts import Answer
 from gateway.store.keys import shard_of
 from gateway.store.messages import Draft
 from gateway.store.runs import Change, Claim, Ending, RunInput, RunName, RunRequest
@@ -105,8 +106,8 @@ def calls(store: Store, active: Attempt) -> dict[str, Callable[[], Awaitable[Any
         "give_back": lambda: runs.give_back(active),
         "journal": lambda: runs.journal(active.name),
         "cancel": lambda: runs.cancel(ALICE, HERE, active.name.run_id),
-        "respond": lambda: runs.respond(
-            ALICE, HERE, "i_1", asked_by="r_asked", request=request, given=given
+        "respond": lambda: store.interrupts.respond(
+            ALICE, HERE, Answer("i_1", "r_asked", "resolved"), request=request, given=given
         ),
         "interrupted": lambda: store.unserved.tell_interrupted(active.name, noticed_s=1),
         "wait": lambda: store.unserved.note(RunName("t", HERE, "r_next"), "agent"),

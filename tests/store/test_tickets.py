@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import json, structs
 
 from gateway.concurrently import together
-from gateway.errors import InvalidToken
+from gateway.errors import ExpiredToken, InvalidToken
 from gateway.ids import token_hash
 from gateway.tokens import Identity
 
 if TYPE_CHECKING:
+    from gateway.clock import Clock
     from gateway.store.store import Store
 
 ALICE = Identity(
     subject="alice ä",
     tenant="t",
     scopes=frozenset({"a", "b"}),
-    expires_at=1_760_000_000.5,
+    expires_at=9_000_000_000.5,
     token_id="j",
 )
 
@@ -42,6 +44,18 @@ async def _try(store: Store, ticket: str) -> bool:
     except InvalidToken:
         return False
     return True
+
+
+async def test_a_ticket_does_not_outlive_its_token(gateway_store: Store, clock: Clock) -> None:
+    """Redis forgets it with the token, and what is still there then is refused as expired."""
+    soon = structs.replace(ALICE, expires_at=clock.unix_s() + 5)
+    ticket = await gateway_store.tickets.issue(soon)
+    key = gateway_store.keys.ticket(token_hash(ticket))
+    assert 0 < await gateway_store.redis.execute(key, "PTTL", key) <= 5_000
+    gone = structs.replace(ALICE, expires_at=clock.unix_s() - 1)
+    await gateway_store.redis.execute(key, "SET", key, json.encode(gone), "PX", 5_000)
+    with pytest.raises(ExpiredToken):
+        await gateway_store.tickets.redeem(ticket)
 
 
 @pytest.mark.parametrize("ticket", ["", "unknown", "é" * 5000, "\ud800"])

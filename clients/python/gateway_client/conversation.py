@@ -166,9 +166,11 @@ class Conversation:
         request = requests.AddParticipant(conversation_id=self.id, subject=subject, role=role)
         return await self._client.ask(request, replies.ConversationInfo)
 
-    async def remove_participant(self, subject: str) -> replies.ConversationInfo:
-        """Make a subject no participant; for owners."""
-        request = requests.RemoveParticipant(conversation_id=self.id, subject=subject)
+    async def remove_participant(
+        self, subject: str, *, ban: bool | None = None
+    ) -> replies.ConversationInfo:
+        """Make a subject no participant; for owners. With `ban` it cannot join again by itself."""
+        request = requests.RemoveParticipant(conversation_id=self.id, subject=subject, ban=ban)
         return await self._client.ask(request, replies.ConversationInfo)
 
     async def create_invite(

@@ -216,6 +216,7 @@ class RemoveParticipant(Request, tag="remove_participant", frozen=True, kw_only=
 
     conversation_id: str
     subject: str
+    ban: bool | None = None
 
 
 class CreateInvite(Request, tag="create_invite", frozen=True, kw_only=True):

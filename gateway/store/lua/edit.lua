@@ -1,4 +1,4 @@
--- Edit or delete a message: its author, or, to delete it, an owner.
+-- Edit or delete a message: its author, as long as they may write, or, to delete it, an owner.
 -- ARGV 8 message id, 9 message JSON as it was read, 10 message JSON as it is to be ('' to delete),
 --      11 '1' if the caller wrote it
 -- Compare-and-set on the text, so that two edits never merge.
@@ -8,7 +8,10 @@ local known = redis.call('HGET', KEYS[4], ARGV[8])
 if not role or not known then
   return {'not_found'}
 end
-if ARGV[11] ~= '1' and not (ARGV[10] == '' and role == 'owner') then
+local is_author = ARGV[11] == '1'
+local what = ARGV[10] ~= '' and 'edit_message' or is_author and 'delete_message' or
+  'delete_message_of_others'
+if not may(role, what) or (what == 'edit_message' and not is_author) then
   return {'forbidden'}
 end
 local index = tonumber(string.match(known, '^%d+')) - 1

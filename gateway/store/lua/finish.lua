@@ -1,7 +1,7 @@
 -- End a run by the attempt that owns it.
 -- ARGV 8 run id, 9 owner, 10 status, 11 terminal event JSON, 12 status of its message,
 --      13 how many context versions are kept, 14 number of the attempt's last batch, then threes of
---      interrupt id, until when it can be answered in ms, interrupt JSON
+--      interrupt id, until when it can be answered in ms, "<its id for the agent>|<interrupt JSON>"
 -- Returns 'ok', also if this attempt had ended it before and the reply was lost, or 'lost', also if
 --      Redis lost a batch (a failover).
 local run_id, owner = ARGV[8], ARGV[9]

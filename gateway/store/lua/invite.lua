@@ -1,8 +1,31 @@
 -- Store an invite.
--- KEYS 1 invite
--- ARGV 1 uses, 2 role, 3 ttl in ms
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('HSET', KEYS[1], 'uses', ARGV[1], 'role', ARGV[2])
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+-- KEYS 8 invites (lua/invites.lua)
+-- ARGV 8 hash of the code, 9 uses, 10 role, 11 ttl in ms
+-- Returns {'not_found'}, {'forbidden'}, {'full'} or {'ok'}
+local role = role_of(subject)
+if not role or not position() then
+  return {'not_found'}
 end
-return 1
+if not may(role, 'create_invite') then
+  return {'forbidden'}
+end
+if redis.call('HEXISTS', KEYS[8], ARGV[8]) == 1 then
+  write_log()
+  return {'ok'}
+end
+local count = 0
+for _, invite in ipairs(kept_invites()) do
+  if is_good(invite) then
+    count = count + 1
+  else
+    redis.call('HDEL', KEYS[8], invite[1])
+  end
+end
+if count >= MAX_INVITES then
+  return {'full'}
+end
+local now = now_ms()
+redis.call('HSET', KEYS[8], ARGV[8], string.format('%.0f|%s|%s|%.0f|%s', now + ARGV[11], ARGV[9], ARGV[10],
+  now, subject))
+redis.call('PEXPIRE', KEYS[8], string.format('%.0f', math.max(redis.call('PTTL', KEYS[8]), ARGV[11])))
+return {'ok'}

@@ -1,6 +1,6 @@
 -- Become a participant: of an open conversation, or with an invite.
--- KEYS 8 the invite, if any (hash: uses, role, used:<subject>)
--- ARGV 8 subject JSON
+-- KEYS 8 invites (lua/invites.lua), 9 banned (set of subjects)
+-- ARGV 8 subject JSON, 9 hash of the invite's code, '' for none
 -- Returns {'joined'|'member', epoch, offset} or {'not_found'}
 if not position() then
   return {'not_found'}
@@ -9,12 +9,17 @@ if role_of(subject) then
   write_log()
   return {'member', epoch, offset}
 end
+if redis.call('SISMEMBER', KEYS[9], subject) == 1 then
+  return {'not_found'}
+end
 local role
-if KEYS[8] then
-  local invite = redis.call('HMGET', KEYS[8], 'uses', 'role')
-  if invite[1] and tonumber(invite[1]) > 0 then
-    redis.call('HINCRBY', KEYS[8], 'uses', -1)
-    role = invite[2]
+if ARGV[9] ~= '' then
+  local value = redis.call('HGET', KEYS[8], ARGV[9])
+  local invite = value and {ARGV[9], string.match(value, '^(%d+)|(%d+)|(%a+)|(%d+)|(.*)$')}
+  if invite and is_good(invite) then
+    role = invite[4]
+    redis.call('HSET', KEYS[8], ARGV[9], string.format('%s|%.0f|%s|%s|%s', invite[2], invite[3] - 1, role,
+      invite[5], invite[6]))
   end
 elseif redis.call('HGET', KEYS[1], 'visibility') == 'open' then
   role = 'member'

@@ -3,8 +3,8 @@
 -- KEYS  8 ready (list, "<tenant>:<conversation>:<run>" to be claimed), 9 leased (zset, the same by
 --         when the lease ends), 10 waiting (list, runs of the conversation that wait their turn),
 --       11 tools (list, the newest finished tool calls of the conversation, JSON), 12 interrupts
---         (hash, "<run>|<interrupt id>" = "<deadline ms>|<run>|<agent>|<interrupt JSON>", unanswered;
---         what respond.lua keeps of a run that asked several things begins with "0|"),
+--         (hash, "<run>|<interrupt id>" = "<deadline ms>|<run>|<agent>|<its id for the agent>|<interrupt
+--         JSON>", unanswered; what respond.lua keeps of a run that asked several things begins with "0|"),
 --       13 a key that never is (keys.py, absent): while the slot of a cluster moves, none of them runs
 -- A run's own keys are made here, in the conversation's slot:
 --   <conversation>:run:<run id> (hash: agent, status, message_id, owner, batch, attempt, deaths (of

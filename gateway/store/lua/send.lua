@@ -21,7 +21,7 @@ if exists then
     write_log()
     return {epoch, 0, 0, known}
   end
-  if role == 'observer' then
+  if not may(role, 'send_message') then
     return {'forbidden'}
   end
 end

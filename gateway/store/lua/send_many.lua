@@ -1,7 +1,7 @@
 -- Accept messages of one author, each once: idempotency, membership, history, log, in one step.
 -- ARGV from 8 threes of message id, content hash, message JSON after created_at
 -- Returns {'not_found'}, or {epoch, offset and seq of the first that is new, then for each message
---   1 if it is new, 0 if its author only observes, or what `ids` knows of it already}
+--   1 if it is new, 0 if its author may not send, or what `ids` knows of it already}
 if not position() then
   return {'not_found'}
 end
@@ -9,7 +9,7 @@ local member = redis.call('HGET', KEYS[5], subject)
 if not member then
   return {'not_found'}
 end
-local may_write = string.find(member, 'observer', 1, true) ~= 1
+local may_write = may(string.match(member, '^(%a+):'), 'send_message')
 local reply = {epoch, offset + 1, seq + 1}
 
 if #ARGV == 10 and may_write then -- one: the commonest by far, and cheaper without tables

@@ -9,7 +9,7 @@ local role = role_of(subject)
 if not role or not position() then
   return {'not_found'}
 end
-if role == 'observer' then
+if not may(role, 'update_agent_context') then
   return {'forbidden'}
 end
 local version = tonumber(redis.call('HGET', KEYS[6], 'version') or '0')

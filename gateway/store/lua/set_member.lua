@@ -1,17 +1,23 @@
 -- Make somebody a participant, change their role, or remove them.
--- ARGV 8 whom, 9 whom as JSON, 10 role, or '' to remove
+-- KEYS 8 invites (lua/invites.lua), 9 banned (set of subjects who may not join by themselves)
+-- ARGV 8 whom, 9 whom as JSON, 10 role, or '' to remove, 11 '1' to ban as well
 -- Only owners do this to others; anybody may remove themselves. The last owner stays while others
--- do, so that no conversation is left without one.
--- Returns {'not_found'}, {'forbidden'}, {'last_owner'} or {'ok', 0|1 whether it changed anything}
+-- do, so that no conversation is left without one. Giving a role lifts a ban.
+-- Returns {'not_found'}, {'forbidden'}, {'last_owner'}, {'full'} or {'ok', 0|1 whether it changed
+-- anything}
+local MAX_BANNED = 1000 -- of a conversation
 local mine, theirs = role_of(subject), role_of(ARGV[8])
 if not mine or not position() then
   return {'not_found'}
 end
 local role = ARGV[10]
-if mine ~= 'owner' and not (role == '' and ARGV[8] == subject) then
+local what = ARGV[8] == subject and role == '' and 'leave_conversation' or
+  role == '' and 'remove_participant' or 'add_participant'
+if not may(mine, what) then
   return {'forbidden'}
 end
-if (theirs or '') == role then
+local bans = ARGV[11] == '1' and redis.call('SISMEMBER', KEYS[9], ARGV[8]) == 0
+if (theirs or '') == role and not bans then
   write_log()
   return {'ok', 0}
 end
@@ -26,12 +32,25 @@ if theirs == 'owner' then
     return {'last_owner'}
   end
 end
+if bans and redis.call('SCARD', KEYS[9]) >= MAX_BANNED then
+  return {'full'}
+end
 
-if role == '' then
+if bans then
+  redis.call('SADD', KEYS[9], ARGV[8])
+elseif role ~= '' then
+  redis.call('SREM', KEYS[9], ARGV[8])
+end
+if theirs and may(theirs, 'create_invite') and not (role ~= '' and may(role, 'create_invite')) then
+  end_invites_of(ARGV[8])
+end
+if role ~= '' then
+  append_joined(ARGV[8], ARGV[9], role, now_ms())
+elseif theirs then
   redis.call('HDEL', KEYS[5], ARGV[8])
   append('{"type":"PARTICIPANT_LEFT","subject":' .. ARGV[9] .. '}')
-else
-  append_joined(ARGV[8], ARGV[9], role, now_ms())
+else -- banned who takes no part: the log does not tell
+  write_log()
 end
 write_log()
 return {'ok', 1}
