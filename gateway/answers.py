@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 
-async def check_answer(asked: JsonText, payload: object, *, settings: Settings) -> None:
-    """Validate an answer against the interrupt's `responseSchema`, if it has one.
+async def check_answer(
+    asked: JsonText, payload: object, *, is_resolved: bool, settings: Settings
+) -> None:
+    """Validate an answer: its size, and if it resolves what was asked, `responseSchema`.
 
     Raises:
         TooLarge: it has more bytes than a message's content may have.
@@ -25,5 +27,5 @@ async def check_answer(asked: JsonText, payload: object, *, settings: Settings) 
         raise TooLarge(f"$.payload: larger than {settings.max_content_bytes} bytes")
     interrupt: dict[str, Any] = asked.value()
     schema = interrupt.get("responseSchema")
-    if schema is not None:
+    if is_resolved and schema is not None:
         await check_fit(schema, payload, limit_s=settings.schema_check_s)

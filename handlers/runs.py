@@ -24,14 +24,13 @@ async def cancel_run(context: Context, message: CancelRun) -> RunCancelled:
 async def respond_to_interrupt(context: Context, message: RespondToInterrupt) -> InterruptResolved:
     """Answer what a run asked; the first answer counts. With the last one a new run goes on."""
     run_id, payload = random_id("r"), message.payload
+    is_resolved, settings = message.status == "resolved", context.settings
     winner = await context.store.interrupts.respond(
         context.caller,
         message.conversation_id,
         Answer(message.interrupt_id, message.run_id, message.status, payload),
         request=RunRequest(run_id, "", context.ids.reply_id(run_id)),
         given=RunInput(by=context.caller.subject, resumes_run=message.run_id),
-        check=partial(check_answer, payload=payload, settings=context.settings)
-        if message.status == "resolved"
-        else None,
+        check=partial(check_answer, payload=payload, is_resolved=is_resolved, settings=settings),
     )
     return InterruptResolved(winner=winner)

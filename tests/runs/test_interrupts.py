@@ -276,7 +276,7 @@ async def test_answer_that_takes_for_ever_to_check_is_refused(
         "respond_to_interrupt",
         conversation_id=alice.conversation,
         run_id=run_id,
-        interrupt_id="the_question",
+        interrupt_id=questions(alice, run_id)[0],
         status="resolved",
         payload="a" * 50 + "!",
     )

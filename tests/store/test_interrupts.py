@@ -37,7 +37,9 @@ def refusing(asked: JsonText) -> None:
     raise BadRequest("$.payload: does not fit what was asked")
 
 
-async def respond(store: Store, caller: Caller, check: Callable[[JsonText], object]) -> bool:
+async def respond(
+    store: Store, caller: Caller, check: Callable[[JsonText], Awaitable[None]]
+) -> bool:
     """Answer the question `i_1` of the run `r_1`."""
     return await store.interrupts.respond(
         caller,
@@ -91,7 +93,11 @@ async def test_agent_is_answered_under_its_own_id(own_store: Store, alice: Calle
     await start(store, alice, "c_1", "r_1", may_create=True)
     await store.runs.finish(await begin(store, "r_1"), ASKING, last_batch=0)
     seen: list[JsonText] = []
-    assert await respond(store, alice, seen.append)
+
+    async def see(asked: JsonText) -> None:
+        seen.append(asked)
+
+    assert await respond(store, alice, see)
     assert [one.value()["id"] for one in seen] == ["i_1"]
     assert (await begin(store, "r_2")).input.resume == [
         {"interruptId": "own", "status": "resolved", "payload": {"yes": "maybe"}}
