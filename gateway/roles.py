@@ -45,7 +45,8 @@ def lua_table() -> str:
 
     One constant text, since a script's tables would be made anew at each of its calls.
     """
-    rights = " ".join(f"{kind}:{role}" for kind in RIGHTS for role in sorted(RIGHTS[kind]))
+    kinds = sorted(RIGHTS, key=lambda kind: kind != "send_message")  # what is asked most is first
+    rights = " ".join(f"{kind}:{role}" for kind in kinds for role in sorted(RIGHTS[kind]))
     return (
         f"local MAY = ' {rights} ' -- gateway/roles.py\n"
         "local function may(role, what)\n"
