@@ -47,6 +47,7 @@ class Prepared(msgspec.Struct, frozen=True):
     topic: Topic
     cut: Cut
     cursor: Position | None
+    asked_at: Position | None = None  # how far the topic was known when the log was asked
 
     @property
     def mode(self) -> Mode:
@@ -160,7 +161,7 @@ class Attachments:
         if old is not None:
             old.end()  # joined anew: only the new reading counts
         topic = self._hold(conversation_id)
-        was_heard = topic.is_heard
+        was_heard, asked_at = topic.is_heard, topic.furthest
         try:
             since = None if topic.tail is None else topic.tail.since
             cut = await self._log.read(self.caller, conversation_id, cursor, known=since)
@@ -170,7 +171,7 @@ class Attachments:
         except BaseException:
             self.drop(conversation_id)
             raise
-        return Prepared(topic, cut, cursor)
+        return Prepared(topic, cut, cursor, asked_at)
 
     def _hold(self, conversation_id: str) -> Topic:
         topic = self._topics.get(conversation_id)
@@ -190,6 +191,7 @@ class Attachments:
         replay = Replay(cuts, set(cuts)) if announce else None
         for item in ready:
             reader = self._add(item.topic, item.cursor or item.cut.position, replay)
+            self._learn(item.topic, item.cut, item.asked_at)
             self._deliver_at_once(reader, item.cut)
         if announce and not ready:
             self.send_live(cuts)
@@ -240,8 +242,6 @@ class Attachments:
     def _deliver_at_once(self, reader: ConversationReader, cut: Cut) -> None:
         """Deliver what was read with the cut, if it fits; the rest is caught up."""
         topic = reader.topic
-        if topic.tail is None:
-            topic.stand_at(cut.position)
         if topic.tail is not None:
             topic.tail.recall(cut.events)  # for those who come back from the same absence
         if cut.snapshot is not None:
@@ -250,6 +250,14 @@ class Attachments:
         if not self.outbox.has_room or not self._serve_from_memory(reader, has_read=True):
             self._deliver_page(reader, cut.events)
             self.catch_up(reader)
+
+    def _learn(self, topic: Topic, cut: Cut, asked_at: Position | None) -> None:
+        """Let a topic know what was read: that events are lost, or that it has another epoch."""
+        topic.notice_loss(cut.position, asked_at=asked_at)
+        heard_epoch = None if asked_at is None else asked_at.epoch
+        if topic.epoch == heard_epoch != cut.position.epoch:
+            topic.stand_at(cut.position)  # the log is ahead of what was heard
+            self._hub.check_soon(topic)  # or a master that was replaced has answered
 
     def _deliver_page(self, reader: ConversationReader, events: list[Published]) -> None:
         if sum([event.size for event in events]) <= self.outbox.room_bytes:
@@ -306,7 +314,7 @@ class Attachments:
 
     async def _serve_from_log(self, reader: ConversationReader) -> bool:
         """Deliver a page of the log; True if there is nothing left to do for this reader."""
-        topic, asked_at, heard_epoch = reader.topic, reader.topic.furthest, reader.topic.epoch
+        asked_at = reader.topic.furthest
         try:
             cut = await self._log.read(self.caller, reader.conversation_id, reader.position)
         except NotFound:
@@ -323,10 +331,7 @@ class Attachments:
         if not await self._deliver_slowly(reader, cut.events):
             return True
         reader.owe_at_most(cut.position.offset)
-        topic.notice_loss(cut.position, asked_at=asked_at)
-        if topic.epoch == heard_epoch != cut.position.epoch:
-            topic.stand_at(cut.position)  # the log is ahead of what was heard
-            self._hub.check_soon(topic)  # or a master that was replaced has answered
+        self._learn(reader.topic, cut, asked_at)
         return self._serve_from_memory(reader, has_read=True)
 
     async def _deliver_slowly(

@@ -32,6 +32,7 @@ LINGER_S = 15.0  # how long a topic is heard after its last reader went: a brief
 LINGER_TOPICS = 10_000
 SWEEP_S = 1.0
 COMPARE_S = 30.0  # how often positions are compared with Redis without any cause for doubt
+COMPARE_AGAIN_S = 1.0  # after Redis was away
 COMPARE_AT_ONCE = 200  # topics compared in one pipeline
 _log = structlog.get_logger(__name__)
 
@@ -45,7 +46,7 @@ class Hub:
         self._topics: dict[str, Topic] = {}
         self._lingering: dict[str, float] = {}  # channel: until when, the oldest first
         self._fresh: list[Topic] = []  # with something to deliver
-        self._unchecked: set[Topic] = set()  # read by somebody before they were heard
+        self._unchecked: set[Topic] = set()  # to be compared with their logs
         self._check_now = asyncio.Event()
         self._compare_now = asyncio.Event()
         self.on_replica_message = _ignore
@@ -163,11 +164,12 @@ class Hub:
         for topic in topics:
             self._deliver_one(topic)
 
-    @staticmethod
-    def _deliver_one(topic: Topic) -> None:
+    def _deliver_one(self, topic: Topic) -> None:
         events, topic.fresh = topic.fresh, []
         if not events:
             return
+        if topic.epoch not in {None, events[-1].epoch}:
+            self.check_soon(topic)  # it may be of a master that was replaced
         try:
             topic.hear(events)
         except Exception:  # noqa: BLE001  # the edge: it costs this topic's readers only
@@ -182,28 +184,34 @@ class Hub:
             except TimeoutError:
                 pass
             self._compare_now.clear()
-            try:
-                await self._compare(list(self._topics.values()))
-            except StoreError as exc:
-                _log.warning("fanout_compare_failed", problem=str(exc))
-                self._compare_now.set()
-                await asyncio.sleep(1.0)
+            await self._compare(list(self._topics.values()))
 
     async def _check_for_ever(self) -> None:
         while True:
             await self._check_now.wait()
             self._check_now.clear()
             topics, self._unchecked = list(self._unchecked), set()
-            try:
-                await self._compare(topics)
-            except StoreError as exc:
-                _log.warning("fanout_compare_failed", problem=str(exc))
-                self._compare_now.set()
+            await self._compare(topics)
+            if self._unchecked.intersection(topics):  # Redis was away for some; not all need wait
+                await asyncio.sleep(COMPARE_AGAIN_S)
 
     async def _compare(self, topics: list[Topic]) -> None:
+        """Compare topics; those whose server is away are checked again, and hold up no others."""
+        problems: list[str] = []
         for start in range(0, len(topics), COMPARE_AT_ONCE):
             some = topics[start : start + COMPARE_AT_ONCE]
-            await together(self._compare_one(topic) for topic in some)
+            found = await together(self._compare_or_put_off(topic) for topic in some)
+            problems += [problem for problem in found if problem is not None]
+        if problems:
+            _log.warning("fanout_compare_failed", problem=problems[0], topics=len(problems))
+
+    async def _compare_or_put_off(self, topic: Topic) -> str | None:
+        try:
+            await self._compare_one(topic)
+        except StoreError as exc:
+            self.check_soon(topic)
+            return str(exc)
+        return None
 
     async def _compare_one(self, topic: Topic) -> None:
         asked_at = topic.furthest

@@ -176,9 +176,13 @@ class ConversationReader:
         self._attachments.fail(code)
 
     def expel(self, left: Published) -> None:
-        """Stop reading; a reader beyond that event has joined again since."""
+        """Stop reading; a reader beyond that event has joined again since.
+
+        One of another epoch reads the log, which knows whether it takes part: the event may be of
+        a master that was replaced.
+        """
         at = self.position
-        if at.epoch != left.epoch or at.offset <= left.offset:
+        if at.epoch == left.epoch and at.offset <= left.offset:
             self._attachments.drop(self.conversation_id)
 
     def _leave_replay(self) -> None:

@@ -56,12 +56,22 @@ async def opened_store(settings: Settings, clock: Clock) -> AsyncIterator[Opened
 
 @asynccontextmanager
 async def doing(duties: Mapping[str, Coroutine[None, None, None]]) -> AsyncIterator[None]:
-    """Do these by their names while the block runs; they are cancelled and awaited at its end."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(duty, name=name) for name, duty in duties.items()]
-        yield
-        for task in tasks:
-            task.cancel()
+    """Do these by their names while the block runs; they are cancelled and awaited at its end.
+
+    Raises:
+        What the block or a duty raised, by itself: a setting that is wrong is told as that.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(duty, name=name) for name, duty in duties.items()]
+            yield
+            for task in tasks:
+                task.cancel()
+    except BaseExceptionGroup as several:
+        if len(several.exceptions) > 1:
+            raise
+        only = several.exceptions[0]
+        raise only from only.__cause__
 
 
 def make_worker(settings: Settings, opened: Opened, agents: AgentRegistry, clock: Clock) -> Worker:

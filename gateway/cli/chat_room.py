@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _NOTES = {"cancelled": "(cancelled)", "failed": "(failed)"}
 _AGENT = "agent:"  # begins the author of what an agent says
 _OF_RUNS = ("TEXT_", "RUN_", "TOOL_", "STEP_")
+REMEMBERED = 200  # messages; a snapshot has 50
 _KEPT_CONTROLS = {ord("\n"), ord("\t")}
 # They make one text look like another; the marks that Hebrew and Arabic use stay.
 _TURNING = {*range(0x2028, 0x202F), *range(0x2066, 0x206A)}
@@ -55,6 +56,7 @@ class Room:
         self._id = conversation_id
         self._screen = screen
         self._last_seq = 0
+        self._shown: dict[int, str] = {}  # the newest messages: seq and id
         self._growing: dict[str, str] = {}  # text so far of messages that are being written
         self._authors: dict[str, str] = {}  # of these
         self._known_to: Cursor | None = None  # what runs did up to here was shown at the start
@@ -155,6 +157,9 @@ class Room:
         if message.seq <= self._last_seq:
             return
         self._last_seq = message.seq
+        self._shown[message.seq] = message.message_id
+        if len(self._shown) > REMEMBERED:
+            del self._shown[next(iter(self._shown))]
         self._authors.pop(message.message_id, None)
         note = _NOTES.get(message.status or "", "")
         shown = self._growing.pop(message.message_id, None)
@@ -202,6 +207,7 @@ class Room:
     def _restored(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot: what is shown already stays, what is missing comes after it."""
         self._note("the conversation was restored")
+        self._forget_lost(snapshot.messages)
         self.history(snapshot.messages)
         run = snapshot.active_run
         growing = run.message_id if run else None
@@ -212,6 +218,21 @@ class Room:
             self._go_on_with(run)
         if snapshot.context is not None:
             self.wait_for(snapshot.context.interrupts)
+
+    def _forget_lost(self, messages: list[Message]) -> None:
+        """Say which messages a failover lost; others may have their numbers now."""
+        kept = {message.seq: message.message_id for message in messages}
+        newest = max(kept, default=0)
+        lost = [
+            seq
+            for seq, message_id in self._shown.items()
+            if seq > newest or kept.get(seq, message_id) != message_id
+        ]
+        if lost:
+            self._last_seq = min(lost) - 1
+            self._shown = {seq: one for seq, one in self._shown.items() if seq < min(lost)}
+            what = "message above is" if len(lost) == 1 else "messages above are"
+            self._note(f"the last {len(lost)} {what} no longer there: the server lost what it had")
 
     def _go_on_with(self, run: ActiveRun) -> None:
         """Show of a reply what is not shown yet; what follows is appended."""

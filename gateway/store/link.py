@@ -224,7 +224,7 @@ class Link(asyncio.Protocol):
     def _flush(self) -> None:
         self._is_flush_due = False
         unsent, self._unsent = self._unsent, []
-        if not unsent or not self.is_open or self._transport is None:
+        if not unsent or self._transport is None:
             return
         if self._durable:
             unsent.append(packed(self.durability_command))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gateway.store.redis import Redis
 
 SECRET_BYTES = 32
+MARK_BYTES = 16  # after the secret: of the dataset, random
 _log = structlog.get_logger(__name__)
 
 
@@ -22,7 +23,8 @@ class Secret:
 
     A Redis that comes back empty, or as another deployment's, has another secret or none: replicas
     that went on with the one they know would give one message two ids. So it is read again each
-    second (gateway/dataset.py). A process that knows the last one offers that, so that all agree.
+    second (gateway/dataset.py). A process that knows the last one offers that, so that all agree; a
+    mark after it tells all that the dataset is another one.
     """
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
@@ -48,14 +50,16 @@ class Secret:
         if self._known is None:
             await self.ids()
             return False
-        return self._known is not await self._read(self._known[0])
+        return self._known is not await self._read(self._known[0][:SECRET_BYTES])
 
-    async def _read(self, offered: bytes) -> tuple[bytes, IdMaker]:
+    async def _read(self, secret: bytes) -> tuple[bytes, IdMaker]:
+        """Read what is there; if that is nothing, a secret with a mark of its own."""
+        offered = secret + secrets.token_bytes(MARK_BYTES)
         found = await self._redis.execute(self._key, "SET", self._key, offered, "NX", "GET")
         known = self._known
         if known is None or known[0] != found:
             if known is not None:
                 _log.error("dataset_replaced", is_empty=found is None)
-            secret = offered if found is None else found
-            known = self._known = (secret, IdMaker(secret))
+            kept = offered if found is None else found
+            known = self._known = (kept, IdMaker(kept[:SECRET_BYTES]))
         return known

@@ -135,7 +135,7 @@ class Sentinel:
                 found = await self._hear(sentinel)
                 await self._check_role(found.master)
             except (StoreUnavailable, ReplyError) as exc:
-                problem = str(exc)
+                problem = _told(exc)
                 continue
             if found.term < self._term:
                 older.append(found)
@@ -161,9 +161,9 @@ class Sentinel:
         link = await Link.open(sentinel, timeout_s=SENTINEL_TIMEOUT_S)
         try:
             asked = link.call("SENTINEL", "MASTER", self._service)
+            asked.add_done_callback(_ignore)  # if the other one fails, nobody asks for this
             found = await link.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
             if found is None:
-                asked.add_done_callback(_ignore)
                 raise StoreUnavailable(f"sentinel {sentinel} does not know {self._service!r}")
             facts = await asked
         finally:
@@ -251,7 +251,7 @@ class Cluster:
                 try:
                     await self._load(address)
                 except (StoreUnavailable, ReplyError) as exc:
-                    problem = str(exc)
+                    problem = _told(exc)
                     self._silent[address] = asyncio.get_running_loop().time()
                 else:
                     return
@@ -281,3 +281,8 @@ class Cluster:
 
 def _ignore(done: asyncio.Future[Reply]) -> None:
     done.exception()
+
+
+def _told(error: StoreUnavailable | ReplyError) -> str:
+    """What an error says, without what it is: it becomes a part of another one."""
+    return error.problem if isinstance(error, StoreUnavailable) else str(error)

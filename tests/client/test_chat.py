@@ -171,6 +171,27 @@ def test_message_in_history_and_log_is_shown_once():
     assert len(paper.lines) == 1
 
 
+def test_message_that_a_failover_lost_is_told_and_hides_no_other():
+    """Another has its number now, and is shown; what is gone is said."""
+    paper = Paper()
+    room = Room("c", paper)
+
+    def said(seq: int, name: str) -> dict[str, object]:
+        kept = {"message_id": name, "seq": seq, "role": "user", "author": "a", "content": name}
+        return {"message": kept}
+
+    room.item(event(1, "MESSAGE_CREATED", **said(1, "kept")))
+    room.item(event(2, "MESSAGE_CREATED", **said(2, "lost")))
+    room.item(event(3, "MESSAGE_CREATED", **said(3, "lost too")))
+    kept = Message(message_id="kept", seq=1, role="user", author="a", content="kept")
+    new = Message(message_id="new", seq=2, role="user", author="a", content="new")
+    room.item(Snapshot(conversation_id="c", epoch="f", offset=2, messages=[kept, new]))
+    room.item(event(3, "MESSAGE_CREATED", epoch="f", **said(3, "newer")))
+    shown = [line.rsplit(" ", 1)[-1] for line in paper.lines if " a: " in line]
+    assert shown == ["kept", "lost", "too", "new", "newer"]
+    assert any("2 messages above are no longer there" in line for line in paper.lines)
+
+
 def test_escape_sequences_of_others_do_not_reach_the_terminal():
     """C0 and C1 controls, and what turns the direction of text, are shown as what they are not."""
     assert printable("a\x1b[2Jb\x9bc\nd\te\x7f") == "a�[2Jb�c\nd\te�"

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from gateway.errors import StoreError
 from gateway.store.calls import Caller
 from gateway.store.contexts import ContextChange
 from gateway.store.interrupts import Answer
+from gateway.store.link import packed_arguments
+from gateway.store.master_link import MasterLink
 from gateway.store.runs import Change, Ending, RunInput, RunRequest
 from tests.support.stores import draft, make, opened, say
 
@@ -124,24 +127,23 @@ async def answering(store: Store) -> Act:
     )
 
 
-@pytest.mark.parametrize(
-    "prepare",
-    [
-        creating,
-        joining,
-        giving_a_role,
-        sending,
-        sending_many,
-        sending_first,
-        deleting,
-        changing_the_context,
-        extending,
-        finishing,
-        cancelling,
-        answering,
-    ],
-    ids=lambda prepare: prepare.__name__,
-)
+PREPARE = [
+    creating,
+    joining,
+    giving_a_role,
+    sending,
+    sending_many,
+    sending_first,
+    deleting,
+    changing_the_context,
+    extending,
+    finishing,
+    cancelling,
+    answering,
+]
+
+
+@pytest.mark.parametrize("prepare", PREPARE, ids=lambda prepare: prepare.__name__)
 async def test_a_repeat_writes_something(own_redis: OwnRedis, prepare: object) -> None:
     """And changes nothing: the log stands where it stood."""
     redis = await own_redis()
@@ -157,3 +159,31 @@ async def test_a_repeat_writes_something(own_redis: OwnRedis, prepare: object) -
         await act()
         assert await writes() > before
         assert [await redis.call("LLEN", name) for name in names] == lengths
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [one for one in PREPARE if one is not answering],
+    ids=lambda prepare: prepare.__name__,
+)
+async def test_a_script_that_may_not_ask_for_the_reign_changes_nothing(
+    own_redis: OwnRedis, prepare: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each that appends asks before it writes: nothing is half done, and it is done when it may."""
+    redis = await own_redis(**{"enable-debug-command": "yes"})
+    await redis.call("ACL", "SETUSER", "gw", "on", ">pw", "~*", "&*", "+@all")
+    url = redis.url.replace("redis://", "redis://gw:pw@")
+    async with opened(url, redis_reconnect_s=0.1) as store:
+        act = await prepare(store)
+        monkeypatch.setattr(MasterLink, "look", lambda _self: None)
+        monkeypatch.setattr(MasterLink, "_believe", lambda *_: None)  # of a look under way
+        for link in store.redis._links.values():
+            link._stamp = packed_arguments(("", 0))
+        await redis.call("ACL", "SETUSER", "gw", "-info")
+        before = await redis.call("DEBUG", "DIGEST")
+        with pytest.raises(StoreError):
+            await act()
+        assert await redis.call("DEBUG", "DIGEST") == before
+        await redis.call("ACL", "SETUSER", "gw", "+info")
+        await act()
+        assert await redis.call("DEBUG", "DIGEST") != before

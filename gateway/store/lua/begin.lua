@@ -26,6 +26,7 @@ if not is_owner(run_id, owner) then
     write_log()
     return {'given_up'}
   end
+  be_of_this_reign()
   redis.call('HSET', key, 'status', 'running', 'owner', owner, 'batch', 0,
     'deadline', run[3] or string.format('%.0f', now + tonumber(run[2])))
   redis.call('HDEL', key, 'waits_for')

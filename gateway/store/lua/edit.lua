@@ -23,6 +23,7 @@ end
 if present ~= ARGV[9] then
   return {'changed'}
 end
+be_of_this_reign()
 redis.call('LSET', KEYS[3], index, ARGV[10])
 if ARGV[10] == '' then
   append('{"type":"MESSAGE_DELETED","messageId":"' .. ARGV[8] .. '"}')

@@ -23,6 +23,7 @@ local number, last = tonumber(ARGV[11]), tonumber(run[3])
 if number > last + 1 then
   return 'lost'
 end
+be_of_this_reign()
 redis.call('ZADD', KEYS[9], 'XX', string.format('%.0f', now_ms() + ARGV[10]), queue_name(run_id))
 if number <= last then
   write_log()

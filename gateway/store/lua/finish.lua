@@ -13,6 +13,7 @@ end
 if not is_owner(run_id, owner) or redis.call('HGET', key, 'batch') ~= ARGV[14] then
   return 'lost'
 end
+be_of_this_reign()
 redis.call('HSET', key, 'ended_by', owner)
 local agent = redis.call('HGET', key, 'agent')
 end_run(run_id, ARGV[10], ARGV[11], ARGV[12], tonumber(ARGV[13]))

@@ -11,6 +11,7 @@ if run[1] ~= 'running' or run[2] == 'takeover' or not lease or left > tonumber(A
 end
 local pause = run[4] and tonumber(ARGV[10]) * 4 ^ tonumber(run[3] or '0') or 0
 local within = math.ceil((math.max(left, 0) + pause + tonumber(ARGV[11])) / 1000)
+be_of_this_reign()
 redis.call('HSET', key, 'waits_for', 'takeover')
 append('{"type":"CUSTOM","name":"run_interrupted","value":{"runId":"' .. ARGV[8] ..
   '","resumesWithin_s":' .. string.format('%d', within) .. '}}')

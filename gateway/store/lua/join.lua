@@ -9,6 +9,7 @@ if role_of(subject) then
   write_log()
   return {'member', epoch, offset}
 end
+be_of_this_reign()
 if redis.call('SISMEMBER', KEYS[9], subject) == 1 then
   return {'not_found'}
 end

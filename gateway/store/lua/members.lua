@@ -1,6 +1,7 @@
 -- Shared by the scripts that bring somebody into a conversation; comes after prelude.lua.
 
 local function append_joined(who, who_json, role, at_ms)
+  be_of_this_reign()
   local member = role .. ':' .. string.format('%.0f', at_ms)
   if redis.call('HLEN', KEYS[5]) == TABLE_FROM then
     member = member .. ':' .. string.rep('.', TABLE_BYTES)

@@ -73,8 +73,12 @@ end
 -- far, the log goes on at the next offset under another name, and it is remembered where the epoch
 -- ended: what that other writes after this has the old name, and is never taken for what follows. It
 -- is written with the first event, so that no epoch is empty.
+-- A script that writes anything else before its first event calls it before that: it fails where a
+-- user may not ask for the reign (ACL), and then nothing is done.
 local function be_of_this_reign()
-  position()
+  if is_of_this_reign or not position() then
+    return
+  end
   is_of_this_reign = true
   local of_reign = reign(ARGV[4], ARGV[5])
   if string.find(epoch, of_reign, 1, true) == 1 then
@@ -143,14 +147,15 @@ local function keep_log(is_new)
 end
 
 -- Write what was appended: the log, the counters and the live copy agree because nobody else runs
--- meanwhile. If that is nothing, since this call was carried out before, it is written again where the
--- log stands: WAIT and WAITAOF ask for what their own link wrote, and another one may have written that.
+-- meanwhile. If that is nothing, since this call was carried out before, something is written all the
+-- same: WAIT and WAITAOF ask for what their own link wrote, and another one may have written that.
 local function write_log()
   local count = #events
   if count == 0 then
-    local stands = redis.call('HGET', KEYS[1], 'offset')
-    if stands then
-      redis.call('HSET', KEYS[1], 'offset', stands)
+    -- What a full Redis allows, too: the message is there, whatever else is not.
+    local state = redis.call('HMGET', KEYS[1], 'offset', 'log_until')
+    if state[1] and redis.call('PEXPIREAT', KEYS[2], state[2]) == 0 then
+      redis.call('HSET', KEYS[1], 'offset', state[1])
     end
     return
   end

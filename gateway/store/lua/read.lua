@@ -31,9 +31,9 @@ end
 
 -- Up to where the cursors' epoch is this log's; false if it is not known.
 local good_to = ARGV[8] == epoch and offset
-if not good_to then
+if not good_to and not string.find(ARGV[8], '[,:]') then
   local kept = redis.call('HGET', KEYS[1], 'epochs') or ''
-  local at = string.find(',' .. kept, ',' .. ARGV[8] .. ':', 1, true) -- it may hold anything
+  local at = string.find(',' .. kept, ',' .. ARGV[8] .. ':', 1, true) -- it may hold '-'
   if at then
     reply[7] = string.sub(kept, at)
     good_to = tonumber(string.match(reply[7], '^:(%d+)', #ARGV[8] + 1))

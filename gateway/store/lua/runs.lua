@@ -107,6 +107,7 @@ end
 -- terminal event is in the log, and the conversation's next run is ready.
 --   status: terminal; event: the terminal event's JSON; message_status: complete, cancelled, failed
 local function end_run(run_id, status, event, message_status, kept)
+  be_of_this_reign()
   local key = run_key(run_id)
   local run = redis.call('HMGET', key, 'message_id', 'agent', 'started', 'text_open')
   local message_id, agent = run[1], run[2]

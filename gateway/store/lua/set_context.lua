@@ -20,6 +20,7 @@ if version ~= tonumber(ARGV[8]) then
   end
   return {'moved', version}
 end
+be_of_this_reign()
 version = version + 1
 redis.call('HSET', KEYS[6], 'version', version, 'memory', ARGV[9], 'workflow', ARGV[10],
   'request', ARGV[16])

@@ -36,6 +36,7 @@ if bans and redis.call('SCARD', KEYS[9]) >= MAX_BANNED then
   return {'full'}
 end
 
+be_of_this_reign()
 if bans then
   redis.call('SADD', KEYS[9], ARGV[8])
 elseif role ~= '' then
@@ -49,8 +50,6 @@ if role ~= '' then
 elseif theirs then
   redis.call('HDEL', KEYS[5], ARGV[8])
   append('{"type":"PARTICIPANT_LEFT","subject":' .. ARGV[9] .. '}')
-else -- banned who takes no part: the log does not tell
-  write_log()
-end
+end -- of who is banned and takes no part the log does not tell
 write_log()
 return {'ok', 1}
