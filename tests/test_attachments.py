@@ -11,7 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gateway.errors import TooLarge
+from gateway.json_text import JsonText
 from gateway.messages import Position
+from gateway.published import Published
 from tests.support.reading_model import ALICE, NAME, Reading, settle
 
 if TYPE_CHECKING:
@@ -248,6 +250,46 @@ def test_a_new_epoch_that_was_not_heard_of_costs_a_few_reads_only() -> None:
         assert (reading.position, reading.is_live) == (Position("e1", 4), True)
         assert reading.log.reads <= 3
         assert reading.snapshots == 0
+
+    reading_test(scenario)
+
+
+def test_a_removal_that_a_replaced_master_wrote_late_removes_nobody() -> None:
+    """It is in no log: the reader asks that, takes part, and goes on."""
+
+    async def scenario(reading: Reading) -> None:
+        reading.log.append(SAID)
+        await reading.hear(100)
+        await joined(reading)
+        reading.log.fail_over(lost=0)
+        reading.log.append(SAID)
+        await reading.quiesce()
+        late = Published(NAME, "e0", 2, JsonText.of(LEFT))
+        reading.hub.topic.hear([late])
+        await reading.quiesce()
+        reading.log.append(SAID)
+        await reading.quiesce()
+        assert NAME in reading.attachments
+        assert reading.position == Position("e1", 3)
+
+    reading_test(scenario)
+
+
+def test_an_event_that_a_replaced_master_wrote_late_is_not_given_to_who_joins() -> None:
+    """It is what the topic heard last; the log that was read knows better."""
+
+    async def scenario(reading: Reading) -> None:
+        for _ in range(2):
+            reading.log.append(SAID)
+        await reading.hear(100)
+        await joined(reading, at=Position("e0", 2))
+        reading.log.fail_over(lost=0)
+        reading.log.append(SAID)
+        await reading.quiesce()
+        reading.hub.topic.hear([Published(NAME, "e0", 3, JsonText.of(SAID | {"n": 99}))])
+        await joined(reading, at=Position("e0", 2))
+        assert reading.position == Position("e1", 3)
+        assert [one for one in reading.what_it_has() if one[0] != one[1]] == []
 
     reading_test(scenario)
 

@@ -11,6 +11,7 @@ import pytest
 from gateway.attachments import Attachments
 from gateway.codecs import ENCODERS
 from gateway.codes import CloseCode
+from gateway.errors import StoreUnavailable
 from gateway.hub import Hub, whisper
 from gateway.json_text import JsonText
 from gateway.messages import Position, Presence
@@ -249,6 +250,30 @@ async def test_readers_of_a_conversation_that_is_gone_are_sent_away(
         await made.store.redis.execute(base, "DEL", base)
         await made.hub._compare([topic])
         assert reader.failed_with is CloseCode.UNAVAILABLE
+
+
+async def test_topics_whose_server_is_away_hold_up_no_others(
+    redis_server: RedisNode, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several that are compared together, the others learn where their logs stand."""
+    async with replica(redis_server.url) as made:
+        names = [f"c_{n}" for n in range(3)]
+        topics = []
+        for name in names:
+            await make(made.store, alice, name)
+            topics.append(made.hub.hold(alice.tenant, name))
+        ask, away = made.store.log.check, [True]
+
+        async def check(caller: Caller, name: str) -> Position | None:
+            if name == "c_0" and away[0]:
+                raise StoreUnavailable("its server is away")
+            return await ask(caller, name)
+
+        monkeypatch.setattr(made.store.log, "check", check)
+        await made.hub._compare(topics)
+        assert [topic.tail is not None for topic in topics] == [False, True, True]
+        away[0] = False
+        await eventually(lambda: topics[0].tail is not None, what="it is asked again")
 
 
 async def test_another_event_under_a_name_that_was_heard_is_an_error(

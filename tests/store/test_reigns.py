@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.errors import StoreUnavailable
 from gateway.ids import random_id
 from gateway.store.address import parse_redis_url
 from gateway.store.link import packed, packed_arguments
@@ -158,6 +159,19 @@ async def test_a_server_that_was_demoted_is_left_for_the_one_behind_its_name(
         said = await say(store, alice, "c_1")
         assert said.position.epoch[REIGN] == await reign_of(second)
         assert not old.is_open
+
+
+async def test_a_link_that_is_given_up_sends_what_was_called_before(own_redis: OwnRedis) -> None:
+    """Calls of the same tick are answered; only later ones go elsewhere."""
+    redis = await own_redis()
+    address = parse_redis_url(redis.url).addresses[0]
+    link = await MasterLink.open(address, timeout_s=5)
+    calls = [link.call("ECHO", n) for n in range(3)]
+    link.retire()
+    assert await asyncio.gather(*calls) == [b"0", b"1", b"2"]
+    with pytest.raises(StoreUnavailable):
+        await link.call("ECHO", 4)
+    link.close()
 
 
 async def test_a_link_that_nobody_uses_finds_that_its_server_was_demoted(

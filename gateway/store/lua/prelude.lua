@@ -154,7 +154,11 @@ local function write_log()
   if count == 0 then
     -- What a full Redis allows, too: the message is there, whatever else is not.
     local state = redis.call('HMGET', KEYS[1], 'offset', 'log_until')
-    if state[1] and redis.call('PEXPIREAT', KEYS[2], state[2]) == 0 then
+    local is_kept = tonumber(state[2] or 0) > server_ms()
+    if is_kept and redis.call('PEXPIREAT', KEYS[2], state[2]) == 1 then
+      return
+    end
+    if state[1] then
       redis.call('HSET', KEYS[1], 'offset', state[1])
     end
     return
