@@ -150,13 +150,20 @@ async def test_old_question_that_cannot_be_checked_refuses_answers() -> None:
     for schema in ({"$ref": "#"}, {"type": 5}, {"pattern": "("}, {"$ref": "http://127.0.0.1:9/"}):
         asked = JsonText.of({"runId": "r", "id": "i", "responseSchema": schema})
         with pytest.raises(BadRequest, match=r"\$\.payload"):
-            await check_answer([asked], "r", "i", "x", settings=Settings(schema_check_s=PATIENT_S))
+            await check_answer(
+                asked, "x", is_resolved=True, settings=Settings(schema_check_s=PATIENT_S)
+            )
 
 
 async def test_answer_has_the_bytes_of_a_message_at_most() -> None:
     """Also where nothing is said about it."""
     with pytest.raises(TooLarge, match=r"\$\.payload"):
-        await check_answer([], "r", "i", "x" * 2000, settings=Settings(max_content_bytes=1024))
+        await check_answer(
+            JsonText(b'{"id":"i"}'),
+            "x" * 2000,
+            is_resolved=False,
+            settings=Settings(max_content_bytes=1024),
+        )
 
 
 def test_program_needs_nothing_of_the_gateway() -> None:
