@@ -90,6 +90,8 @@ class ModelLog:
         kinds = [one.event.value()["type"] for one in self.events]
         comings = [kind for kind in kinds if kind.startswith("PARTICIPANT_")]
         self.is_member = comings[-1:] != ["PARTICIPANT_LEFT"]
+        if not self.is_member:  # it may have been one in what was lost, and have read that
+            self.left_at = self.replaced
         self.reign += 1
 
     def write_late(self) -> None:
