@@ -36,9 +36,9 @@ class Log:
     ) -> Cut:
         """Read what lies after `cursor`; the whole state if the log does not reach back so far.
 
-        A cursor of another epoch, or ahead of the log, gets a snapshot. Readers of one conversation
-        in the same tick are answered by one script; a cut and its events may be shared, so nobody
-        changes them.
+        A cursor of an epoch that is not known, or beyond its end, gets a snapshot. Readers of one
+        conversation in the same tick are answered by one script; a cut and its events may be
+        shared, so nobody changes them.
 
         Args:
             caller: who reads, and must take part.

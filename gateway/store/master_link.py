@@ -42,7 +42,7 @@ class MasterLink(Link):
         super().__init__(address, timeout_s=timeout_s)
         self.reign = ""
         self.on_reign: Callable[[MasterLink], None] | None = None
-        self.on_demoted: Callable[[MasterLink], None] | None = None
+        self.on_demoted: Callable[[], None] | None = None
         self._stamp = packed_arguments(("", 0))  # believed until 1970: the script looks
         self._look_at = float("-inf")
 
@@ -66,7 +66,7 @@ class MasterLink(Link):
             self.is_open = False
             self._loop.call_later(self.timeout_s, self.close)
             if self.on_demoted is not None:
-                self.on_demoted(self)
+                self.on_demoted()
 
     def _looked(self, done: asyncio.Future[Reply]) -> None:
         error = None if done.cancelled() else done.exception()

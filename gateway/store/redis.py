@@ -82,9 +82,7 @@ class Redis:
         self._reigns: dict[Address, str] = {}  # the last one seen of each server
         self._opening: dict[Address, asyncio.Lock] = {}
         self._failures: dict[Address, tuple[float, str]] = {}  # when opening failed last, and why
-        self._missed: dict[
-            str, tuple[float, str]
-        ] = {}  # when calls of a route failed last, and why
+        self._missed: dict[str, tuple[float, str]] = {}  # by route: when calls failed, and why
         self._is_closed = False
         self.durability_command: tuple[Argument, ...] = ()
         self.durability_quorum = 0
@@ -296,7 +294,7 @@ class Redis:
             link.durability_command = self.durability_command
             link.durability_quorum = self.durability_quorum
             link.on_reign = self._see_reign
-            link.on_demoted = lambda _link: self._forget_routes()
+            link.on_demoted = self._forget_routes
             self._links[which] = link
         return link
 
