@@ -7,7 +7,7 @@ from gateway import errors, messages
 from gateway.answers import check_answer
 from gateway.concurrently import together
 from gateway.context import Context
-from gateway.dispatch import handler, handler_of_many
+from gateway.dispatch import handler
 from gateway.hub import whisper
 from gateway.ids import random_id
 from gateway.json_text import JsonText, exceeds
@@ -45,7 +45,6 @@ __all__ = [
     "errors",
     "exceeds",
     "handler",
-    "handler_of_many",
     "invite_conversation",
     "messages",
     "newest_that_fit",

@@ -27,7 +27,7 @@ from gateway.store.calls import Caller
 from gateway.turns import Turns, Watch, lane_of
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Coroutine
 
     import msgspec
 
@@ -123,11 +123,16 @@ class Connection:
         """Send a message, unasked or as a reply."""
         self.outbox.put(self._encoder.encode(message))
 
-    async def push_when_it_fits(self, message: msgspec.Struct) -> None:
-        """Send a message of any size: a large one waits until the client has read enough."""
+    def push_when_it_fits(self, message: msgspec.Struct) -> Awaitable[None] | None:
+        """Send a message of any size: a large one waits until the client has read enough.
+
+        None if it did not have to wait, which is by far the commonest.
+        """
         payload = self._encoder.encode(message)
-        if not self.outbox.fits(payload):
-            await self.outbox.room()
+        return None if self.outbox.put(payload, can_wait=True) else self._push_later(payload)
+
+    async def _push_later(self, payload: bytes) -> None:
+        await self.outbox.room()
         self.outbox.put(payload)
 
     def tick(self, now: float, unix_now: float) -> None:
@@ -273,10 +278,9 @@ class Connection:
         if self.performer.is_unconfirmed:
             await self.performer.confirm()
         if isinstance(effect, Perform):
-            requests, joins = [effect.request], self.performer.joining(effect.request)
-            if joins is not None and self._inbox and self._watch.turns is None:
-                requests += self._inbox.take_joining(joins)
-            await self.performer.perform(requests, is_together=joins is not None)
+            is_overtaken = self._watch.turns is not None  # what follows is performed by others
+            following = () if is_overtaken else self._inbox
+            await self.performer.perform(self.performer.take(effect.request, following))
             return
         match effect:
             case ConnectImplied():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import structlog
 
 from gateway.codecs import FrameDecoder
-from gateway.errors import SettingError, UnknownType
+from gateway.errors import RequestError, SettingError, UnknownType
 from gateway.messages import Connect, Reply, Request
 
 if TYPE_CHECKING:
@@ -19,51 +19,56 @@ if TYPE_CHECKING:
 
     from gateway.codecs import CodecName
     from gateway.context import Context
-    from gateway.errors import RequestError
     from gateway.settings import Settings
 
 R = TypeVar("R", bound=Request)
 Handler = Callable[["Context", R], Awaitable[Reply | None]]
-Together = Callable[["Context", Sequence[R]], Awaitable[Sequence["Reply | RequestError"]]]
-MayJoin = Callable[["Context", R, R], bool]
+HandlerOfMany = Callable[["Context", Sequence[R]], Awaitable[Sequence["Answer"]]]
+Key = Callable[["Context", R], object]
+Answer = Reply | RequestError | None
 _log = structlog.get_logger(__name__)
-_MARK, _JOINS = "__gateway_handles__", "__gateway_joins__"
+_MARK = "__gateway_handles__"
 
 
-def handler(kind: type[R]) -> Callable[[Handler[R]], Handler[R]]:
+@overload
+def handler(kind: type[R]) -> Callable[[Handler[R]], Handler[R]]: ...
+@overload
+def handler(
+    kind: type[R], *, together: Key[R]
+) -> Callable[[HandlerOfMany[R]], HandlerOfMany[R]]: ...
+def handler(kind: type[R], *, together: Key[R] | None = None) -> Callable[[Any], Any]:
     """Mark `async (Context, Message) -> Reply | None` as the handler of a type of message.
 
     The module must be listed in `GATEWAY_HANDLERS` (docs/how-to/custom-messages.md).
+
+    Args:
+        kind: the type.
+        together: `(Context, Message) -> key`. With it the function is
+            `async (Context, [Message, …]) -> [Reply | RequestError | None, …]`: it is given the
+            requests of one connection that wait one behind the other and have an equal key, and
+            answers each, in order. One whose key is None comes alone. What it raises is the answer
+            to all of them.
     """
 
-    def mark(function: Handler[R]) -> Handler[R]:
-        setattr(function, _MARK, kind)
+    def mark(function: Callable[..., Any]) -> Callable[..., Any]:
+        setattr(function, _MARK, (kind, together))
         return function
 
     return mark
 
 
-def handler_of_many(kind: type[R], *, may_join: MayJoin[R]) -> Callable[[Together[R]], Together[R]]:
-    """Mark `async (Context, [Message, …]) -> [Reply | RequestError, …]`, besides a `handler`.
+class _Handling(NamedTuple):
+    """How one type is handled: the function, and what its requests are grouped by."""
 
-    It is given the requests of one connection that wait one behind the other, as far as
-    `may_join(context, first, following)` says so of each; a single one too, if it may join itself.
-    It answers each, in order. What it raises is the answer to all of them.
-    """
-
-    def mark(function: Together[R]) -> Together[R]:
-        setattr(function, _JOINS, (kind, may_join))
-        return function
-
-    return mark
+    answer: HandlerOfMany[Request]
+    key: Key[Request] | None
 
 
 class Registry:
     """The handlers of a gateway, by type of message."""
 
     def __init__(self) -> None:
-        self._handlers: dict[type[Request], Handler[Request]] = {}
-        self._together: dict[type[Request], tuple[Together[Request], MayJoin[Request]]] = {}
+        self._handlers: dict[type[Request], _Handling] = {}
         self._tags: dict[str, str] = {str(Connect.__struct_config__.tag): "the gateway itself"}
 
     @classmethod
@@ -87,20 +92,18 @@ class Registry:
         if not found:
             raise SettingError("GATEWAY_HANDLERS", f"{module.__name__} has no @handler function")
         for function in found:
-            self.add(getattr(function, _MARK), function)
-        for function in [item for item in vars(module).values() if hasattr(item, _JOINS)]:
-            kind, may_join = getattr(function, _JOINS)
-            self._together[kind] = (function, may_join)
+            kind, key = getattr(function, _MARK)
+            self._claim(kind, function)
+            answer = _one(function) if key is None else _each(function)
+            self._handlers[kind] = _Handling(answer, key)
 
-    def add(self, kind: type[Request], function: Handler[Request]) -> None:
-        """Add one handler."""
+    def _claim(self, kind: type[Request], function: Callable[..., object]) -> None:
         tag = str(kind.__struct_config__.tag)
         where = f"{function.__module__}.{function.__qualname__}"
         taken = self._tags.get(tag)
         if taken is not None and taken != where:
             raise SettingError("GATEWAY_HANDLERS", f"type {tag!r} of {where} is taken by {taken}")
         self._tags[tag] = where
-        self._handlers[kind] = function
 
     def decoder(self, codec: CodecName, settings: Settings) -> FrameDecoder:
         """A reader of frames that knows every type there is a handler for."""
@@ -112,39 +115,62 @@ class Registry:
             max_nodes=settings.max_json_nodes,
         )
 
-    def handle(self, context: Context, request: Request) -> Awaitable[Reply | None]:
-        """Let the handler of the request's type answer it."""
-        function = self._handlers.get(type(request))
-        if function is None:
-            raise UnknownType(f"$.type: no handler for {type(request).__name__}")
-        return function(context, request)
+    def handle(self, context: Context, requests: Sequence[Request]) -> Awaitable[Sequence[Answer]]:
+        """Let the handler of their type answer requests that are performed together, or one.
 
-    def joining(self, context: Context, first: Request) -> Callable[[Request], bool] | None:
-        """Tell of each that follows whether it can be performed together with the first.
+        Raises:
+            UnknownType: there is none.
+        """
+        found = self._handlers.get(type(requests[0]))
+        if found is None:
+            raise UnknownType(f"$.type: no handler for {type(requests[0]).__name__}")
+        return found.answer(context, requests)
 
-        None if there is no handler of many for the first, be it alone.
+    def joins(self, context: Context, first: Request) -> Callable[[Request], bool] | None:
+        """Tell of each that follows whether it is performed together with the first.
+
+        None if nothing is.
         """
         kind = type(first)
-        found = self._together.get(kind)
-        if found is None or not _may(found[1], context, first, first):
+        found = self._handlers.get(kind)
+        if found is None or found.key is None:
             return None
-        asked = found[1]
-        return lambda following: type(following) is kind and _may(asked, context, first, following)
-
-    def handle_together(
-        self, context: Context, requests: Sequence[Request]
-    ) -> Awaitable[Sequence[Reply | RequestError]]:
-        """Let the requests' handler of many answer them."""
-        return self._together[type(requests[0])][0](context, requests)
+        key_of = found.key
+        key = _key(key_of, context, first)
+        if key is None:
+            return None
+        return lambda other: type(other) is kind and _key(key_of, context, other) == key
 
 
-def _may(may_join: MayJoin[Request], context: Context, first: Request, following: Request) -> bool:
+def _one(function: Handler[Request]) -> HandlerOfMany[Request]:
+    """The handler of one request as one of many, which is only ever given one."""
+
+    async def answer(context: Context, requests: Sequence[Request]) -> Sequence[Answer]:
+        return (await function(context, requests[0]),)
+
+    return answer
+
+
+def _each(function: HandlerOfMany[Request]) -> HandlerOfMany[Request]:
+    """The handler of many, seen to have answered each."""
+
+    async def answer(context: Context, requests: Sequence[Request]) -> Sequence[Answer]:
+        answers = await function(context, requests)
+        if len(answers) != len(requests):
+            name = getattr(function, "__qualname__", function)
+            raise TypeError(f"{name} gave {len(answers)} answers to {len(requests)} requests")
+        return answers
+
+    return answer
+
+
+def _key(key_of: Key[Request], context: Context, request: Request) -> object:
     """Ask an operator's function; one that fails costs nothing but being performed together."""
     try:
-        return may_join(context, first, following)
+        return key_of(context, request)
     except Exception:  # noqa: BLE001  # the edge
-        _log.exception("may_join_failed", type=type(first).__name__)
-        return False
+        _log.exception("together_failed", type=type(request).__name__)
+        return None
 
 
 def _submodules(package: ModuleType) -> Iterator[ModuleType]:

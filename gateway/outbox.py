@@ -74,23 +74,25 @@ class Outbox:
         """Whether a replay may put more in."""
         return self._bytes <= self._half or self.is_finished
 
-    def fits(self, item: Outgoing) -> bool:
-        """Whether there is room for it now; there is for anything after `room`."""
-        return self._bytes + self._cost(item) <= self._limit
+    def put(self, item: Outgoing, *, can_wait: bool = False) -> bool:
+        """Add something, and tell whether it was.
 
-    def put(self, item: Outgoing) -> None:
-        """Add something; dropped if finished or full."""
+        It is dropped if the outbox is finished or full. What does not fit makes it full, unless it
+        `can_wait`: then it is to be put in again after `room`.
+        """
         taken = self._bytes + (len(item) if isinstance(item, bytes) else item.size)
         if taken > self._freely:
-            if not self.fits(item):
-                self._refuse()
-                return
+            if self._bytes + self._cost(item) > self._limit:
+                if not can_wait:
+                    self._refuse()
+                return False
             taken = self._bytes + self._cost(item)
         self._bytes = taken
         items = self._items
         if not items:
             self._on_filled()
         items.append(item)
+        return True
 
     def put_live(self, batch: Batch) -> None:
         """Add events just heard. More than half full, adjacent text of one message is merged."""

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from gateway.connection import Connection
+    from gateway.dispatch import Answer
     from gateway.ids import IdMaker
+    from gateway.inbox import Inbox
     from gateway.messages import Reply, Request
     from gateway.replica import Replica
 
@@ -76,15 +78,19 @@ class Performer:
             other._begin_session(self.session, self._context.ids)
         return other
 
-    def joining(self, first: Request) -> Callable[[Request], bool] | None:
-        """Tell of each that follows whether it joins; None if the first is not one of many."""
-        context = self._context
-        return None if context is None else self._replica.registry.joining(context, first)
+    def take(self, first: Request, inbox: Inbox | tuple[()]) -> list[Request]:
+        """Take from an inbox what is performed in one step with a request that was taken."""
+        requests, context = [first], self._context
+        if context is not None and inbox:
+            joins = self._replica.registry.joins(context, first)
+            if joins is not None:
+                requests += inbox.take_joining(joins)
+        return requests
 
-    async def perform(self, requests: Sequence[Request], *, is_together: bool) -> None:
-        """Do what requests ask, all in one step if `is_together`, and answer each."""
+    async def perform(self, requests: Sequence[Request]) -> None:
+        """Do what requests ask, in one step, and answer each."""
         try:
-            await self._perform(requests, is_together=is_together)
+            await self._perform(requests)
         except asyncio.CancelledError as exc:
             if _is_told_to_stop():
                 raise
@@ -92,21 +98,18 @@ class Performer:
         except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001  # the edge
             await self._answer_failure(requests, exc)  # it costs its own request only
 
-    async def _perform(self, requests: Sequence[Request], *, is_together: bool) -> None:
-        reply: Reply | None = None
-        answers: Sequence[Reply | RequestError] = ()
+    async def _perform(self, requests: Sequence[Request]) -> None:
         with self.time_limit:
-            if is_together:
-                answers = await self._answers(requests)
-            else:
-                reply = await self._answer(requests[0])
+            answers = await self._answers(requests)
         if self._is_next is not None:
             await self._is_next()
-        if answers:
-            self._tell_each(requests, answers)
-        elif reply is not None:
-            addressed = _addressed(reply, requests[0].id)
-            await self._connection.push_when_it_fits(addressed)  # it may be large
+        for request, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, RequestError):
+                self.refuse(answer, request.id)
+            elif answer is not None:
+                waiting = self._connection.push_when_it_fits(_addressed(answer, request.id))
+                if waiting is not None:  # it is large, and what was sent before is not read yet
+                    await waiting
         if self._doings is not None:
             self._doings.run_after_reply()
 
@@ -180,26 +183,12 @@ class Performer:
     def _reply(self, reply: Reply, request_id: str | int | None) -> None:
         self._connection.push(_addressed(reply, request_id))
 
-    async def _answer(self, request: Request) -> Reply | None:
+    async def _answers(self, requests: Sequence[Request]) -> Sequence[Answer]:
         context = self._context
         if context is None:
-            await self._answer_without_session(request)
-            return None
-        return await self._replica.registry.handle(context, request)
-
-    def _answers(self, requests: Sequence[Request]) -> Awaitable[Sequence[Reply | RequestError]]:
-        if self._context is None:
-            raise StoreUnavailable("no session could be opened")
-        return self._replica.registry.handle_together(self._context, requests)
-
-    def _tell_each(
-        self, requests: Sequence[Request], answers: Sequence[Reply | RequestError]
-    ) -> None:
-        for request, answer in zip(requests, answers, strict=True):
-            if isinstance(answer, RequestError):
-                self.refuse(answer, request.id)
-            else:
-                self._reply(answer, request.id)
+            await self._answer_without_session(requests[0])
+            return (None,)
+        return await self._replica.registry.handle(context, requests)
 
     async def _answer_without_session(self, request: Request) -> None:
         if isinstance(request, Connect):

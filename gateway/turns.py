@@ -165,7 +165,6 @@ class Step:
 
     turn: Turn
     requests: Sequence[Request]
-    is_together: bool
 
 
 class Turns:
@@ -234,10 +233,7 @@ class Turns:
         if lane is None or not isinstance(effect, Perform):
             return None
         self._inbox.take()
-        requests, joins = [effect.request], self._performer.joining(effect.request)
-        if joins is not None:
-            requests += self._inbox.take_joining(joins)
-        return Step(self._turn(lane), requests, joins is not None)
+        return Step(self._turn(lane), self._performer.take(effect.request, self._inbox))
 
     def _turn(self, lane: str) -> Turn:
         in_lane = next((turn for turn in reversed(self._turns) if turn.lane == lane), None)
@@ -251,7 +247,7 @@ class Turns:
         try:
             await turn.begins()
             performer = turn.performer = self._performer.beside(turn.is_next)
-            await performer.perform(step.requests, is_together=step.is_together)
+            await performer.perform(step.requests)
         finally:
             self._end(turn)
 

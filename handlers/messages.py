@@ -15,7 +15,6 @@ from gateway import (
     errors,
     exceeds,
     handler,
-    handler_of_many,
     newest_that_fit,
     oldest_that_fit,
     whisper,
@@ -40,35 +39,20 @@ if TYPE_CHECKING:
 A = TypeVar("A")  # an answer
 
 
-@handler(SendMessage)
-async def send_message(context: Context, message: SendMessage) -> MessageAccepted:
-    """Accept a message, once; attach the session to its conversation."""
-    _check_content(context, message.content)
-    draft = _draft(context, message)
-    conversation_id = draft.conversation_id
-
-    async def send() -> list[Accepted]:
-        if draft.may_create:
-            await context.store.subjects.add(context.caller, conversation_id)
-        return [await context.store.messages.send(context.caller, draft)]
-
-    (accepted,) = await _attached(context, conversation_id, send)
-    return _accepted(context, draft, accepted)
+def _conversation_without_a_run(context: Context, message: SendMessage) -> str | None:
+    return message.conversation_id if _agent(context, message) is None else None
 
 
-def _is_one_of_many(context: Context, first: SendMessage, following: SendMessage) -> bool:
-    return (
-        following.conversation_id is not None
-        and following.conversation_id == first.conversation_id
-        and _agent(context, following) is None
-    )
-
-
-@handler_of_many(SendMessage, may_join=_is_one_of_many)
-async def send_messages(
+@handler(SendMessage, together=_conversation_without_a_run)
+async def send_message(
     context: Context, messages: Sequence[SendMessage]
-) -> list[MessageAccepted | errors.RequestError]:
-    """Accept messages to one conversation, none of which starts a run, in one step."""
+) -> Sequence[MessageAccepted | errors.RequestError]:
+    """Accept messages, each once, and attach the session to their conversation.
+
+    Those to one conversation that start no run are accepted in one step.
+    """
+    if _conversation_without_a_run(context, messages[0]) is None:
+        return (await _send_one(context, messages[0]),)
     conversation_id, caller = messages[0].conversation_id or "", context.caller
     ids = context.ids.message_ids(caller.tenant, conversation_id, caller.subject)
     checked = [_checked(context, conversation_id, ids.of, message) for message in messages]
@@ -84,6 +68,21 @@ async def send_messages(
     return [
         _answered(context, one, next(sent)) if isinstance(one, Draft) else one for one in checked
     ]
+
+
+async def _send_one(context: Context, message: SendMessage) -> MessageAccepted:
+    """Accept a message that makes its conversation, or starts a run."""
+    _check_content(context, message.content)
+    draft = _draft(context, message)
+    conversation_id = draft.conversation_id
+
+    async def send() -> list[Accepted]:
+        if draft.may_create:
+            await context.store.subjects.add(context.caller, conversation_id)
+        return [await context.store.messages.send(context.caller, draft)]
+
+    (accepted,) = await _attached(context, conversation_id, send)
+    return _accepted(context, draft, accepted)
 
 
 def _checked(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway import Request, handler, handler_of_many, messages
+from gateway import Request, handler, messages
 from gateway.dispatch import Registry
 from gateway.errors import SettingError, UnknownType
 from gateway.messages import Connect, Ping, Pong
@@ -66,24 +66,42 @@ async def test_an_operators_handler_answers_its_message(module: ModuleType) -> N
     decoder = registry.decoder("json", Settings())
     (request,) = decoder.decode('{"type":"dance","steps":3}')
     assert isinstance(request, Dance)
-    assert await registry.handle(None, request) == Danced(steps=3)
+    assert list(await registry.handle(None, [request])) == [Danced(steps=3)]
 
 
-def test_a_failing_may_join_costs_only_being_performed_together(module: ModuleType) -> None:
-    """Each request goes to its own handler."""
+def test_requests_are_handled_together_by_their_key(module: ModuleType) -> None:
+    """Equal keys join; a request whose key is None, or fails, is handled alone."""
 
-    @handler_of_many(Dance, may_join=lambda _context, _first, following: 1 // following.steps > 0)
+    def fast(_context: Context, message: Dance) -> float | None:
+        return None if message.steps > 9 else 1 // message.steps
+
+    @handler(Dance, together=fast)
     async def dances(context: Context, messages: Sequence[Dance]) -> list[Danced]:
         del context
         return [Danced(steps=message.steps) for message in messages]
 
-    module.dance, module.dances = dance, dances
+    module.dances = dances
     registry = Registry.load(["operators_own"])
-    assert registry.joining(None, Dance(steps=0)) is None
-    joins = registry.joining(None, Dance(steps=1))
+    assert registry.joins(None, Dance(steps=0)) is None
+    assert registry.joins(None, Dance(steps=10)) is None
+    joins = registry.joins(None, Dance(steps=2))
     assert joins is not None
-    assert [joins(Dance(steps=steps)) for steps in (1, 0)] == [True, False]
+    assert [joins(Dance(steps=steps)) for steps in (3, 1, 0, 10)] == [True, False, False, False]
     assert not joins(Ping())
+
+
+async def test_a_handler_that_leaves_requests_unanswered_is_a_fault(module: ModuleType) -> None:
+    """None of them is answered with what was meant for another."""
+
+    @handler(Dance, together=lambda _context, _message: "all")
+    async def dances(context: Context, messages: Sequence[Dance]) -> list[Danced]:
+        del context
+        return [Danced(steps=message.steps) for message in messages[1:]]
+
+    module.dances = dances
+    registry = Registry.load(["operators_own"])
+    with pytest.raises(TypeError, match="dances gave 1 answers to 2 requests"):
+        await registry.handle(None, [Dance(), Dance()])
 
 
 def test_a_module_may_be_listed_twice_and_import_anothers_handler(module: ModuleType) -> None:
@@ -95,7 +113,7 @@ def test_a_module_may_be_listed_twice_and_import_anothers_handler(module: Module
 async def test_a_type_without_a_handler_is_unknown() -> None:
     """As one that was never heard of."""
     with pytest.raises(UnknownType):
-        await Registry().handle(None, Ping())
+        await Registry().handle(None, [Ping()])
 
 
 def test_a_module_that_cannot_be_imported_is_named_at_start() -> None:

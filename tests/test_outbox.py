@@ -257,14 +257,24 @@ def test_merged_text_is_the_text(pieces: list[str]) -> None:
     assert received([Batch([merged])]) == [(1, len(pieces), "".join(pieces))]
 
 
-def test_what_fits_is_what_would_be_taken() -> None:
-    """Anything fits while half is free; nothing does when all is over."""
+async def test_what_can_wait_is_refused_and_fits_after_room() -> None:
+    """Anything fits while half is free; the outbox is not full for it, and takes what is small."""
     box, full = outbox(100)
-    box.put(b"x" * 50)
-    assert box.fits(b"y" * 1000)
-    box.put(b"x")
-    assert box.fits(b"y" * 49)
-    assert not box.fits(b"y" * 50)
-    box.finish()
-    assert not box.fits(b"")
+    assert box.put(b"x" * 50, can_wait=True)
+    assert box.put(b"x", can_wait=True)
+    assert not box.put(b"y" * 50, can_wait=True)
+    assert box.put(b"y" * 49, can_wait=True)
+    waiting = asyncio.ensure_future(box.room())
+    box.take(1000)
+    await waiting
+    assert box.put(b"y" * 1000, can_wait=True)
+    assert full.count == 0
+
+
+def test_what_can_wait_is_refused_when_all_is_over() -> None:
+    """Nothing of it goes out after the last word."""
+    box, full = outbox(100)
+    box.finish(b"bye")
+    assert not box.put(b"", can_wait=True)
+    assert box.take(100) == [b"bye"]
     assert full.count == 0

@@ -63,8 +63,10 @@ class Hands:
         self.may_end: dict[str, asyncio.Event] = {}
         self.is_next: Callable[[], Awaitable[None]] | None = None
 
-    def joining(self, first: Request) -> None:
+    def take(self, first: Request, inbox: object) -> list[Request]:
         """Nothing is performed in one step."""
+        del inbox
+        return [first]
 
     def beside(self, is_next: Callable[[], Awaitable[None]]) -> Hands:
         """Return others with the same notes."""
@@ -78,9 +80,8 @@ class Hands:
         for conversation in conversations:
             self.may_end.setdefault(conversation, asyncio.Event()).set()
 
-    async def perform(self, requests: list[Request], *, is_together: bool) -> None:
+    async def perform(self, requests: list[Request]) -> None:
         """Do it."""
-        assert not is_together
         (request,) = requests
         assert isinstance(request, GetConversation)
         name = f"{request.conversation_id}{request.id}"
