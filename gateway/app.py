@@ -20,6 +20,7 @@ from gateway.replica import Replica
 from gateway.rest.health import healthz, readyz
 from gateway.rest.tickets import issue_ticket
 from gateway.run_watch import RunWatch
+from gateway.store.address import parse_redis_url
 from gateway.ticker import tick_for_ever
 from gateway.work import doing, make_worker, opened_store
 
@@ -45,6 +46,8 @@ class Gateway(Starlette):
         self.verifier = TokenVerifier(settings, clock=clock)
         self.agents = AgentRegistry.load(settings)
         self.has_worker = has_worker
+        if settings.redis_url is not None:
+            parse_redis_url(settings.redis_url)  # told before anything starts
         super().__init__(
             routes=[
                 Route("/v1/tickets", issue_ticket, methods=["POST"]),
@@ -79,7 +82,7 @@ def create_app(
     """Build the application; it touches nothing before its lifespan starts.
 
     Raises:
-        SettingError: a handler module or a key cannot be used.
+        SettingError: a handler module, a key or the Redis URL cannot be used.
     """
     return Gateway(settings, clock=clock or Clock(), has_worker=has_worker)
 

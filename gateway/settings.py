@@ -224,6 +224,11 @@ def _check_together(settings: Settings) -> None:
         raise SettingError("GATEWAY_BRIEF_S", "must not exceed GATEWAY_MEDIUM_S")
     if settings.max_content_bytes > settings.max_frame_bytes:
         raise SettingError("GATEWAY_MAX_CONTENT_BYTES", "must not exceed GATEWAY_MAX_FRAME_BYTES")
+    if settings.durability == "replicated" and settings.redis_url is None:
+        raise SettingError(
+            "GATEWAY_DURABILITY",
+            "`replicated` needs GATEWAY_REDIS_URL: the embedded server has no replica",
+        )
     keys = ("jwt_secret", "jwt_public_key", "jwks_url")
     given = [PREFIX + name.upper() for name in keys if getattr(settings, name) is not None]
     if len(given) > 1:

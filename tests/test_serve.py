@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +13,8 @@ import pytest
 from gateway.store.link import Address
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import OwnGateway
     from tests.support.dialling import Dialler
 
@@ -35,6 +40,27 @@ async def test_address_with_colons_is_printed_in_brackets(
     url = next(line.removeprefix("url: ") for line in lines if line.startswith("url: "))
     assert url.startswith(f"ws://[::1]:{gateway.port}/ws?token=")
     await (await dial.open(url)).request("ping")
+
+
+@pytest.mark.parametrize(
+    "setting", [{"GATEWAY_REDIS_URL": "redis:/bad"}, {"GATEWAY_DURABILITY": "replicated"}]
+)
+def test_setting_that_cannot_be_used_is_the_only_line(
+    setting: dict[str, str], tmp_path: Path
+) -> None:
+    """Nothing has been started yet, so nothing is logged of it."""
+    command = [sys.executable, "-m", "gateway", "serve", "--dev", "--port", "0"]
+    done = subprocess.run(
+        [*command, "--data-dir", str(tmp_path)],
+        env={**os.environ, **setting},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert line.startswith(f"gateway: {next(iter(setting))}: ")
 
 
 def test_redis_address_with_colons_is_named_in_brackets() -> None:

@@ -232,6 +232,7 @@ def test_secret_is_measured_in_bytes() -> None:
     [
         ({"BRIEF_S": "200"}, "BRIEF_S"),
         ({"MAX_CONTENT_BYTES": "300000"}, "MAX_CONTENT_BYTES"),
+        ({"DURABILITY": "replicated"}, "DURABILITY"),
         ({"JWT_SECRET": SECRET, "JWKS_URL": "https://keys.example"}, "JWKS_URL"),
         ({"JWT_PUBLIC_KEY": "key.pem", "JWKS_URL": "https://keys.example"}, "JWKS_URL"),
     ],
