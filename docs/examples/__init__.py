@@ -1,1 +1,1 @@
-"""Examples of the documentation; the tests run each of them."""
+"""The examples in the documentation; tests run each of them."""

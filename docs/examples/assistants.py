@@ -1,4 +1,4 @@
-"""Two assistants on language models, with a tool; docs/how-to/write-an-agent.md.
+"""Two assistants that use a language model and a tool; docs/how-to/write-an-agent.md.
 
 GATEWAY_AGENTS=shop=assistants:shop,clerk=assistants:clerk, with this folder on PYTHONPATH.
 """

@@ -1,4 +1,4 @@
-"""An agent of one's own: throws dice, tells each, and remembers the best sum.
+"""A custom agent: throws dice, says what each shows, and remembers the best sum.
 
 GATEWAY_AGENTS=dice=dice:dice, with this folder on PYTHONPATH; docs/how-to/write-an-agent.md.
 """

@@ -1,4 +1,4 @@
-"""A message of one's own: `greet` counts greetings in the agent context and answers `greeting`.
+"""A custom message: `greet` counts greetings in the agent context and answers `greeting`.
 
 GATEWAY_HANDLERS=greet, with this folder on PYTHONPATH. docs/how-to/custom-messages.md explains it.
 """
@@ -11,10 +11,10 @@ from msgspec import Meta
 
 from gateway import Context, ContextChange, Reply, Request, apply_patch, errors, handler
 
-# Looked up at run time to decode messages, so imported for real.
+# Needed at run time to decode messages, so not only for type checkers.
 from gateway.messages import Identifier  # noqa: TC001
 
-TRIES = 5  # against others who change the context at the same moment
+TRIES = 5  # others may change the context at the same moment
 
 
 class Greet(Request, tag="greet", frozen=True, kw_only=True):
@@ -25,7 +25,7 @@ class Greet(Request, tag="greet", frozen=True, kw_only=True):
 
 
 class Greeting(Reply, tag="greeting", frozen=True, kw_only=True):
-    """The greeting, and how many there were in this conversation."""
+    """The greeting, and the number of greetings in this conversation so far."""
 
     text: str
     count: int
@@ -33,18 +33,18 @@ class Greeting(Reply, tag="greeting", frozen=True, kw_only=True):
 
 @handler(Greet)
 async def greet(context: Context, message: Greet) -> Greeting:
-    """Count the greeting, so that all participants see it, and answer it."""
+    """Count the greeting where all participants see it, and answer it."""
     for _ in range(TRIES):
         try:
             count = await _count(context, message)
         except errors.VersionConflict:
-            continue  # somebody was faster: read again
+            continue  # the context has changed since: read it again
         return Greeting(text=f"Hello, {message.name}!", count=count)
-    raise errors.Conflict("too many greet at once")
+    raise errors.Conflict("too many greetings at once")
 
 
 async def _count(context: Context, message: Greet) -> int:
-    """Add one to `memory.greetings`; an event CONTEXT_UPDATED tells the participants."""
+    """Add one to `memory.greetings`; participants receive the event CONTEXT_UPDATED."""
     contexts = context.store.contexts
     found = await contexts.get(context.caller, message.conversation_id)
     document = found.document()

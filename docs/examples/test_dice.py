@@ -8,13 +8,13 @@ from gateway.testing import ask
 
 
 async def test_three_dice_are_thrown_and_summed() -> None:
-    """The best sum is remembered."""
+    """The reply shows the sum, and the agent remembers the best."""
     reply = await ask(dice, "3")
     *fallen, total = reply.text.replace("=", "").split()
     assert sum(map(int, fallen)) == int(total) == reply.memory["best"]
 
 
 async def test_words_are_no_number() -> None:
-    """The agent says what it wants."""
+    """The agent says what it expects."""
     with pytest.raises(AgentError, match="How many dice"):
         await ask(dice, "many")
