@@ -172,3 +172,13 @@ def test_page_of_the_project_has_its_markers():
     """docs/performance.md can be written anew."""
     text = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
     assert text.index(BEGIN) < text.index(END)
+
+
+def test_three_numbers_of_the_page_are_those_that_were_measured():
+    """What stands above the results, written by hand, is in the table that the program writes."""
+    head, _, rest = (ROOT / "docs/performance.md").read_text(encoding="utf-8").partition(BEGIN)
+    rows = head.partition("## In three numbers")[2].partition("## ")[0]
+    numbers = [line.split(" | ", 1)[1] for line in rows.splitlines() if " × |" in line]
+    assert len(numbers) == 3
+    for number in numbers:
+        assert number.removesuffix(" |") in rest.partition(END)[0], number
