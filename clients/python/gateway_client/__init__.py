@@ -1,4 +1,4 @@
-"""The Python client of session-gateway: a session that is whole again after every drop.
+"""The Python client of session-gateway: a session that is complete again after every drop.
 
     from gateway_client import Event, GatewayClient
 
@@ -10,8 +10,8 @@
                 case Event(type="MESSAGE_CREATED", data={"message": message}):
                     print(message["content"])
 
-It knows the gateway from its protocol only. `session` is the whole of it without I/O; `connector`
-puts that on sockets; `client` and `conversation` are what an application talks to.
+It knows the gateway only by its protocol. `session` is the whole client without I/O; `connector`
+connects it to sockets; `client` and `conversation` are what an application uses.
 """
 
 from __future__ import annotations

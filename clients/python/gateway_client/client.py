@@ -1,4 +1,4 @@
-"""The client: a session that is whole again after every drop."""
+"""The client: a session that is complete again after every drop."""
 
 from __future__ import annotations
 
@@ -32,15 +32,14 @@ JOIN_ATTEMPTS = 3
 class GatewayClient(Lifecycle):
     """One user's session with the gateway: `async with GatewayClient(url, token=…) as client`.
 
-    The arguments are those of `Lifecycle`. The client connects, resumes after every drop, sends
-    again what was not acknowledged and asks for what was missed. All of it belongs to one event
-    loop.
+    The arguments are those of `Lifecycle`. The client connects, resumes after every drop, resends
+    what was not acknowledged and fetches what was missed. Use it in one event loop only.
     """
 
     # --- conversations ----------------------------------------------------------------------------
 
     def conversation(self, conversation_id: str) -> Conversation:
-        """Return a handle, without asking the server."""
+        """Return a handle for a conversation, without asking the server."""
         return Conversation(self, conversation_id)
 
     async def join(
@@ -52,15 +51,16 @@ class GatewayClient(Lifecycle):
         cursor: Cursor | None = None,
         invite: str | None = None,
     ) -> Conversation:
-        """Attach to a conversation: its events come from now on, or from `cursor` on.
+        """Attach to a conversation: its events arrive from now on, or from after `cursor`.
 
-        Where the client stands in it already counts more than `cursor`.
+        If the client already has its own cursor for the conversation, it ignores `cursor`.
 
         Args:
-            conversation_id: Which.
-            create: Create it, with `visibility`, if there is none. Two clients may do so at once.
+            conversation_id: The conversation.
+            create: Create it, with `visibility`, if it does not exist. Two clients may do this at
+                the same time.
             visibility: `open` or `private`.
-            cursor: The last event the application has.
+            cursor: The last event that the application has.
             invite: A code that makes this user a participant.
         """
         known = self.cursor(conversation_id) or cursor
@@ -81,7 +81,7 @@ class GatewayClient(Lifecycle):
         return self.conversation(conversation_id)
 
     async def _create(self, conversation_id: str, *, visibility: str) -> bool:
-        """Create it; False if somebody did, or it is not known whether we did."""
+        """Create it; return False if another client did, or if the outcome is unknown."""
         try:
             await self.create_conversation(conversation_id, visibility=visibility)
         except (Conflict, RequestInterrupted):
@@ -97,11 +97,11 @@ class GatewayClient(Lifecycle):
         visibility: str = "",
         metadata: dict[str, Any] | None = None,
     ) -> Conversation:
-        """Create a conversation and attach to it; the server names it if nobody does.
+        """Create a conversation and attach to it; without an id, the server chooses one.
 
         Raises:
-            Conflict: There is one with this id.
-            RequestInterrupted: The link dropped; it may or may not be done.
+            Conflict: A conversation with this id exists.
+            RequestInterrupted: The link dropped; the outcome is unknown.
         """
         request = requests.CreateConversation(
             conversation_id=conversation_id,
@@ -116,7 +116,7 @@ class GatewayClient(Lifecycle):
     async def list_conversations(
         self, *, limit: int | None = None, before: str | None = None
     ) -> replies.ConversationPage:
-        """Read a page of this user's conversations; `before` is the last id of the page before."""
+        """Read a page of this user's conversations; `before`: the last id of the previous page."""
         request = requests.ListConversations(limit=limit, before=before)
         return await self.ask(request, replies.ConversationPage)
 
@@ -127,9 +127,9 @@ class GatewayClient(Lifecycle):
 
         Read it with `async for item in …`.
 
-        Each item comes once, the items of a conversation in the order of its log, through any
-        number of drops. A `Snapshot` replaces all the application had of its conversation. There is
-        one stream, for one consumer.
+        It yields each item once, and the items of a conversation in the order of its log, through
+        any number of drops. A `Snapshot` replaces all that the application had of the conversation.
+        There is one stream, for one consumer.
         """
         return self._events
 
@@ -143,7 +143,7 @@ class GatewayClient(Lifecycle):
         client_message_id: str | None = None,
         timeout_s: float | None = None,
     ) -> replies.MessageAccepted:
-        """Do as `Conversation.send`; without a conversation, begin a new one with this message."""
+        """Like `Conversation.send`; without a conversation, start a new one with this message."""
         self.ensure_open()
         message = requests.SendMessage(
             client_message_id=client_message_id or uuid.uuid4().hex,
@@ -165,13 +165,13 @@ class GatewayClient(Lifecycle):
     async def request(
         self, name: str, fields: dict[str, Any] | None = None, *, is_repeatable: bool = False
     ) -> dict[str, Any]:
-        """Send a request of an operator's own type and return the reply as it came.
+        """Send a custom request and return the reply as it was received.
 
         Args:
-            name: Its `type`.
+            name: The `type` of the request.
             fields: Its other fields.
-            is_repeatable: It may be sent again after a drop. If not, `RequestInterrupted` is raised
-                when the link drops before the reply.
+            is_repeatable: Whether it may be sent again after a drop. If not, `RequestInterrupted`
+                is raised when the link drops before the reply.
         """
         self.ensure_open()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -182,21 +182,21 @@ class GatewayClient(Lifecycle):
         return reply
 
     async def ping(self) -> float:
-        """Return how long the server takes to answer, in seconds."""
+        """Measure how long the server takes to answer, in seconds."""
         began = now()
         await self.ask(requests.Ping(), replies.Pong)
         return now() - began
 
     def cursor(self, conversation_id: str) -> Cursor | None:
-        """Where this client stands in a conversation's log; None if it is not attached."""
+        """The last event this client has of a conversation; None if it is not attached."""
         return self._session.reader.cursor(conversation_id)
 
     async def ask(self, request: requests.Request, reply: type[R]) -> R:
-        """Send a request and wait for its reply; while the link is down, wait for that too.
+        """Send a request and wait for its reply; if the link is down, wait for the link first.
 
         Raises:
-            RequestFailed, ReplyTimeout, FrameTooLarge, ClientClosed: See there.
-            RequestInterrupted: The link dropped, and it is not a request to be repeated.
+            RequestFailed, ReplyTimeout, FrameTooLarge, ClientClosed: See these classes.
+            RequestInterrupted: The link dropped, and the request must not be repeated.
         """
         self.ensure_open()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -204,7 +204,7 @@ class GatewayClient(Lifecycle):
         return await self._reply(future, request_id, reply)
 
     def tell(self, request: requests.Request) -> None:
-        """Send something that has no reply; dropped while the link is down."""
+        """Send a request that has no reply; discarded while the link is down."""
         if self._session.is_live:
             self._session.desk.tell(request)
             self._connector.stir()
@@ -221,7 +221,7 @@ class GatewayClient(Lifecycle):
 
 
 def _settle(future: asyncio.Future[Any]) -> Done:
-    """Return what sets the future, unless nobody waits for it any more."""
+    """Return a callback that sets the future, unless nobody waits for it any more."""
 
     def done(outcome: Any) -> None:
         if future.done():

@@ -1,4 +1,4 @@
-"""One conversation, as the application talks to it."""
+"""One conversation, as the application uses it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PAGE = 200
 
 
 class Conversation:
-    """A handle of one conversation; it holds no state, any number may exist.
+    """A handle for one conversation. It has no state; you may create any number of them.
 
-    Every method raises `RequestFailed` if the server refuses, `ReplyTimeout` if it does not answer,
-    `ClientClosed` if the client is closed.
+    Every method raises `RequestFailed` if the server refuses the request, `ReplyTimeout` if it does
+    not answer, and `ClientClosed` if the client is closed.
     """
 
     def __init__(self, client: GatewayClient, conversation_id: str) -> None:
@@ -34,7 +34,7 @@ class Conversation:
 
     @property
     def cursor(self) -> Cursor | None:
-        """Where this client stands in the log; None if it is not attached."""
+        """The last event this client has of the log; None if it is not attached."""
         return self._client.cursor(self.id)
 
     async def send(
@@ -46,23 +46,23 @@ class Conversation:
         client_message_id: str | None = None,
         timeout_s: float | None = None,
     ) -> replies.MessageAccepted:
-        """Say something, exactly once, through any number of drops.
+        """Send a message, exactly once, through any number of drops.
 
-        The message is kept and sent again until the server answers, also when this call is
-        cancelled or runs out of time. Messages of one conversation are accepted in the order in
-        which they were sent here. `rate_limited` and `unavailable` are waited out.
+        The client keeps the message and resends it until the server answers, even if this call is
+        cancelled or times out. Messages of one conversation are accepted in the order in which they
+        were sent here. On `rate_limited` and `unavailable` the client waits and sends again.
 
         Args:
             content: Text, or a list of parts.
-            agent: Who is to reply; left out: the server's default agent; None: nobody.
-            if_running: What to do if a run is going on: `enqueue`, `reject`, `interrupt`.
-            client_message_id: What makes it the same message; a new one if left out.
-            timeout_s: How long to wait for the acknowledgement; None: as long as it takes.
+            agent: The agent that replies; if left out, the server's default agent; None: no agent.
+            if_running: What to do if a run is in progress: `enqueue`, `reject`, `interrupt`.
+            client_message_id: Identifies the message when it is sent again; by default a new id.
+            timeout_s: How long to wait for the acknowledgement; None: without a limit.
 
         Raises:
-            OutboxFull: Too many messages wait for their acknowledgement.
-            FrameTooLarge: It is more than the server takes.
-            ReplyTimeout: Not acknowledged in time; it stays in the outbox.
+            OutboxFull: Too many messages are waiting for acknowledgement.
+            FrameTooLarge: It is larger than the server accepts.
+            ReplyTimeout: It was not acknowledged in time; it stays in the outbox.
         """
         return await self._client.send(
             content,
@@ -83,7 +83,7 @@ class Conversation:
         return await self._client.ask(request, replies.History)
 
     async def messages(self, *, after: int = 0) -> AsyncIterator[Message]:
-        """Yield the whole history from `seq` `after` on, oldest first, page by page."""
+        """Yield all messages after the `seq` `after`, oldest first, reading page by page."""
         while True:
             page = await self.history(limit=PAGE, after=after)
             for message in page.messages:
@@ -93,7 +93,7 @@ class Conversation:
                 return
 
     async def info(self) -> replies.ConversationInfo:
-        """Read who and what the conversation is."""
+        """Read the title, participants and state of the conversation."""
         request = requests.GetConversation(conversation_id=self.id)
         return await self._client.ask(request, replies.ConversationInfo)
 
@@ -102,7 +102,7 @@ class Conversation:
         await self._client.ask(requests.LeaveConversation(conversation_id=self.id), replies.Left)
 
     def set_typing(self, active: bool) -> None:  # noqa: FBT001 -- the wire's word, one argument
-        """Tell the others that this user is typing; not told while the link is down."""
+        """Show the others whether this user is typing; not sent while the link is down."""
         self._client.tell(requests.SetTyping(conversation_id=self.id, active=active))
 
     # --- the agent's context ----------------------------------------------------------------------
@@ -115,8 +115,8 @@ class Conversation:
         """Patch memory and workflow (RFC 6902) and return the new version.
 
         Raises:
-            VersionConflict: Somebody did since `base_version`.
-            RequestInterrupted: The link dropped; it may or may not be done.
+            VersionConflict: The context has changed since `base_version`.
+            RequestInterrupted: The link dropped; the outcome is unknown.
         """
         request = requests.UpdateContext(
             conversation_id=self.id, base_version=base_version, patch=patch
@@ -124,15 +124,15 @@ class Conversation:
         return (await self._client.ask(request, replies.ContextUpdated)).version
 
     async def context_versions(self, *, limit: int | None = None) -> list[replies.ContextVersion]:
-        """List the versions that can be gone back to, newest first."""
+        """List the versions that `rollback_context` can restore, newest first."""
         request = requests.ListContextVersions(conversation_id=self.id, limit=limit)
         return (await self._client.ask(request, replies.ContextVersions)).versions
 
     async def rollback_context(self, version: int) -> int:
-        """Make a new version that equals an old one, and return it.
+        """Restore an old version as a new one, and return the number of the new version.
 
         Raises:
-            RequestInterrupted: The link dropped; it may or may not be done.
+            RequestInterrupted: The link dropped; the outcome is unknown.
         """
         request = requests.RollbackContext(conversation_id=self.id, version=version)
         return (await self._client.ask(request, replies.ContextUpdated)).version
@@ -147,7 +147,7 @@ class Conversation:
     async def respond_to_interrupt(
         self, run_id: str, interrupt_id: str, *, status: str = "resolved", payload: Any = UNSET
     ) -> bool:
-        """Answer what a run asked; return whether this answer was the one that counted."""
+        """Answer an interrupt of a run; return whether this answer was accepted."""
         request = requests.RespondToInterrupt(
             conversation_id=self.id,
             run_id=run_id,
@@ -162,26 +162,26 @@ class Conversation:
     async def add_participant(
         self, subject: str, *, role: str | None = None
     ) -> replies.ConversationInfo:
-        """Make a subject a participant, or change its role; for owners."""
+        """Add a participant, or change a participant's role; for owners."""
         request = requests.AddParticipant(conversation_id=self.id, subject=subject, role=role)
         return await self._client.ask(request, replies.ConversationInfo)
 
     async def remove_participant(
         self, subject: str, *, ban: bool | None = None
     ) -> replies.ConversationInfo:
-        """Make a subject no participant; for owners. With `ban` it cannot join again by itself."""
+        """Remove a participant; for owners. With `ban` the subject cannot join again by itself."""
         request = requests.RemoveParticipant(conversation_id=self.id, subject=subject, ban=ban)
         return await self._client.ask(request, replies.ConversationInfo)
 
     async def create_invite(
         self, *, uses: int | None = None, ttl_s: int | None = None, role: str | None = None
     ) -> replies.Invite:
-        """Make a code that lets whoever holds it join; for owners."""
+        """Create a code that lets anyone who has it join; for owners."""
         request = requests.CreateInvite(conversation_id=self.id, uses=uses, ttl_s=ttl_s, role=role)
         return await self._client.ask(request, replies.Invite)
 
     async def edit_message(self, message_id: str, content: Content) -> Message:
-        """Replace the content of a message of one's own."""
+        """Replace the content of one of this user's own messages."""
         request = requests.EditMessage(
             conversation_id=self.id, message_id=message_id, content=content
         )
@@ -193,6 +193,6 @@ class Conversation:
         return (await self._client.ask(request, replies.MessageUpdated)).message
 
     async def search(self, query: str, *, limit: int | None = None) -> list[Message]:
-        """Find messages whose text holds `query`."""
+        """Find messages whose text contains `query`."""
         request = requests.SearchMessages(conversation_id=self.id, query=query, limit=limit)
         return (await self._client.ask(request, replies.SearchResults)).messages

@@ -1,22 +1,22 @@
-"""Every error of the client, one tree.
+"""All errors of the client, in one tree.
 
 GatewayClientError
-├── RequestError                 one request could not be done; the client goes on
+├── RequestError                 one request failed; the client stays usable
 │   ├── RequestFailed            the server answered with an error: code, message, retryable
 │   │   ├── BadRequest, NotFound, Forbidden, Conflict, VersionConflict, RunActive, TooLarge,
 │   │   └── RateLimited, Unavailable
-│   ├── ReplyTimeout             no answer in time; whether it was done is not known
+│   ├── ReplyTimeout             no answer in time; the outcome is unknown
 │   ├── RequestInterrupted       the link dropped after it was sent, and it must not be repeated
-│   ├── FrameTooLarge            more bytes than the server takes; nothing was sent
+│   ├── FrameTooLarge            more bytes than the server accepts; nothing was sent
 │   └── OutboxFull               too many unacknowledged messages; nothing was sent
-├── NotConnected                 `async with` waited for the first session in vain
-├── ClientClosed                 the client is closed and does not come back by itself
-│   ├── SessionReplaced          another connection took this session over
+├── NotConnected                 there was no session when `async with` stopped waiting
+├── ClientClosed                 the client is closed and does not reconnect by itself
+│   ├── SessionReplaced          another connection took over this session
 │   ├── AccessRefused            the server refuses this user: unauthorized, forbidden, revoked
-│   └── TokenExpired             the token ran out, and there is no callback for a new one
+│   └── TokenExpired             the token expired, and there is no callback for a new one
 ├── SignInRequired               raised by a token callback: there will be no token
-├── LinkError                    why the link is down for now; seen in `last_error`
-└── BadFrame                     the server sent what the protocol does not allow
+├── LinkError                    why the link is down at the moment; see `last_error`
+└── BadFrame                     the server sent something the protocol does not allow
 
 Facts are attributes; text is built in `__str__`.
 """
@@ -27,11 +27,11 @@ from typing import Any
 
 
 class GatewayClientError(Exception):
-    """Base of all errors raised by the client."""
+    """Base of all errors that the client raises."""
 
 
 class RequestError(GatewayClientError):
-    """One request could not be done; the client goes on."""
+    """One request failed; the client stays usable."""
 
 
 class RequestFailed(RequestError):
@@ -39,10 +39,10 @@ class RequestFailed(RequestError):
 
     Attributes:
         code: One of the protocol's error codes, such as `not_found`.
-        message: What is wrong, for a developer; it names the field at fault.
+        message: What is wrong, for developers; names the field, if one is wrong.
         is_retryable: Whether the same request may succeed later, unchanged.
         retry_after_ms: How long to wait before that, if the server said so.
-        details: Facts that belong to the code, such as the current `version`.
+        details: More facts for some codes, such as the current `version`.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class RequestFailed(RequestError):
 
 
 class BadRequest(RequestFailed):
-    """The request is not what the protocol allows."""
+    """The protocol does not allow this request."""
 
 
 class NotFound(RequestFailed):
@@ -74,25 +74,25 @@ class NotFound(RequestFailed):
 
 
 class Forbidden(RequestFailed):
-    """This user can see it and may not do it."""
+    """This user can see it, but may not do this."""
 
 
 class Conflict(RequestFailed):
-    """It exists already, with other content."""
+    """It exists already, with different content."""
 
 
 class VersionConflict(RequestFailed):
-    """The context has moved on; read it again and patch that."""
+    """The context has changed; read it again and patch the new version."""
 
     @property
     def version(self) -> int | None:
-        """The version the context has now, if the server told."""
+        """The current version of the context, if the server named it."""
         version = self.details.get("version")
         return version if isinstance(version, int) else None
 
 
 class RunActive(RequestFailed):
-    """A run is going on, and the message was to be refused in that case."""
+    """A run is in progress, and the message asked to be refused in that case."""
 
 
 class TooLarge(RequestFailed):
@@ -100,7 +100,7 @@ class TooLarge(RequestFailed):
 
 
 class RateLimited(RequestFailed):
-    """Too many requests; `retry_after_ms` tells when one will be taken again."""
+    """Too many requests; send again after `retry_after_ms`."""
 
 
 class Unavailable(RequestFailed):
@@ -138,9 +138,9 @@ class ReplyTimeout(RequestError):
 
 
 class RequestInterrupted(RequestError):
-    """The link dropped after the request was sent; whether it was done is not known.
+    """The link dropped after the request was sent; the outcome is unknown.
 
-    Raised for requests that are not idempotent, which the client does not repeat by itself.
+    Raised for requests that are not idempotent: the client does not repeat them by itself.
     """
 
     def __init__(self, request: str) -> None:
@@ -148,11 +148,11 @@ class RequestInterrupted(RequestError):
         self.request = request
 
     def __str__(self) -> str:
-        return f"{self.request}: the link dropped before the reply; it may or may not be done"
+        return f"{self.request}: the link dropped before the reply; the outcome is unknown"
 
 
 class FrameTooLarge(RequestError):
-    """More bytes than the server takes in one frame; nothing was sent."""
+    """More bytes than the server accepts in one frame; nothing was sent."""
 
     def __init__(self, *, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(size_bytes, limit_bytes)
@@ -160,11 +160,11 @@ class FrameTooLarge(RequestError):
         self.limit_bytes = limit_bytes
 
     def __str__(self) -> str:
-        return f"the request takes {self.size_bytes} bytes; the server takes {self.limit_bytes}"
+        return f"the request has {self.size_bytes} bytes; the server accepts {self.limit_bytes}"
 
 
 class OutboxFull(RequestError):
-    """Too many messages wait for their acknowledgement; nothing was sent."""
+    """Too many messages are waiting for acknowledgement; nothing was sent."""
 
     def __init__(self, *, messages: int, size_bytes: int) -> None:
         super().__init__(messages, size_bytes)
@@ -172,11 +172,11 @@ class OutboxFull(RequestError):
         self.size_bytes = size_bytes
 
     def __str__(self) -> str:
-        return f"{self.messages} messages ({self.size_bytes} bytes) wait for acknowledgement"
+        return f"{self.messages} messages ({self.size_bytes} bytes) are waiting for acknowledgement"
 
 
 class NotConnected(GatewayClientError):
-    """`async with` waited for the first session in vain."""
+    """There was no session when `async with` stopped waiting."""
 
     def __init__(self, *, waited_s: float, last_error: Exception | None) -> None:
         super().__init__(waited_s, last_error)
@@ -188,10 +188,10 @@ class NotConnected(GatewayClientError):
 
 
 class ClientClosed(GatewayClientError):
-    """The client is closed and does not come back by itself.
+    """The client is closed and does not reconnect by itself.
 
-    Messages that were not acknowledged are still in the outbox: `reconnect()`, or a new client
-    with `export_state()` of this one, sends them.
+    Messages that were not acknowledged are still in the outbox. `reconnect()` sends them, and so
+    does a new client with the `export_state()` of this one.
     """
 
     def __init__(self, reason: str, *, code: int | None = None) -> None:
@@ -204,7 +204,7 @@ class ClientClosed(GatewayClientError):
 
 
 class SessionReplaced(ClientClosed):
-    """Another connection took this session over. `reconnect()` goes on in a session of its own."""
+    """Another connection took over this session. `reconnect()` continues in a new session."""
 
 
 class AccessRefused(ClientClosed):
@@ -212,15 +212,15 @@ class AccessRefused(ClientClosed):
 
 
 class TokenExpired(ClientClosed):
-    """The token ran out, and there is no callback for a new one."""
+    """The token expired, and there is no callback for a new one."""
 
 
 class SignInRequired(GatewayClientError):
-    """To be raised by a token callback: there will be no token until the user signs in."""
+    """Raise this in a token callback: there will be no token until the user signs in."""
 
 
 class LinkError(GatewayClientError):
-    """Why the link is down for now; the client is coming back by itself."""
+    """Why the link is down at the moment; the client reconnects by itself."""
 
     def __init__(self, reason: str, *, code: int | None = None) -> None:
         super().__init__(reason, code)
@@ -233,7 +233,7 @@ class LinkError(GatewayClientError):
 
 
 class BadFrame(GatewayClientError):
-    """The server sent what the protocol does not allow."""
+    """The server sent something the protocol does not allow."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class EventStream:
     """Yields every item once, in order; for one consumer.
 
-    Not a generator: when waiting is cancelled, nothing is lost and the iteration can go on. To ask
-    for the next item is to say that the one before is dealt with; only then is it acknowledged.
+    Not a generator: when waiting is cancelled, nothing is lost and the iteration can continue. By
+    asking for the next item, the application says that it has handled the one before; only then is
+    that one acknowledged.
 
     Args:
         session: Where the items come from.
@@ -45,7 +46,7 @@ class EventStream:
 
         Raises:
             StopAsyncIteration: The application closed the client.
-            ClientClosed: It was closed by something else, and all that had come is handed over.
+            ClientClosed: Something else closed it, and all items received have been handed over.
         """
         while True:
             was_full, had_room = self._session.inbox.is_full, self._session.inbox.is_half_empty

@@ -1,4 +1,4 @@
-"""A client's life: opened, live, resuming, closed; and what is kept between two lives."""
+"""The life of a client: opened, live, resuming, closed; and the state it can be restored from."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class Lifecycle:
 
     Args:
         url: `ws://` or `wss://`, with the path.
-        token: The bearer token, or an async callable that returns one; the callable is asked at the
-            beginning and whenever the server wants a fresh one. None: the URL carries it.
+        token: The bearer token, or an async callable that returns one; it is called at the start
+            and whenever the server wants a fresh token. None: the URL contains the credential.
         codec: `json` or `msgpack`.
-        device: What to call this device, for operators.
-        on_state: Is called with the `Status` at every change of state. Must not block or raise.
-        on_notice: Is called with every push that is not in the log: `Presence`, `Typing`,
+        device: A name for this device, shown to operators.
+        on_state: Called with the `Status` at every change of state. Must not block or raise.
+        on_notice: Called with every push that is not in the log: `Presence`, `Typing`,
             `SessionWarning`, `Live`, `EpochChanged`, `CustomPush`. Best effort. Must not block or
             raise.
         state: What `export_state` of an earlier run returned.
         open_timeout_s: How long `async with` waits for the first session before it raises
             `NotConnected`. None: it does not wait; the client is `connecting` when it enters.
-        options: Bounds.
+        options: Limits.
         websocket_options: Passed to `websockets.connect`: `ssl`, `proxy`, `local_addr`, …
     """
 
@@ -114,31 +114,31 @@ class Lifecycle:
 
     @property
     def hello(self) -> Hello | None:
-        """How the server introduced itself: who this user is, what the limits are."""
+        """The server's first frame: who this user is, what the limits are."""
         return self._session.intake.hello
 
     @property
     def last_error(self) -> Exception | None:
-        """Why the link was not live the last time, or is not now."""
+        """Why the link is not live, or was not the last time."""
         return self._session.last_error
 
     @property
     def unacknowledged(self) -> int:
-        """How many messages wait for their acknowledgement."""
+        """How many messages are waiting for acknowledgement."""
         return len(self._session.desk.unacknowledged())
 
     @property
     def unreadable(self) -> int:
-        """How many events, and parts of snapshots, could not be read and were stepped over."""
+        """How many events, and parts of snapshots, could not be read and were skipped."""
         return self._session.intake.unreadable
 
     def export_state(self) -> bytes:
-        """Return what a new client needs to go on where this one stands, for `state=`.
+        """Return what a new client needs to continue from here; pass it as `state=`.
 
-        The session, the cursors as of the last event handed to the application, and the messages
-        that are not acknowledged. Save it after an event is dealt with and before the next is
-        asked for, and each is dealt with once over all runs. It is a secret: it can resume the
-        session of whoever has the user's token.
+        It contains the session, the cursors as of the last event handed to the application, and the
+        messages that are not acknowledged. Save it after you have handled an event and before you
+        ask for the next: then each event is handled once, over all runs of the program. It is a
+        secret: together with the user's token it can resume the session.
         """
         return self._session.export().to_bytes()
 
@@ -160,23 +160,23 @@ class Lifecycle:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Acknowledge what was dealt with and close with 1000.
+        """Acknowledge what was handled and close with 1000.
 
-        Takes 3 s at most, also when the server does not read. Cancelled, it drops the link.
+        Takes 3 s at most, even if the server does not read. If cancelled, it drops the link.
         """
         await self._leave()
 
     async def reconnect(self, *, token: str | TokenCallback | None = None) -> None:
         """Open a closed client again and wait until it is live; on an open one, test the link.
 
-        After `SessionReplaced` it goes on in a session of its own, at the same cursors: nothing is
-        lost, and the other connection keeps its session.
+        After `SessionReplaced` the client continues in a new session, at the same cursors: nothing
+        is lost, and the other connection keeps its session.
 
         Args:
-            token: Instead of the one that was refused.
+            token: A new token, in place of the one that was refused.
 
         Raises:
-            ClientClosed, NotConnected: As on entering the context.
+            ClientClosed, NotConnected: As when entering the context.
         """
         if self._session.error is None:
             self._session.network_changed(now())

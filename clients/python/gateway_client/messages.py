@@ -1,7 +1,7 @@
-"""What the server says: events, snapshots, replies and pushes, as frozen typed records.
+"""What the server sends: events, snapshots, replies and pushes, as frozen typed records.
 
-Names and shapes are the wire's. Unknown fields are ignored; what a newer server adds does not
-break an older client.
+Names and shapes are those of the protocol. Unknown fields are ignored, so what a newer server adds
+does not break an older client.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Content = str | list[dict[str, Any]]
 
 
 class Cursor(Struct, frozen=True):
-    """A place in a conversation's log: offset 1, 2, 3 … within an epoch."""
+    """A position in a conversation's log: offset 1, 2, 3 … within an epoch."""
 
     epoch: str
     offset: int
@@ -39,16 +39,16 @@ class Message(Struct, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """The text of the message; the text parts joined, if it has parts."""
+        """The text of the message; if it has parts, the joined text parts."""
         if isinstance(self.content, str):
             return self.content
         return "".join(part["text"] for part in self.content if isinstance(part.get("text"), str))
 
 
 class ActiveRun(Struct, frozen=True, kw_only=True):
-    """A run that is going on, with all of its text so far.
+    """A run in progress, with all of its text so far.
 
-    `waits_for` says why nothing happens: `worker`, `agent` or `takeover`.
+    `waits_for` says what the run is waiting for: `worker`, `agent` or `takeover`.
     """
 
     run_id: str
@@ -60,7 +60,7 @@ class ActiveRun(Struct, frozen=True, kw_only=True):
 
 
 class Interrupt(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a run asks a person. `Conversation.respond_to_interrupt(run_id, id, …)` answers it.
+    """A question from a run. Answer it with `Conversation.respond_to_interrupt(run_id, id, …)`.
 
     `response_schema` is a JSON Schema of the answer's payload; `expires_at` is in ISO 8601.
     """
@@ -75,7 +75,7 @@ class Interrupt(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class AgentContext(Struct, frozen=True, kw_only=True):
-    """What the agent knows, at one position of the log; `interrupts` wait for an answer."""
+    """The agent's memory and state at one position of the log, with the open `interrupts`."""
 
     conversation_id: str
     version: int
@@ -93,8 +93,8 @@ class AgentContext(Struct, frozen=True, kw_only=True):
 class Event(Struct, frozen=True, kw_only=True):
     """One entry of a conversation's log, given to the application exactly once and in order.
 
-    `from_offset` is set when the server merged entries into one: it stands for all of
-    `from_offset` … `offset`.
+    `from_offset` is set when the server merged several entries: the event then stands for all
+    offsets from `from_offset` to `offset`.
     """
 
     conversation_id: str
@@ -111,14 +111,14 @@ class Event(Struct, frozen=True, kw_only=True):
 
     @property
     def cursor(self) -> Cursor:
-        """Where a reader stands after this event."""
+        """The position after this event."""
         return Cursor(self.epoch, self.offset)
 
 
 class UnreadableEvent(Struct, frozen=True, kw_only=True):
     """An entry of the log that this client cannot read, in its place in the order.
 
-    What it was is not known: an application that must know reads the history or the context. (If
+    What it was is unknown. An application that must know reads the history or the context. (If
     the server could not read it either, it sends an `Event` of the type `CUSTOM` with the name
     `unreadable_event`.)
     """
@@ -131,14 +131,14 @@ class UnreadableEvent(Struct, frozen=True, kw_only=True):
 
     @property
     def cursor(self) -> Cursor:
-        """Where a reader stands after this event."""
+        """The position after this event."""
         return Cursor(self.epoch, self.offset)
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """The whole state of a conversation; it replaces all the application had of it.
+    """The whole state of a conversation; it replaces all that the application had of it.
 
-    `messages` is the newest page, oldest first; `has_more` tells that there are older ones.
+    `messages` is the newest page, oldest first; with `has_more` there are older messages.
     """
 
     conversation_id: str
@@ -151,12 +151,12 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
     @property
     def cursor(self) -> Cursor:
-        """Where a reader stands after this snapshot."""
+        """The position after this snapshot."""
         return Cursor(self.epoch, self.offset)
 
 
 class Detached(Struct, frozen=True, kw_only=True):
-    """Nothing more comes from this conversation: the server refuses to attach it again."""
+    """No more events of this conversation follow: the server refuses to attach it again."""
 
     conversation_id: str
     code: str
@@ -169,7 +169,7 @@ Item = Event | UnreadableEvent | Snapshot | Detached
 
 
 class Presence(Struct, frozen=True, kw_only=True):
-    """A participant came or went."""
+    """A participant went online or offline."""
 
     conversation_id: str
     subject: str
@@ -177,7 +177,7 @@ class Presence(Struct, frozen=True, kw_only=True):
 
 
 class Typing(Struct, frozen=True, kw_only=True):
-    """A participant is typing, or stopped."""
+    """A participant is typing, or has stopped."""
 
     conversation_id: str
     subject: str
@@ -193,15 +193,15 @@ class SessionWarning(Struct, frozen=True, kw_only=True):
 
 
 class Live(Struct, frozen=True, kw_only=True):
-    """Replay is over for these conversations; what follows is new."""
+    """The replay of these conversations is complete; what follows is new."""
 
     conversations: dict[str, int] = {}
 
 
 class EpochChanged(Struct, frozen=True, kw_only=True):
-    """What a reader at `old` has is whole; from now on that place is called `new`.
+    """A reader at `old` has missed nothing; that position is called `new` from now on.
 
-    There is nothing to do: events go on at the next offset, in the new epoch.
+    There is nothing to do: events continue at the next offset, in the new epoch.
     """
 
     conversation_id: str
@@ -210,7 +210,7 @@ class EpochChanged(Struct, frozen=True, kw_only=True):
 
 
 class CustomPush(Struct, frozen=True, kw_only=True):
-    """A push of a type this client does not know, such as an operator's own."""
+    """A push of a type that this client does not know, such as one of a custom handler."""
 
     type: str
     data: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What the server answers requests with, as frozen typed records."""
+"""The server's replies, as frozen typed records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Pong(Struct, frozen=True, kw_only=True):
 
 
 class TokenRefreshed(Struct, frozen=True, kw_only=True):
-    """The new token holds until `expires_at` (unix seconds)."""
+    """The new token is valid until `expires_at` (unix seconds)."""
 
     expires_at: float = 0.0
 
@@ -67,7 +67,7 @@ class Joined(Standing, frozen=True, kw_only=True):
 
 
 class Left(Struct, frozen=True, kw_only=True):
-    """This user is no participant any more."""
+    """This user is no longer a participant."""
 
     conversation_id: str
 
@@ -75,7 +75,7 @@ class Left(Struct, frozen=True, kw_only=True):
 class MessageAccepted(Struct, frozen=True, kw_only=True):
     """The message is stored, as durably as `durability` says.
 
-    `duplicate` tells that the same message was accepted before, and this is its result.
+    `duplicate`: the same message had been accepted before, and this is its result.
     """
 
     conversation_id: str
@@ -99,7 +99,7 @@ class Participant(Struct, frozen=True, kw_only=True):
 
 
 class ConversationInfo(Struct, frozen=True, kw_only=True):
-    """Who and what a conversation is; in a list, without the participants."""
+    """A conversation's title, participants and state; in a list, without the participants."""
 
     conversation_id: str
     title: str | None = None
@@ -120,7 +120,7 @@ class ConversationPage(Struct, frozen=True, kw_only=True):
 
 
 class History(Struct, frozen=True, kw_only=True):
-    """A page of messages, the oldest first; `position` is the log's when it was read."""
+    """A page of messages, oldest first; `position` is the end of the log at that time."""
 
     conversation_id: str
     messages: list[Message] = []
@@ -129,7 +129,7 @@ class History(Struct, frozen=True, kw_only=True):
 
 
 class ContextUpdated(Struct, frozen=True, kw_only=True):
-    """The agent context has this version now."""
+    """The new version of the agent context."""
 
     version: int
 
@@ -143,7 +143,7 @@ class ContextVersion(Struct, frozen=True, kw_only=True):
 
 
 class ContextVersions(Struct, frozen=True, kw_only=True):
-    """The versions that can be gone back to."""
+    """The versions that can be restored."""
 
     versions: list[ContextVersion] = []
 
@@ -156,7 +156,7 @@ class RunCancelled(Struct, frozen=True, kw_only=True):
 
 
 class InterruptResolved(Struct, frozen=True, kw_only=True):
-    """Whether this answer was the one that counted."""
+    """Whether this answer was accepted: only the first one is."""
 
     winner: bool
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """`connecting` until the first session, then `live` or `resuming`, at last `closed`."""
+    """`connecting` until the first session, then `live` or `resuming`, finally `closed`."""
 
     CONNECTING = "connecting"
     LIVE = "live"
@@ -17,16 +17,16 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Status:
-    """What `on_state` is told at every change.
+    """What `on_state` is called with at every change.
 
     Attributes:
-        state: Where the link is.
+        state: The state of the link.
         reason: Why it is not live; empty if it is.
-        attempt: How many connections in a row were of no use.
-        retry_in_s: When the next attempt is made; None if none is planned or one is under way.
-        was_resumed: Live, in the same session as before the drop. If not, the conversations are
-            joined again at their cursors: the events go on without loss all the same.
-        resume_failure: Why not: `unknown`, `expired`, `token_reused`.
+        attempt: How many attempts in a row have failed.
+        retry_in_s: Seconds until the next attempt; None if none is planned or one is in progress.
+        was_resumed: Whether it is live in the same session as before the drop. If not, the
+            conversations are joined again at their cursors, so no event is lost either way.
+        resume_failure: Why it is not the same session: `unknown`, `expired`, `token_reused`.
         away_s: How long the session was away, as the server saw it.
     """
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from gateway_client.errors import LinkError, SignInRequired, TokenExpired
 
-# Returns a token. Raises SignInRequired if there will be none; any other error is tried again.
+# Returns a token. Raises SignInRequired if there will be none; any other error is retried.
 TokenCallback = Callable[[], Awaitable[str]]
 
 
@@ -72,9 +72,9 @@ def _sendable(token: object) -> str:
             it.
     """
     if not isinstance(token, str):
-        problem = f"a token is a text, not {type(token).__name__}"
+        problem = f"a token must be a string, not {type(token).__name__}"
         raise ValueError(problem)  # noqa: TRY004 -- all that is wrong with a token is one
     token = token.strip()
     if not (token.isascii() and token.isprintable()):
-        raise ValueError("the token has characters that a header does not carry")
+        raise ValueError("the token contains characters that a header cannot carry")
     return token
