@@ -119,4 +119,4 @@ async def test_reload_without_dev_is_refused(tmp_path: Path) -> None:
     gateway = Refused(tmp_path, redis_url=None)
     gateway.launch()
     assert await gateway.exited() == 2
-    assert "--reload: is for development, and needs --dev" in gateway.logs
+    assert "--reload: is for development and needs --dev" in gateway.logs

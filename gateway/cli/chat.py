@@ -1,7 +1,7 @@
-"""Talk in a conversation from a terminal, through any number of drops.
+"""Chat in a conversation from a terminal, through any number of drops.
 
-Type a message and Enter. /help lists the commands; what else begins with a slash goes out as it is,
-for an agent to read.
+Type a message and press Enter. /help lists the commands; anything else that begins with a slash is
+sent as it is, for agents to read.
 """
 
 from __future__ import annotations
@@ -35,24 +35,33 @@ LEAVE_TIMEOUT_S = 10.0
 EXIT_CLOSED = 1
 EXIT_BAD_ARGUMENT = 2
 GREETING = (
-    "* You are {me}, in {conversation}. Type, and press Enter; /help for more, /quit to leave."
+    "* You are {me}, in {conversation}. "
+    "Type a message and press Enter; /help for more, /quit to leave."
 )
 WAITING = "* {problem}; trying again. Start a gateway with `gateway serve --dev`"
 
 
 class NotThereError(Exception):
-    """What answers at the URL is no gateway's socket, and will not become one."""
+    """The URL is not that of a gateway, and retrying will not help."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `gateway chat`."""
     parser.add_argument(
-        "--url", default=DEFAULT_URL, help="http://HOST:PORT will do (default: %(default)s)"
+        "--url",
+        default=DEFAULT_URL,
+        help="of the gateway; http://HOST:PORT is enough (default: %(default)s)",
     )
-    parser.add_argument("--token", help="a JWT; left out, one is made with the local secret")
-    parser.add_argument("--sub", default="dev", metavar="NAME", help="who the made token is for")
-    parser.add_argument("--conversation", default=DEFAULT_CONVERSATION, help="default: %(default)s")
-    parser.add_argument("--plain", action="store_true", help="lines only, also on a terminal")
+    parser.add_argument("--token", help="a JWT (default: one signed with the local secret)")
+    parser.add_argument(
+        "--sub", default="dev", metavar="NAME", help="subject of the token signed here"
+    )
+    parser.add_argument(
+        "--conversation", default=DEFAULT_CONVERSATION, help="id (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="print plain lines, even on a terminal"
+    )
 
 
 async def chat(
@@ -66,11 +75,11 @@ async def chat(
     Args:
         arguments: Of the flags above.
         mint: Makes a token for `arguments.sub`; None if there is no secret to make one with.
-        no_mint: What to say of that.
+        no_mint: The error to print in that case.
 
     Returns:
-        0 after /quit, 1 if the session could not go on or something was not acknowledged, 2 without
-        a token or with a URL that is none.
+        0 after /quit, 1 if the session could not continue or something was not acknowledged, 2
+        without a token or with a bad URL.
     """
     try:
         url = socket_url(arguments.url)
@@ -84,7 +93,7 @@ async def chat(
     has_token_in_url = "token=" in url or "ticket=" in url
     token = arguments.token or (fresh if mint and not has_token_in_url else None)
     if token is None and not has_token_in_url:
-        print(f"gateway chat: {no_mint}, or give --token", file=sys.stderr)
+        print(f"gateway chat: {no_mint}, or pass --token", file=sys.stderr)
         return EXIT_BAD_ARGUMENT
     return await run_chat(url, token, arguments.conversation, is_plain=arguments.plain)
 
@@ -96,7 +105,7 @@ async def run_chat(
     *,
     is_plain: bool = False,
 ) -> int:
-    """Chat until the user leaves (0), or it cannot go on or something was not acknowledged (1)."""
+    """Chat until the user leaves (0), it cannot continue, or something was not acknowledged (1)."""
     screen = open_screen(f"{conversation_id} · {shown(url)}", is_plain=is_plain)
     chat_ = Chat(url, token, conversation_id, screen=screen)
     try:
@@ -116,7 +125,7 @@ class Chat:
 
     Attributes:
         client: To be entered before `run`.
-        has_failed: It ended otherwise than by the user's leaving.
+        has_failed: Whether it ended for another reason than that the user left.
     """
 
     def __init__(
@@ -159,7 +168,7 @@ class Chat:
             self._not_reached(status.reason)
 
     def _not_reached(self, reason: str) -> None:
-        """There was no link yet: say so once, or end if there will be none."""
+        """There has been no link yet: say so once, or end if retrying cannot help."""
         if is_hopeless(reason):
             if not self._not_there.done():
                 self._not_there.set_exception(NotThereError(reason))
@@ -171,7 +180,7 @@ class Chat:
         """Chat until the user leaves.
 
         Raises:
-            ExceptionGroup: Of ClientClosed, or of why the conversation cannot be entered.
+            ExceptionGroup: Of ClientClosed, or of the reason why the conversation cannot be joined.
         """
         async with asyncio.TaskGroup() as tasks:
             shower = tasks.create_task(self._show(), name="chat shows")
@@ -198,7 +207,7 @@ class Chat:
             task.cancel()
         if unsent:
             self.has_failed = True
-            self._screen.line(f"! {len(unsent)} not acknowledged: it may not have arrived")
+            self._screen.line(f"! {len(unsent)} not acknowledged: may not have arrived")
 
     async def _show(self) -> None:
         await self._enter()
@@ -213,7 +222,7 @@ class Chat:
             self._room.item(item)
 
     async def _enter(self) -> None:
-        """Join, or create it; for as long as the gateway cannot be reached, go on trying."""
+        """Join it, or create it; keep trying while the gateway cannot be reached."""
         while True:
             try:
                 await self.client.join(self._conversation.id, create=True)
@@ -227,7 +236,7 @@ class Chat:
                 return
 
     async def _obey(self, text: str) -> None:
-        """Do what was typed, once the conversation is entered; in the order it was typed."""
+        """Carry out what was typed, in that order, once the conversation is joined."""
         if text == "/help":
             self._screen.line(HELP)
             return

@@ -1,4 +1,4 @@
-"""Where a chat connects to, from what a user writes; and what to do when it cannot."""
+"""The address that a chat connects to, from what a user writes; and advice if it cannot."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _REFUSED = {4501, 4201}
 
 
 def socket_url(text: str) -> str:
-    """The URL of the socket that is meant: `http://` will do, and so will no path.
+    """The URL of the socket; `http://` and a URL without a path are accepted too.
 
     Raises:
-        ValueError: it is no URL of a gateway.
+        ValueError: it is not a URL of a gateway.
     """
     parts = urlsplit(text if "://" in text else f"ws://{text}")
     scheme = _SCHEMES.get(parts.scheme)
@@ -34,7 +34,7 @@ def shown(url: str) -> str:
 
 
 def is_hopeless(reason: str) -> bool:
-    """Whether why a link was not opened will not change by itself."""
+    """Whether retrying cannot help, given why a link was not opened."""
     found = _STATUS.search(reason)
     if found is None:
         return "did not receive a valid HTTP response" in reason
@@ -46,7 +46,7 @@ def unreached(url: str, reason: str) -> str:
     """Why there is no link, in a few words."""
     where = urlsplit(url).netloc
     is_refused = any(f"[Errno {number}]" in reason for number in _NOBODY_LISTENS)
-    return f"nobody listens at {where}" if is_refused else f"{where} does not answer ({reason})"
+    return f"no server listens at {where}" if is_refused else f"{where} does not answer ({reason})"
 
 
 def advice(url: str, reason: str, *, code: int | None) -> str:
@@ -55,16 +55,16 @@ def advice(url: str, reason: str, *, code: int | None) -> str:
     if code in _REFUSED:
         return (
             f"the gateway does not accept the token: {_plain(reason)}. "
-            "Without --token, one is made with the local secret"
+            "Without --token, one is signed with the local secret"
         )
     if not is_hopeless(reason):
         return _plain(reason)
     meant = _with_path(parts, SOCKET_PATH)
     if parts.path != SOCKET_PATH:
-        return f"no socket of a gateway at {shown(url)} ({_plain(reason)}); try --url {meant}"
+        return f"no gateway socket at {shown(url)} ({_plain(reason)}); try --url {meant}"
     return (
-        f"{parts.netloc} does not let this in ({_plain(reason)}); "
-        "see that --url names a gateway, and not another server"
+        f"{parts.netloc} refuses the connection ({_plain(reason)}); "
+        "check that --url is that of a gateway, not of another server"
     )
 
 

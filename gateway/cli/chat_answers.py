@@ -1,4 +1,4 @@
-"""From what a person types to the answer that an interrupt wants."""
+"""Turns what a person types into the answer that an interrupt expects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORDS |= dict.fromkeys(("no", "n", "false"), False)
 
 
 class NoAnswerError(Exception):
-    """What was typed does not fit what was asked."""
+    """The text that was typed does not answer the question."""
 
 
 def how_to_answer(interrupt: Interrupt) -> str:
@@ -32,13 +32,13 @@ def how_to_answer(interrupt: Interrupt) -> str:
 
 
 def answer_of(text: str, interrupt: Interrupt) -> Any:
-    """What was typed, as the value that the interrupt wants.
+    """The text that was typed, as the value that the interrupt expects.
 
-    JSON is taken as JSON; `yes` and `no` are true and false where that is asked; text is put into
-    the only property that must be there. An answer to several things at once answers each of them.
+    JSON is read as JSON; `yes` and `no` become true and false where a boolean is expected; text
+    becomes the value of a required property. If several properties are required, each gets it.
 
     Raises:
-        NoAnswerError: it does not fit; says what is wanted.
+        NoAnswerError: it does not fit; says what is expected.
     """
     schema = interrupt.response_schema
     if schema is None:
@@ -47,11 +47,11 @@ def answer_of(text: str, interrupt: Interrupt) -> Any:
     for value in _readings(text, schema):
         if _fits(value, schema):
             return value
-    raise NoAnswerError(f"that does not answer it; {_wanted(schema)}")
+    raise NoAnswerError(f"that is not a valid answer; {_wanted(schema)}")
 
 
 def _readings(text: str, schema: dict[str, Any]) -> Iterator[Any]:
-    """What the text may mean, the most literal first."""
+    """What the text may mean, the most literal reading first."""
     value = _json(text)
     if value is not msgspec.UNSET:
         yield value
@@ -84,7 +84,7 @@ def _fits(value: object, schema: dict[str, Any]) -> bool:
 
 
 def _leaves(schema: dict[str, Any]) -> list[dict[str, Any]]:
-    """The schemas of what must be given, however deep."""
+    """The schemas of all required values, at any depth."""
     required = schema.get("required")
     if not required:
         return [schema]
@@ -95,8 +95,8 @@ def _leaves(schema: dict[str, Any]) -> list[dict[str, Any]]:
 def _wanted(schema: dict[str, Any]) -> str:
     kinds = {leaf.get("type") for leaf in _leaves(schema)}
     if kinds == {"boolean"}:
-        return "yes or no is asked"
-    return f"what is asked, as JSON Schema: {msgspec.json.encode(schema).decode()}"
+        return "answer yes or no"
+    return f"the expected JSON Schema: {msgspec.json.encode(schema).decode()}"
 
 
 def _json(text: str) -> Any:

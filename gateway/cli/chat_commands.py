@@ -1,4 +1,4 @@
-"""What a user of a chat can have done: the commands, and sending everything else."""
+"""What a user of a chat can do: the commands; everything else is sent."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 HISTORY_MESSAGES = 20
 HELP = """\
-/answer TEXT  answer what the agent asked last: yes, no, text or JSON
-/cancel       stop what the agent is doing
-/agent [NAME] who is to reply from now on: an agent, `none`, or `default`
-/history [N]  the last N messages
-/who          who takes part
-/quit         leave; so does Ctrl-D
-/help         this
-Anything else is sent as it is; agents have commands of their own."""
+/answer TEXT  answer the agent's last question: yes, no, text or JSON
+/cancel       stop the agent
+/agent [NAME] choose who replies from now on: an agent, `none` or `default`
+/history [N]  show the last N messages
+/who          show who takes part
+/quit         leave (or press Ctrl-D)
+/help         show this help
+Anything else is sent as a message; agents may have their own commands."""
 
 
 class Commands:
-    """Does what is typed in one conversation, and shows on the screen what came of it."""
+    """Carries out what is typed in one conversation, and shows the outcome on the screen."""
 
     def __init__(self, conversation: Conversation, room: Room, screen: Screen) -> None:
         self._conversation = conversation
@@ -46,10 +46,10 @@ class Commands:
         }
 
     async def obey(self, text: str) -> None:
-        """Do what was typed.
+        """Carry out what was typed.
 
         Raises:
-            RequestError: of the gateway, or of the link.
+            RequestError: the gateway refused it, or the link failed.
         """
         command, _, argument = text.partition(" ")
         do = self._by_name.get(command)
@@ -70,7 +70,7 @@ class Commands:
 
     async def _answer(self, text: str) -> None:
         if not self._room.asked:
-            self._say("! nothing was asked")
+            self._say("! no question is open")
             return
         asked = self._room.asked[-1]
         if not text:
@@ -84,7 +84,7 @@ class Commands:
         await self._give(asked, payload)
 
     async def _give(self, asked: Interrupt, payload: object) -> None:
-        """Answer; an answer that is refused leaves the question waiting, if it still does."""
+        """Answer. If the answer is refused, the question stays open, if it still is."""
         try:
             counts = await self._conversation.respond_to_interrupt(
                 asked.run_id, asked.id, payload=payload
@@ -96,27 +96,27 @@ class Commands:
             return
         self._room.answered(asked)
         if not counts:
-            self._say("! somebody else has answered")
+            self._say("! somebody else has already answered")
 
     async def _cancel(self, _: str) -> None:
         run = (await self._conversation.info()).active_run
         if run is None:
-            self._say("! the agent is doing nothing")
+            self._say("! the agent is not working on anything")
             return
         status = await self._conversation.cancel_run(run.run_id)
         if status != "cancelled":
-            self._say(f"! too late: it has ended ({status})")
+            self._say(f"! too late: the run has already ended ({status})")
 
     async def _choose_agent(self, name: str) -> None:
         if name:
             self._agent = {"none": None, "default": UNSET}.get(name, name)
         match self._agent:
             case None:
-                self._say("* nobody replies to what you say")
+                self._say("* no agent replies to you")
             case str():
-                self._say(f"* {self._agent} replies to what you say")
+                self._say(f"* {self._agent} replies to you")
             case _:
-                self._say("* the gateway's default agent replies to what you say, if there is one")
+                self._say("* the gateway's default agent, if there is one, replies to you")
 
     def _say(self, text: str) -> None:
         self._screen.line(printable(text))

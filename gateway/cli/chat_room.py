@@ -1,4 +1,4 @@
-"""What a chat shows of a conversation: from events to lines. No I/O of its own."""
+"""What a chat shows of a conversation: turns events into lines. Without I/O."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Room:
     """Shows one conversation.
 
     Args:
-        conversation_id: Which; the rest is ignored.
-        screen: Where to.
+        conversation_id: The conversation; events of others are ignored.
+        screen: Where to show it.
     """
 
     def __init__(self, conversation_id: str, screen: Screen) -> None:
@@ -88,7 +88,7 @@ class Room:
         self.wait_for(context.interrupts)
 
     def wait_for(self, interrupts: list[Interrupt]) -> None:
-        """These wait for an answer, and no others."""
+        """Exactly these wait for an answer now."""
         self.asked = list(interrupts)
         for interrupt in interrupts:
             self.ask(interrupt)
@@ -99,7 +99,7 @@ class Room:
         self._note(f"the agent asks: {question}   ({how_to_answer(interrupt)})")
 
     def answered(self, interrupt: Interrupt) -> None:
-        """It waits no more."""
+        """It no longer waits for an answer."""
         self.asked = [one for one in self.asked if one is not interrupt]
 
     def recall(self, messages: Iterable[Message]) -> None:
@@ -118,7 +118,7 @@ class Room:
             case Event():
                 self._event(item)
             case UnreadableEvent():
-                self._note("something here cannot be read")
+                self._note("an event here cannot be read")
             case Snapshot():
                 self._restored(item)
             case Detached():
@@ -131,7 +131,7 @@ class Room:
         try:
             show(event.data)
         except (LookupError, TypeError, AttributeError, msgspec.ValidationError):
-            self._note(f"an event {event.type} that cannot be shown")
+            self._note(f"an event of type {event.type} cannot be shown")
 
     def notice(self, notice: Notice) -> None:
         """Show a push that is not in the log."""
@@ -232,7 +232,7 @@ class Room:
             self._last_seq = min(lost) - 1
             self._shown = {seq: one for seq, one in self._shown.items() if seq < min(lost)}
             what = "message above is" if len(lost) == 1 else "messages above are"
-            self._note(f"the last {len(lost)} {what} no longer there: the server lost what it had")
+            self._note(f"the last {len(lost)} {what} lost: no longer on the server")
 
     def _go_on_with(self, run: ActiveRun) -> None:
         """Show of a reply what is not shown yet; what follows is appended."""

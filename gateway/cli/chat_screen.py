@@ -1,4 +1,4 @@
-"""Where a chat is shown and typed: a terminal, or a plain pair of pipes."""
+"""Where a chat is shown and typed: a terminal, or plain pipes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SIGNS = {"live": "●", "connecting": "◌", "resuming": "◌", "closed": "✕"
 
 
 class Screen(Protocol):
-    """What a chat needs of its user's side. Text has no control characters when it gets here."""
+    """How a chat shows and reads text. The text it is given has no control characters."""
 
     async def __aenter__(self) -> Self:
         """Begin."""
@@ -48,7 +48,7 @@ class Screen(Protocol):
         """Add text to a message that is still growing; `key` tells which."""
 
     def finish(self, key: str, note: str) -> None:
-        """The message is whole, or cut off, as the note says."""
+        """The message is complete, or cut off, as the note says."""
 
     def unsent(self, texts: list[str]) -> None:
         """These were typed and are not acknowledged."""
@@ -84,7 +84,7 @@ def link_line(status: Status, *, for_s: float = 0.0) -> str:
 
 
 def _brief(reason: str) -> str:
-    return "nobody listens there" if "Connect call failed" in reason else reason
+    return "no server listens there" if "Connect call failed" in reason else reason
 
 
 class PlainScreen:

@@ -1,4 +1,4 @@
-"""`gateway chat`: the terminal client, with tokens of its own making where there is a secret."""
+"""`gateway chat`: the terminal client; it signs its own token where there is a secret."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the command to the parser."""
     parser = commands.add_parser(
         "chat",
-        help="talk from a terminal",
-        description="Talk from a terminal; the link resumes by itself. Without --token, one is "
-        "made with GATEWAY_JWT_SECRET, or with the secret of a gateway with --dev.",
+        help="chat from a terminal",
+        description="Chat from a terminal; the connection resumes by itself. Without --token, one "
+        "is signed with GATEWAY_JWT_SECRET, or with the secret of a gateway with --dev.",
     )
     chat.add_arguments(parser)
-    parser.add_argument("--data-dir", help="folder of a gateway with --dev (GATEWAY_DATA_DIR)")
+    parser.add_argument("--data-dir", help="data folder of a gateway with --dev (GATEWAY_DATA_DIR)")
     parser.set_defaults(run=run)
 
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _mint(settings: Settings, subject: str) -> Callable[[], str] | None:
-    """How a token is made here; None if there is no secret to sign with."""
+    """Returns a function that signs a token; None if there is no secret to sign with."""
     if settings.jwt_secret is None:
         return None
     return lambda: mint_token(settings, subject=subject, now=time.time(), ttl_s=TTL_S)

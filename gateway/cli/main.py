@@ -1,4 +1,4 @@
-"""The command line: one subcommand a file."""
+"""The command line: each subcommand has its own file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="gateway",
-        description="A realtime gateway that holds a session through anything.",
-        epilog="Settings are GATEWAY_… environment variables; a flag wins (docs/operations.md).",
+        description="A realtime gateway whose sessions survive any interruption.",
+        epilog="Settings are GATEWAY_… environment variables; flags override them "
+        "(docs/operations.md).",
     )
     parser.add_argument("--version", action="version", version=f"gateway {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 if it did what it was asked, 2 if a setting or an argument is at fault, 1 otherwise.
+        0 on success, 2 if a setting or an argument is wrong, 1 otherwise.
     """
     arguments = build_parser().parse_args(argv)
     try:

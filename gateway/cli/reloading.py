@@ -1,7 +1,7 @@
 """`gateway serve --dev --reload`: a new replica whenever the code of agents or handlers changes.
 
 The supervisor owns the port and the embedded server, so both stay. The new replica starts beside
-the old one and takes its place once it listens; if it cannot be loaded, the old one goes on.
+the old one and replaces it once it is listening; if it cannot be loaded, the old one keeps serving.
 """
 
 from __future__ import annotations
@@ -134,7 +134,9 @@ class ReloadingSupervisor(Supervisor):
             await fresh.ended()
             self._replicas.discard(fresh)
             if not self._stopping.is_set():
-                log.error("not_reloaded", problem="the new code cannot be loaded; the old goes on")
+                log.error(
+                    "not_reloaded", problem="the new code cannot be loaded; the old one stays"
+                )
             return next(iter(self._replicas), old)
         for replica in self._replicas - {fresh}:  # the old one, or what was put in its place
             replica.tell(STOP)

@@ -30,29 +30,29 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--redis-url",
         help="redis://, rediss://, unix://, redis+sentinel:// or "
-        "redis+cluster:// (GATEWAY_REDIS_URL; none: an embedded server)",
+        "redis+cluster:// (GATEWAY_REDIS_URL; if not set, an embedded server)",
     )
     parser.add_argument("--data-dir", help="folder of the embedded server (GATEWAY_DATA_DIR)")
     parser.add_argument(
         "--dev",
         action="store_true",
         default=None,
-        help="make a secret, keep it in the data folder, print a URL and a token",
+        help="for development: create a secret in the data folder, print a URL with a token",
     )
     parser.add_argument(
         "--workers",
         type=int,
-        help="processes that share the port, each a replica (GATEWAY_WORKERS, 1)",
+        help="replicas: processes that share the port (GATEWAY_WORKERS, 1)",
     )
     parser.add_argument(
         "--no-worker",
         action="store_true",
-        help="execute no runs here; gateway worker does it elsewhere",
+        help="carry out no runs here; gateway worker does it elsewhere",
     )
     parser.add_argument(
         "--reload",
         action="store_true",
-        help="with --dev: start anew when the code of agents or handlers changes",
+        help="with --dev: reload when the code of agents or handlers changes",
     )
     parser.set_defaults(run=run)
 
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         _announce(settings, host, port)
 
     if arguments.reload and not settings.dev:
-        raise SettingError("--reload", "is for development, and needs --dev")
+        raise SettingError("--reload", "is for development and needs --dev")
     serve = _serve if settings.workers == 1 else _supervise
     if arguments.reload:
         serve = _reload
@@ -92,7 +92,7 @@ def _serve(
 def _supervise(
     settings: Settings, *, has_worker: bool, on_listening: Callable[[str, int], None]
 ) -> int:
-    """Have processes serve that share the port."""
+    """Serve in several processes that share the port."""
     from gateway.cli.supervisor import Supervisor  # noqa: PLC0415
 
     supervisor = Supervisor(settings, has_worker=has_worker, on_listening=on_listening)
@@ -102,7 +102,7 @@ def _supervise(
 def _reload(
     settings: Settings, *, has_worker: bool, on_listening: Callable[[str, int], None]
 ) -> int:
-    """Have processes serve that are replaced when their code changes."""
+    """Serve in a process that is replaced when its code changes."""
     from gateway.cli.reloading import ReloadingSupervisor  # noqa: PLC0415
 
     supervisor = ReloadingSupervisor(settings, has_worker=has_worker, on_listening=on_listening)

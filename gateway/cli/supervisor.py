@@ -1,13 +1,13 @@
-"""`gateway serve --workers N`: a process that serves nobody, and keeps N replicas that do.
+"""`gateway serve --workers N`: a process that keeps N replicas running.
 
-It reserves the port, runs the embedded server if one is needed, starts the replicas, replaces those
-that die, and stops them all together:
+It serves no clients itself. It reserves the port, runs the embedded server if one is needed, starts
+the replicas, replaces those that die, and stops them all together:
 
     reserve the port -> embedded server -> first replica -> the others -> "listening on …"
     a replica dies   -> a new one, later each time if they do not last
     first signal     -> all drain at the same time; second: at once; then the embedded server stops
 
-The first replica starts alone, so that what is wrong with the settings is said once.
+The first replica starts alone, so that an error in the settings is reported once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`gateway token`: a JWT signed with the configured secret, and nothing else on the output."""
+"""`gateway token`: prints a JWT signed with the configured secret, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Print a JWT signed with GATEWAY_JWT_SECRET, or else with the secret that "
         "`gateway serve --dev` keeps in the data folder.",
     )
-    parser.add_argument("--sub", required=True, help="the subject it speaks for")
+    parser.add_argument("--sub", required=True, help="the subject of the token")
     parser.add_argument("--tenant", default="default", help="the subject's tenant (default)")
     parser.add_argument(
-        "--ttl", type=int, default=TTL_S, metavar="SECONDS", help=f"how long it holds ({TTL_S})"
+        "--ttl",
+        type=int,
+        default=TTL_S,
+        metavar="SECONDS",
+        help=f"seconds until it expires ({TTL_S})",
     )
     parser.add_argument("--scope", default="", help='scopes, like "admin read"')
-    parser.add_argument("--data-dir", help="folder of a gateway with --dev (GATEWAY_DATA_DIR)")
+    parser.add_argument("--data-dir", help="data folder of a gateway with --dev (GATEWAY_DATA_DIR)")
     parser.set_defaults(run=run)
 
 
@@ -64,9 +68,9 @@ def signing_settings(data_dir: str | None) -> Settings:
 
 
 def without_secret(settings: Settings) -> str:
-    """Why there is nothing to sign with, and what to do."""
+    """Why there is no secret to sign with, and what to do."""
     above = " or further up" if settings.data_dir == Settings().data_dir else ""
     return (
-        f"no secret to make a token with: it is not set, and no gateway ran with --dev on "
-        f"{settings.data_path}{above}. Start one, or name its folder with --data-dir"
+        f"no secret to sign a token with: it is not set, and no gateway has run with --dev in "
+        f"{settings.data_path}{above}. Start one, or pass its folder with --data-dir"
     )

@@ -1,4 +1,4 @@
-"""`gateway worker`: executes runs, and serves nobody."""
+"""`gateway worker`: carries out runs, and serves no clients."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add the command to the parser."""
     parser = commands.add_parser(
         "worker",
-        help="execute runs",
-        description="Execute runs until SIGTERM or Ctrl-C; those under way then go to another.",
+        help="carry out runs",
+        description="Carry out runs until SIGTERM or Ctrl-C; unfinished ones continue at another "
+        "worker.",
     )
-    parser.add_argument("--redis-url", help="as of gateway serve (GATEWAY_REDIS_URL)")
+    parser.add_argument("--redis-url", help="as for gateway serve (GATEWAY_REDIS_URL)")
     parser.add_argument("--data-dir", help="folder of the embedded server (GATEWAY_DATA_DIR)")
     parser.add_argument(
         "--concurrency",

@@ -87,7 +87,7 @@ async def test_question_of_the_agent_is_answered_from_the_terminal(
     gateway = await own_gateway(default_agent="demo")
     alice = terminal(gateway, mint("alice", tenant=tenant))
     alice.type("/answer too early")
-    await alice.sees("nothing was asked")
+    await alice.sees("no question is open")
     alice.type("/approve Shall I?")
     await alice.sees("the agent asks: Shall I?")
     alice.type("/answer by all means")
@@ -189,7 +189,7 @@ def test_message_that_a_failover_lost_is_told_and_hides_no_other():
     room.item(event(3, "MESSAGE_CREATED", epoch="f", **said(3, "newer")))
     shown = [line.rsplit(" ", 1)[-1] for line in paper.lines if " a: " in line]
     assert shown == ["kept", "lost", "too", "new", "newer"]
-    assert any("2 messages above are no longer there" in line for line in paper.lines)
+    assert any("2 messages above are lost" in line for line in paper.lines)
 
 
 def test_escape_sequences_of_others_do_not_reach_the_terminal():

@@ -53,9 +53,9 @@ def test_what_is_typed_becomes_what_is_wanted(
 @pytest.mark.parametrize(
     ("schema", "typed", "told"),
     [
-        (APPROVAL, "perhaps", "yes or no is asked"),
-        (TWO, "perhaps", "yes or no is asked"),
-        (APPROVAL, '{"approve": true}', "yes or no is asked"),
+        (APPROVAL, "perhaps", "answer yes or no"),
+        (TWO, "perhaps", "answer yes or no"),
+        (APPROVAL, '{"approve": true}', "answer yes or no"),
         (NUMBER, "many", '"number"'),
     ],
 )

@@ -63,7 +63,7 @@ async def test_approval_of_a_tool_is_given_in_a_word(
     for number, answer in enumerate(answers, 1):
         alice.type(f"/answer {answer}")
         if number < len(answers):
-            await alice.sees("that does not answer it; yes or no is asked", times=number)
+            await alice.sees("that is not a valid answer; answer yes or no", times=number)
     await alice.sees("own (agent): " if not is_done else "got gone")
     assert done == ["a"] * is_done
 
@@ -81,7 +81,7 @@ async def test_question_that_waits_is_shown_at_the_start(
     bob.type('/answer {"really": true}')
     await alice.sees('The answer is {"really": true}, so I go on.')
     bob.type("/answer once more")
-    await bob.sees("nothing was asked")
+    await bob.sees("no question is open")
 
 
 async def test_answer_of_somebody_else_is_told(
@@ -98,9 +98,9 @@ async def test_answer_of_somebody_else_is_told(
     alice.type("/answer yes")
     await bob.sees('The answer is "yes"')
     bob.type("/answer no")
-    await bob.sees("somebody else has answered")
+    await bob.sees("somebody else has already answered")
     bob.type("/answer no")
-    await bob.sees("nothing was asked")
+    await bob.sees("no question is open")
 
 
 async def test_reply_is_cancelled_from_the_terminal(
@@ -110,7 +110,7 @@ async def test_reply_is_cancelled_from_the_terminal(
     gateway = await own_gateway(default_agent="demo")
     alice = terminal(gateway, mint("alice", tenant=tenant))
     alice.type("/cancel")
-    await alice.sees("the agent is doing nothing")
+    await alice.sees("the agent is not working on anything")
     alice.type("/count 10000 50")
     await alice.sees("3 4 5")
     alice.type("/cancel")
@@ -124,7 +124,7 @@ async def test_agent_is_chosen_from_the_terminal(
     gateway = await own_gateway()
     alice = terminal(gateway, mint("alice", tenant=tenant))
     alice.type("/agent demo")
-    await alice.sees("* demo replies to what you say")
+    await alice.sees("* demo replies to you")
     alice.type("parrot")
     await alice.sees("demo (agent): parrot")
     alice.type("/agent nobody")
@@ -159,7 +159,9 @@ async def test_greeting_says_who_one_is_and_what_one_can_do(
 ) -> None:
     """Once, before anything else that is said."""
     alice = terminal(replicas[0], mint("alice", tenant=tenant))
-    await alice.sees("* You are alice, in lobby. Type, and press Enter; /help for more, /quit")
+    await alice.sees(
+        "* You are alice, in lobby. Type a message and press Enter; /help for more, /quit"
+    )
 
 
 @pytest.mark.parametrize("form", ["http://{}", "http://{}/", "{}", "ws://{}"])
@@ -209,10 +211,10 @@ async def test_gateway_that_is_not_there_yet_is_waited_for(
     gateway = await own_gateway()
     await gateway.kill()
     alice = terminal(gateway, mint("alice", tenant=tenant))
-    await alice.sees(f"* nobody listens at 127.0.0.1:{gateway.port}; trying again.")
+    await alice.sees(f"* no server listens at 127.0.0.1:{gateway.port}; trying again.")
     await gateway.start()
     await alice.sees("● live")
-    assert alice.screen.count("nobody listens") == 1
+    assert alice.screen.count("no server listens") == 1
 
 
 async def test_what_was_not_acknowledged_is_told_by_the_exit_status(
