@@ -1,15 +1,15 @@
-"""Every error of the gateway, one tree.
+"""All errors of the gateway, in one tree.
 
 GatewayError
-├── SettingError            a setting is unknown or bad; ends the start
-├── NoServerBinary          no Redis URL and no embedded server to run; ends the start
-├── DataFolderInUse         another program holds the data folder; ends the start
-├── InvalidToken            a credential that is refused
-│   ├── ExpiredToken        one that was good
-│   └── EarlyToken          one that becomes good within a minute
-├── KeysUnavailable         whether a token is good cannot be told now (gateway/token_keys.py)
+├── SettingError            a setting is unknown or bad; the gateway does not start
+├── NoServerBinary          no Redis URL and no embedded server to run; it does not start
+├── DataFolderInUse         another program uses the data folder; it does not start
+├── InvalidToken            a credential is refused
+│   ├── ExpiredToken        it was valid once
+│   └── EarlyToken          it becomes valid within a minute
+├── KeysUnavailable         a token cannot be verified now (gateway/token_keys.py)
 ├── BadKeySet               a key set that cannot be used (gateway/token_keys.py)
-├── RequestError            the client gets code and message
+├── RequestError            a request is refused; the client gets code and message
 │   ├── BadRequest, TooLarge, UnknownType, NotFound, Forbidden, Conflict, VersionConflict,
 │   ├── RunActive,
 │   └── RateLimited, TimedOut, NotNow
@@ -17,8 +17,8 @@ GatewayError
     └── StoreUnavailable    Redis cannot be reached, or refuses to write; the client gets
                             `unavailable`
 
-Facts are attributes; text is built in `__str__`. Nothing here carries an internal detail to a
-client: `RequestError.message` is written for it, everything else is not shown.
+Facts are attributes; text is built in `__str__`. Nothing here reveals an internal detail to a
+client: `RequestError.message` is written for clients, and nothing else is shown to them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gateway.codes import ErrorCode
 
 
 class GatewayError(Exception):
-    """Base of all errors raised by the gateway."""
+    """Base of all errors that the gateway raises."""
 
 
 class SettingError(GatewayError):
@@ -60,7 +60,7 @@ class NoServerBinary(GatewayError):
 
 
 class DataFolderInUse(GatewayError):
-    """The data folder cannot be used: someone else holds it, or it cannot be written."""
+    """The data folder cannot be used: another program uses it, or it is not writable."""
 
     def __init__(self, folder: str, problem: str) -> None:
         super().__init__(folder, problem)
@@ -72,7 +72,7 @@ class DataFolderInUse(GatewayError):
 
 
 class InvalidToken(GatewayError):
-    """A credential that is refused. `reason` may be shown to its bearer."""
+    """A credential is refused. `reason` may be shown to its bearer."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -83,14 +83,14 @@ class InvalidToken(GatewayError):
 
 
 class ExpiredToken(InvalidToken):
-    """A credential that was good once."""
+    """A credential has expired."""
 
     def __init__(self) -> None:
         super().__init__("the token has expired")
 
 
 class EarlyToken(InvalidToken):
-    """A credential that becomes good within a minute: the issuer's clock is ahead of ours.
+    """A credential becomes valid within a minute: the issuer's clock is ahead of ours.
 
     Attributes:
         claim: `nbf` or `iat`.
@@ -109,7 +109,7 @@ class EarlyToken(InvalidToken):
 
 
 class RequestError(GatewayError):
-    """What a request is answered with when it cannot be done."""
+    """The error reply to a request that was refused or failed."""
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
 
@@ -130,7 +130,7 @@ class RequestError(GatewayError):
 
 
 class BadRequest(RequestError):
-    """The message is not what the protocol allows; `message` names the field."""
+    """The protocol does not allow this request; `message` names the field."""
 
     code = ErrorCode.BAD_REQUEST
 
@@ -151,19 +151,19 @@ class NotFound(RequestError):
 
 
 class Forbidden(RequestError):
-    """The caller can see it and may not do it."""
+    """The caller can see it, but may not do this."""
 
     code = ErrorCode.FORBIDDEN
 
 
 class Conflict(RequestError):
-    """It exists already, with other content."""
+    """It exists already, with different content."""
 
     code = ErrorCode.CONFLICT
 
 
 class VersionConflict(RequestError):
-    """The context has moved on; `details.version` is where it stands."""
+    """The context has changed since; `details.version` is its current version."""
 
     code = ErrorCode.VERSION_CONFLICT
 
@@ -175,7 +175,7 @@ class VersionConflict(RequestError):
 
 
 class RunActive(RequestError):
-    """A run is going on, and the message was to be rejected then."""
+    """A run is in progress, and the message asked to be rejected in that case."""
 
     code = ErrorCode.RUN_ACTIVE
 
@@ -187,7 +187,7 @@ class TooLarge(RequestError):
 
 
 class RateLimited(RequestError):
-    """Too many requests; `retry_after_ms` tells when one will be taken again."""
+    """Too many requests; the next one is accepted after `retry_after_ms`."""
 
     code = ErrorCode.RATE_LIMITED
 
@@ -196,26 +196,26 @@ class RateLimited(RequestError):
 
 
 class NotNow(RequestError):
-    """It will be possible soon; `retry_after_ms` tells when."""
+    """Not possible at the moment; it will be after `retry_after_ms`."""
 
     code = ErrorCode.UNAVAILABLE
 
 
 class TimedOut(RequestError):
-    """It took longer than it may; whether it was done is not known."""
+    """It took longer than its time limit; the outcome is unknown."""
 
     code = ErrorCode.TIMEOUT
 
 
 class StoreError(GatewayError):
-    """Redis answered with an error that is a bug of ours or a broken server."""
+    """Redis answered with an error: a bug of the gateway, or a broken server."""
 
 
 class StoreUnavailable(StoreError):
     """Redis cannot be reached or refuses to write.
 
-    `may_have_run`: it is not known whether the last command took effect, so only what may be done
-    twice may be repeated.
+    `may_have_run`: the last command may or may not have taken effect, so it may be repeated only
+    if doing it twice is harmless.
     """
 
     def __init__(self, problem: str, *, may_have_run: bool = False) -> None:

@@ -1,7 +1,7 @@
-"""Settings: every knob of the gateway, read once at start from `GATEWAY_…` variables and flags.
+"""All settings of the gateway, read once at startup from `GATEWAY_…` variables and flags.
 
-An unknown `GATEWAY_…` variable or a bad value is refused at start and named: a typing error in
-a deployment file must not silently become a default.
+An unknown `GATEWAY_…` variable or a bad value stops the startup with an error that names it: a typo
+in a deployment file must not silently become a default.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Bytes = Annotated[int, Meta(ge=1024)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings, as `load_settings` has checked them.
+    """All settings, checked by `load_settings`.
 
     The environment variable of `field` is `GATEWAY_FIELD`.
 
-    Lists are comma-separated in the environment. Sizes are bytes, times are seconds.
+    Lists are comma-separated in the environment. Sizes are in bytes, times in seconds.
     """
 
-    # Where we are and where state lives
+    # Addresses and state
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     workers: Count = 1  # processes that share the port, each a replica
@@ -42,15 +42,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: str = "gateway-data"
     dev: bool = False
 
-    # Who may come in
+    # Authentication
     jwt_secret: str | None = None
     jwt_public_key: str | None = None  # PEM, or a path to a PEM file
     jwks_url: str | None = None
-    jwt_algorithms: tuple[str, ...] = ()  # empty: what fits the key
+    jwt_algorithms: tuple[str, ...] = ()  # empty: those that fit the key
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     jwt_leeway_s: Annotated[float, Meta(ge=0, le=30)] = 0.0
-    allowed_origins: tuple[str, ...] = ()  # empty: no Origin check; "null" and "*" are understood
+    allowed_origins: tuple[str, ...] = ()  # empty: no Origin check; may contain "null" and "*"
     ticket_ttl_s: Seconds = 30.0
     token_warning_s: Seconds = 60.0
 
@@ -73,11 +73,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_connections_per_subject: Count = 1_000
     max_conversations_per_session: Count = 200
     max_context_bytes: Bytes = 262_144
-    max_event_bytes: Bytes = 524_288  # of an agent's event: half of outbox_bytes, see Outbox
+    max_event_bytes: Bytes = 524_288  # of one event of an agent: half of outbox_bytes, see Outbox
     max_reply_chars: Annotated[int, Meta(ge=1024)] = 4_000_000  # of one reply of an agent
     requests_per_s: Seconds = 500.0  # of one connection
     requests_burst: Count = 2_000
-    subject_requests_per_s: Seconds = 1_000.0  # of one subject, over its sockets of one replica
+    subject_requests_per_s: Seconds = 1_000.0  # of one subject, over all its sockets at one replica
     subject_requests_burst: Count = 5_000
     request_bytes: Bytes = 4_096  # a frame counts as one more request for each of these
 
@@ -86,18 +86,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_header_bytes: Bytes = 16_384
     write_timeout_s: Seconds = 20.0
     request_timeout_s: Seconds = 30.0
-    schema_check_s: Seconds = 5.0  # for an agent's JSON Schema, or an answer to it
+    schema_check_s: Seconds = 5.0  # to check an agent's JSON Schema, or an answer against it
     tcp_user_timeout_s: Seconds = 20.0
     send_buffer_bytes: Bytes = 131_072
     compression: bool = False
-    transport: Literal["fast", "uvicorn"] = "fast"  # with compression always uvicorn's
+    transport: Literal["fast", "uvicorn"] = "fast"  # with compression: always uvicorn
     trusted_proxies: tuple[str, ...] = ("127.0.0.1",)
     drain_window_s: Annotated[float, Meta(ge=0)] = 5.0
     drain_timeout_s: Seconds = 10.0
 
     # Storage
     redis_timeout_s: Seconds = 5.0
-    redis_reconnect_s: Seconds = 2.0  # how long a request waits for a lost Redis to come back
+    redis_reconnect_s: Seconds = 2.0  # how long a request waits for Redis to come back
     redis_prefix: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,32}\Z")] = "gw"
     durability: Literal["memory", "disk", "replicated"] = "memory"
     log_max_events: Count = 10_000
@@ -107,9 +107,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Runs
     run_lease_s: Seconds = 15.0
     run_timeout_s: Seconds = 600.0
-    run_claim_s: Seconds = 30.0  # for a worker that has the agent to come
-    run_attempts: Count = 3  # deaths of workers that end a run
-    run_cleanup_s: Seconds = 3.0  # for an agent that is stopped to clean up; then it is left behind
+    run_claim_s: Seconds = 30.0  # how long a run waits for a worker that has its agent
+    run_attempts: Count = 3  # a run ends after so many deaths of its workers
+    run_cleanup_s: Seconds = 3.0  # how long a stopped agent may clean up; then it is abandoned
     worker_concurrency: Count = 100  # runs at once in a worker
     default_agent: str | None = None  # `demo` with --dev, else none
     agents: tuple[str, ...] = ()  # name=package.module:attribute
@@ -117,13 +117,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     openai_base_url: str | None = None
     openai_model: str | None = None
     openai_api_key: str | None = None
-    openai_instructions: str | None = None  # what the model is told before the conversation
+    openai_instructions: str | None = None  # given to the model before the conversation
     openai_stream: bool = True
     openai_connect_timeout_s: Seconds = 10.0
     openai_read_timeout_s: Seconds = 60.0  # how long the endpoint may be silent
     openai_context_messages: Count = 100  # how many messages of the conversation the model sees
 
-    # What the operator sees
+    # Logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 
@@ -140,15 +140,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def silence_limit_s(self) -> float:
-        """After this long without any frame a client is closed as silent."""
+        """A client is closed as silent after this long without any frame."""
         return self.heartbeat_s + self.heartbeat_timeout_s
 
 
 def load_settings(environ: Mapping[str, str] | None = None, /, **flags: object) -> Settings:
-    """Read the settings from the environment; a flag that is not None wins over it.
+    """Read the settings from the environment; flags that are not None override it.
 
     Raises:
-        SettingError: an unknown `GATEWAY_…` variable or a bad value, named.
+        SettingError: an unknown `GATEWAY_…` variable or a bad value; it names the setting.
     """
     values: dict[str, object] = {}
     for name, text in (os.environ if environ is None else environ).items():
@@ -198,7 +198,7 @@ def _from_text(field: str, text: str) -> object:
 
 
 def _in_any_case(field: str, value: object) -> object:
-    """`YES` is true, `INFO` is `info`; what is neither is left for the check."""
+    """`YES` becomes true, `INFO` becomes `info`; anything else is left for the check."""
     if not isinstance(value, str):
         return value
     word = value.lower()
@@ -232,4 +232,4 @@ def _check_together(settings: Settings) -> None:
     keys = ("jwt_secret", "jwt_public_key", "jwks_url")
     given = [PREFIX + name.upper() for name in keys if getattr(settings, name) is not None]
     if len(given) > 1:
-        raise SettingError(given[-1], f"give only one of {' and '.join(given)}")
+        raise SettingError(given[-1], f"set only one of {' and '.join(given)}")
