@@ -4,12 +4,12 @@ GatewayError
 ├── SettingError            a setting is unknown or bad; the gateway does not start
 ├── NoServerBinary          no Redis URL and no embedded server to run; it does not start
 ├── DataFolderInUse         another program uses the data folder; it does not start
-├── InvalidToken            a credential is refused
-│   ├── ExpiredToken        it was valid once
-│   └── EarlyToken          it becomes valid within a minute
-├── KeysUnavailable         a token cannot be verified now (gateway/token_keys.py)
+├── InvalidToken            a credential that is refused
+│   ├── ExpiredToken        one that was good
+│   └── EarlyToken          one that becomes good within a minute
+├── KeysUnavailable         whether a token is good cannot be told now (gateway/token_keys.py)
 ├── BadKeySet               a key set that cannot be used (gateway/token_keys.py)
-├── RequestError            a request is refused; the client gets code and message
+├── RequestError            the client gets code and message
 │   ├── BadRequest, TooLarge, UnknownType, NotFound, Forbidden, Conflict, VersionConflict,
 │   ├── RunActive,
 │   └── RateLimited, TimedOut, NotNow
@@ -187,7 +187,7 @@ class TooLarge(RequestError):
 
 
 class RateLimited(RequestError):
-    """Too many requests; the next one is accepted after `retry_after_ms`."""
+    """Too many requests; `retry_after_ms` tells when one will be taken again."""
 
     code = ErrorCode.RATE_LIMITED
 

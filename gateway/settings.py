@@ -73,7 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_connections_per_subject: Count = 1_000
     max_conversations_per_session: Count = 200
     max_context_bytes: Bytes = 262_144
-    max_event_bytes: Bytes = 524_288  # of one event of an agent: half of outbox_bytes, see Outbox
+    max_event_bytes: Bytes = 524_288  # of an agent's event: half of outbox_bytes, see Outbox
     max_reply_chars: Annotated[int, Meta(ge=1024)] = 4_000_000  # of one reply of an agent
     requests_per_s: Seconds = 500.0  # of one connection
     requests_burst: Count = 2_000
@@ -86,7 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_header_bytes: Bytes = 16_384
     write_timeout_s: Seconds = 20.0
     request_timeout_s: Seconds = 30.0
-    schema_check_s: Seconds = 5.0  # to check an agent's JSON Schema, or an answer against it
+    schema_check_s: Seconds = 5.0  # for an agent's JSON Schema, or an answer to it
     tcp_user_timeout_s: Seconds = 20.0
     send_buffer_bytes: Bytes = 131_072
     compression: bool = False

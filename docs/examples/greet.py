@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from gateway import Context, ContextChange, Reply, Request, apply_patch, errors, handler
 
-# Needed at run time to decode messages, so not only for type checkers.
+# Looked up at run time to decode messages, so imported for real.
 from gateway.messages import Identifier  # noqa: TC001
 
 TRIES = 5  # others may change the context at the same moment

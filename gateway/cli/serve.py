@@ -92,7 +92,7 @@ def _serve(
 def _supervise(
     settings: Settings, *, has_worker: bool, on_listening: Callable[[str, int], None]
 ) -> int:
-    """Serve in several processes that share the port."""
+    """Have processes serve that share the port."""
     from gateway.cli.supervisor import Supervisor  # noqa: PLC0415
 
     supervisor = Supervisor(settings, has_worker=has_worker, on_listening=on_listening)
@@ -102,7 +102,7 @@ def _supervise(
 def _reload(
     settings: Settings, *, has_worker: bool, on_listening: Callable[[str, int], None]
 ) -> int:
-    """Serve in a process that is replaced when its code changes."""
+    """Have processes serve that are replaced when their code changes."""
     from gateway.cli.reloading import ReloadingSupervisor  # noqa: PLC0415
 
     supervisor = ReloadingSupervisor(settings, has_worker=has_worker, on_listening=on_listening)

@@ -193,6 +193,6 @@ class Conversation:
         return (await self._client.ask(request, replies.MessageUpdated)).message
 
     async def search(self, query: str, *, limit: int | None = None) -> list[Message]:
-        """Find messages whose text contains `query`."""
+        """Find messages whose text holds `query`."""
         request = requests.SearchMessages(conversation_id=self.id, query=query, limit=limit)
         return (await self._client.ask(request, replies.SearchResults)).messages

@@ -37,7 +37,7 @@ _TOO_BIG = 1009
 
 @dataclass(frozen=True)
 class DeskOptions:
-    """Limits: messages that wait for acknowledgement, their bytes, seconds for a reply."""
+    """Bounds: messages that wait for acknowledgement, their bytes, seconds for a reply."""
 
     outbox_messages: int = 1000
     outbox_bytes: int = 16 * 1024 * 1024

@@ -5,7 +5,7 @@ GatewayClientError
 │   ├── RequestFailed            the server answered with an error: code, message, retryable
 │   │   ├── BadRequest, NotFound, Forbidden, Conflict, VersionConflict, RunActive, TooLarge,
 │   │   └── RateLimited, Unavailable
-│   ├── ReplyTimeout             no answer in time; the outcome is unknown
+│   ├── ReplyTimeout             no answer in time; whether it was done is not known
 │   ├── RequestInterrupted       the link dropped after it was sent, and it must not be repeated
 │   ├── FrameTooLarge            more bytes than the server accepts; nothing was sent
 │   └── OutboxFull               too many unacknowledged messages; nothing was sent

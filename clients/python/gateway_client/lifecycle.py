@@ -124,7 +124,7 @@ class Lifecycle:
 
     @property
     def unacknowledged(self) -> int:
-        """How many messages are waiting for acknowledgement."""
+        """How many messages wait for their acknowledgement."""
         return len(self._session.desk.unacknowledged())
 
     @property

@@ -99,7 +99,7 @@ class Participant(Struct, frozen=True, kw_only=True):
 
 
 class ConversationInfo(Struct, frozen=True, kw_only=True):
-    """A conversation's title, participants and state; in a list, without the participants."""
+    """Who and what a conversation is; in a list, without the participants."""
 
     conversation_id: str
     title: str | None = None
@@ -120,7 +120,7 @@ class ConversationPage(Struct, frozen=True, kw_only=True):
 
 
 class History(Struct, frozen=True, kw_only=True):
-    """A page of messages, oldest first; `position` is the end of the log at that time."""
+    """A page of messages, the oldest first; `position` is the log's when it was read."""
 
     conversation_id: str
     messages: list[Message] = []

@@ -55,7 +55,7 @@ ACK_INTERVAL_S = 2.0
 
 @dataclass(frozen=True)
 class Options(DeskOptions):
-    """Limits of a session: seconds, bytes, counts."""
+    """Bounds of a session; seconds, bytes, counts."""
 
     inbox_items: int = 1000
     inbox_bytes: int = 16 * 1024 * 1024
