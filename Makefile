@@ -160,6 +160,10 @@ lock: $(BIN)/python  ## resolve the newest versions that pyproject.toml allows i
 	@$(call LOCK,what checks docker-compose.yml,--no-deps --group compose,compose.txt)
 	@rm -f requirements/*.new
 
+.PHONY: pin-images
+pin-images: $(BIN)/python  ## name the images of the deployment by the digests of today
+	$(BIN)/python -m tools.pin_images
+
 # ---------------------------------------------------------------------------- clean
 .PHONY: clean
 clean:  ## remove .venv, caches and builds; gateway-data stays
