@@ -172,6 +172,60 @@ def test_tracebacks_are_redacted(lines, log_format):
     assert SECRET not in lines.getvalue()
 
 
+HOSTILE = {
+    "a sign that a value follows": "x token=",
+    "an encoded line": 'x%0A{"event":"forged"}%0Atoken%3A',
+    "a line": 'x\n{"event":"forged"}',
+    "an escape sequence": "\x1b[2Jx",
+    "another one": "x\x9b2J",
+    "a direction": "x\u202ey",
+    "a line of Unicode": "x\u2028y",
+    "quotes": 'x","event":"forged","y":"password="',
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_what_a_client_sends_makes_no_line_of_its_own(lines, log_format, text):
+    """Nor does it hide the fields beside it, or reach the terminal as a command."""
+    configure_logging(Settings(log_format=log_format), stream=lines)
+    structlog.get_logger("gateway.test").info("closed", subject=text, more=[text], tenant="acme")
+    logging.getLogger("other").warning("refused %s, really", text)
+    ours, theirs = lines.getvalue().splitlines()
+    if log_format == "console":
+        assert "tenant=acme" in ours
+        assert theirs.endswith(" [other]")
+        assert (ours + theirs).isprintable()
+        return
+    line, other = json.loads(ours), json.loads(theirs)
+    assert (line["event"], line["tenant"], line["logger"]) == ("closed", "acme", "gateway.test")
+    assert (other["level"], other["logger"]) == ("warning", "other")
+    assert line["subject"][0] == text[0]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_objects_show_no_secret_and_tracebacks_no_commands(lines, log_format):
+    """And what an object shows hides nothing beside it."""
+    configure_logging(Settings(log_format=log_format), stream=lines)
+    structlog.get_logger("gateway.test").info("shown", what=Shown(), tenant="acme")
+    try:
+        {}["\x1b[2J%0Atoken%3D" + SECRET]
+    except LookupError as exc:
+        cause = RuntimeError(f"\x1b[2J {exc}")
+        structlog.get_logger("gateway.test").error("failed", exc_info=cause)
+    text = lines.getvalue()
+    assert SECRET not in text
+    assert "\x1b" not in text
+    assert "acme" in text.splitlines()[0]
+
+
+class Shown:
+    """An object whose repr has a secret in it."""
+
+    def __repr__(self):
+        return f"Shown(token='{SECRET}')"
+
+
 def test_a_level_hides_what_is_below_it(lines):
     """Of ours and of others; chatty libraries stay quiet even at debug."""
     configure_logging(Settings(log_level="warning", log_format="json"), stream=lines)
