@@ -22,7 +22,7 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
@@ -37,11 +37,20 @@ MAX_DECODINGS = 3  # of percent-encoding: %2574oken is `token` after two
 _SECRET_WORDS = "token|ticket|secret|passwd|password|authorization|api_?key|cookie"  # noqa: S105  # words, no secret
 # The key as in a URL, a header, JSON, a repr, JSON in JSON; `token_id` is not one.
 _SECRET_KEY = re.compile(rf"(?:.*[^a-z])?(?:{_SECRET_WORDS})", re.IGNORECASE)
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+
+
+def _jwt_redacted(found: re.Match[str]) -> str:
+    return REDACTED if found[1] else found[0]
+
+
+# Each takes a time that grows with the text and no faster: clients choose what is in a line. So no
+# rule looks again at what it has passed over in vain.
+_RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
-        # A JWT (RFC 7519): its header is an object, and `{"` is `eyJ` in base64url.
-        (r"eyJ[\w-]+(?:\.[\w-]*){1,4}", REDACTED),
+        # A JWT (RFC 7519): its header is an object, and `{"` is `eyJ` in base64url. A word without
+        # a dot is none, and stays.
+        (r"eyJ[\w-]++((?:\.[\w-]*+){1,4})?", _jwt_redacted),
         # Authorization: Basic …, authorization=Bearer …
         (r"(authorization\s*[:=]\s*)(?:[a-z]+\s+)?[^\s\"'\\,;\[\]]+", rf"\1{REDACTED}"),
         (r"(\bbearer(?:\s|\+)+)[^\s\"'\\,;&\[\]]+", rf"\1{REDACTED}"),
@@ -57,7 +66,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # token: …, unless a word follows (`bad token: expired`)
         (rf"((?:{_SECRET_WORDS})\s*:\s*)[\w.~+/=-]{{16,}}", rf"\1{REDACTED}"),
         # redis://user:…@host
-        (r"(\b[a-z][a-z0-9+.-]*://[^\s:@/\"']*:)[^\s@/\"'\\]+(?=@)", rf"\1{REDACTED}"),
+        (r"(://[^\s:@/\"']*:)[^\s@/\"'\\]+(?=@)", rf"\1{REDACTED}"),
     )
 )
 
