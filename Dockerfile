@@ -1,5 +1,6 @@
-# Everything that is installed is locked with its hash (requirements/).
-FROM python:3.11-slim AS build
+# Everything that is installed is locked with its hash (requirements/), and so is the image it is
+# installed on: `make pin-images` asks the registry for the digest of today.
+FROM python:3.11-slim@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
@@ -19,7 +20,7 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/gateway/bin/gateway --help
 
 
-FROM python:3.11-slim
+FROM python:3.11-slim@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff
 
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin gateway
 COPY --from=build /opt/gateway /opt/gateway

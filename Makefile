@@ -18,6 +18,7 @@ RUNTIME := $(VENV)/.runtime
 LOCKED := $(VENV)/.locked
 EDITABLE := $(VENV)/.editable
 COMPOSE := $(VENV)/.compose
+AUDIT := $(VENV)/.audit
 
 .PHONY: help
 help:  ## list the targets
@@ -81,6 +82,13 @@ $(COMPOSE): requirements/compose.txt $(LOCKED)
 	fi
 	@touch $@
 
+# The audit of the lock, in an environment of its own.
+$(AUDIT): requirements/audit.txt | $(BIN)/python
+	@test -x $(VENV)/audit/bin/python || $(BIN)/python -m venv $(VENV)/audit
+	@$(VENV)/audit/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes \
+		-r requirements/audit.txt
+	@touch $@
+
 # ---------------------------------------------------------------------------- run
 .PHONY: run
 run: install  ## run a gateway for development on 127.0.0.1:8000
@@ -101,8 +109,12 @@ test-fallback: setup  ## run the tests of the wire with GATEWAY_TRANSPORT=uvicor
 soak: setup  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup  ## fuzz what takes bytes from outside, for ARGS="--seconds 600"
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: check
-check: setup  ## lint, format, types, layers, and the files that deploy it
+check: setup $(AUDIT)  ## lint, format, types, layers, the files that deploy it, and the lock
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -111,6 +123,7 @@ check: setup  ## lint, format, types, layers, and the files that deploy it
 	else echo "Dockerfile: not checked, there is no hadolint for this machine"; fi
 	@$(BIN)/python -m tools.check_compose
 	@$(BIN)/python -m tools.check_nginx
+	@$(BIN)/python -m tools.check_advisories
 
 .PHONY: format
 format: setup  ## format the code, and mend what can be mended without thought
@@ -158,7 +171,12 @@ lock: $(BIN)/python  ## resolve the newest versions that pyproject.toml allows i
 	@$(call LOCK,what a gateway with all its extras needs to run,-c requirements/dev.txt pyproject.toml --all-extras,runtime.txt)
 	@$(call LOCK,what builds the wheel,-c requirements/dev.txt --group build,build.txt)
 	@$(call LOCK,what checks docker-compose.yml,--no-deps --group compose,compose.txt)
+	@$(call LOCK,what looks for known faults of the locked packages,--group audit,audit.txt)
 	@rm -f requirements/*.new
+
+.PHONY: pin-images
+pin-images: $(BIN)/python  ## name the images of the deployment by the digests of today
+	$(BIN)/python -m tools.pin_images
 
 # ---------------------------------------------------------------------------- clean
 .PHONY: clean

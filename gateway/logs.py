@@ -1,12 +1,16 @@
 """Logs: one structured line an event on stderr, ours and everybody's, without secrets.
 
 Everything that is logged (structlog, the standard library, uvicorn) ends in one handler, and passes
-redaction three times: fields by their name and text, records as their logger gets them, and the
-finished line, tracebacks included. A secret that is missed by one is met by the next.
+redaction twice: records as their logger gets them, and fields, tracebacks among them, by their name
+and text. A secret that is missed by one is met by the other.
+
+What a client sends may be in a field. It ends no line and hides no other field: what is redacted is
+a value, never a finished line; on a terminal, control characters are shown as escapes.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
@@ -18,9 +22,9 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from structlog.typing import EventDict, Processor, WrappedLogger
+    from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
     from gateway.settings import Settings
 
@@ -30,14 +34,23 @@ UVICORN_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 CHATTY_LOGGERS = ("asyncio", "httpcore", "httpx", "redis", "websockets")
 MAX_DECODINGS = 3  # of percent-encoding: %2574oken is `token` after two
 
-_SECRET_WORDS = "token|ticket|secret|passwd|password|authorization|api_?key|cookie"  # noqa: S105 -- words
+_SECRET_WORDS = "token|ticket|secret|passwd|password|authorization|api_?key|cookie"  # noqa: S105  # words, no secret
 # The key as in a URL, a header, JSON, a repr, JSON in JSON; `token_id` is not one.
 _SECRET_KEY = re.compile(rf"(?:.*[^a-z])?(?:{_SECRET_WORDS})", re.IGNORECASE)
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+
+
+def _jwt_redacted(found: re.Match[str]) -> str:
+    return REDACTED if found[1] else found[0]
+
+
+# Each takes a time that grows with the text and no faster: clients choose what is in a line. So no
+# rule looks again at what it has passed over in vain.
+_RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
-        # A JWT (RFC 7519): its header is an object, and `{"` is `eyJ` in base64url.
-        (r"eyJ[\w-]+(?:\.[\w-]*){1,4}", REDACTED),
+        # A JWT (RFC 7519): its header is an object, and `{"` is `eyJ` in base64url. A word without
+        # a dot is none, and stays.
+        (r"eyJ[\w-]++((?:\.[\w-]*+){1,4})?", _jwt_redacted),
         # Authorization: Basic …, authorization=Bearer …
         (r"(authorization\s*[:=]\s*)(?:[a-z]+\s+)?[^\s\"'\\,;\[\]]+", rf"\1{REDACTED}"),
         (r"(\bbearer(?:\s|\+)+)[^\s\"'\\,;&\[\]]+", rf"\1{REDACTED}"),
@@ -53,10 +66,13 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # token: …, unless a word follows (`bad token: expired`)
         (rf"((?:{_SECRET_WORDS})\s*:\s*)[\w.~+/=-]{{16,}}", rf"\1{REDACTED}"),
         # redis://user:…@host
-        (r"(\b[a-z][a-z0-9+.-]*://[^\s:@/\"']*:)[^\s@/\"'\\]+(?=@)", rf"\1{REDACTED}"),
+        (r"(://[^\s:@/\"']*:)[^\s@/\"'\\]+(?=@)", rf"\1{REDACTED}"),
     )
 )
 
+# Control characters, and those that turn the direction of text or end a line of it.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROLS_IN_TRACEBACKS = re.compile(rf"(?![\t\n]){_CONTROLS.pattern}")
 
 # Without one of these no rule finds anything, which is so of most texts: looking costs 2 µs a line,
 # the rules 40.
@@ -94,16 +110,28 @@ def _redact_plain(text: str) -> str:
 
 
 def redact_value(value: object) -> object:
-    """Redact a field: strings, and what is in lists and mappings; other values as they are."""
+    """Redact a field: strings, what is in lists and mappings, and what other objects show."""
     if isinstance(value, str):
         return redact(value)
+    if value is None or isinstance(value, int | float):
+        return value
     if isinstance(value, bytes):
         return redact(value.decode("latin-1"))
     if isinstance(value, dict):
         return _redact_mapping(value)
     if isinstance(value, (list, tuple, set, frozenset)):
         return [redact_value(item) for item in value]
-    return value
+    return _Shown(redact(repr(value)))
+
+
+class _Shown:
+    """What an object showed of itself, redacted."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
 
 
 def _redact_mapping(fields: Mapping[object, object]) -> dict[object, object]:
@@ -121,9 +149,12 @@ def _is_secret(name: str) -> bool:
     return _SECRET_KEY.fullmatch(name) is not None
 
 
+_NOT_SHOWN = ("_record", "_from_structlog", "exc_info")  # renderers and formatters take them
+
+
 def redact_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Redact all fields of an event (a structlog processor)."""
-    kept = {name: event.pop(name) for name in ("_record", "_from_structlog") if name in event}
+    kept = {name: event.pop(name) for name in _NOT_SHOWN if name in event}
     clean = cast("EventDict", _redact_mapping(cast("Mapping[object, object]", event)))
     clean.update(kept)
     return clean
@@ -139,7 +170,7 @@ class RedactingFilter(logging.Filter):
         try:
             text = record.getMessage()
         except (TypeError, ValueError):
-            return True  # its handler reports the bad call; the finished line is redacted as well
+            return True  # its handler reports the bad call
         clean = redact(text)
         if clean != text:
             record.msg, record.args = clean, None
@@ -149,11 +180,26 @@ class RedactingFilter(logging.Filter):
 
 
 class RedactingFormatter(ProcessorFormatter):
-    """Renders a record, then redacts the line, traceback and all."""
+    """Renders a record by processors that redact."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the finished line."""
-        return redact(super().format(record))
+
+def escape_controls(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Show control characters of texts as escapes (a structlog processor, for terminals)."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[name] = _CONTROLS.sub(_escaped, value)
+    return event
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
+
+def _redacted_traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    # Not rich's: it shows local variables, and with them what they hold.
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    out.write(_CONTROLS_IN_TRACEBACKS.sub(_escaped, redact(text.getvalue())))
 
 
 def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> None:
@@ -219,10 +265,9 @@ def _formatter(settings: Settings, out: TextIO) -> RedactingFormatter:
     render: list[Processor] = (
         [
             redact_event,
+            escape_controls,
             structlog.dev.ConsoleRenderer(
-                colors=out.isatty(),
-                # Not rich's: it shows local variables, and with them what they hold.
-                exception_formatter=structlog.dev.plain_traceback,
+                colors=out.isatty(), exception_formatter=_redacted_traceback
             ),
         ]
         if is_console

@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import re
+import shutil
 import socket
 import time
+from pathlib import Path
 
+import psutil
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.exceptions import InvalidStatus
@@ -20,6 +27,8 @@ from tools.check_compose import EXAMPLE_ENVIRONMENT, compose_config, find_compos
 from tools.check_nginx import nginx_command, write_config
 
 TOKEN = "the-token-nobody-may-read"
+DOCKERFILE = (Path(__file__).parent.parent / "Dockerfile").read_text(encoding="utf-8")
+PATH = os.environ.get("PATH", os.defpath)
 REPLICAS = ("gateway-1", "gateway-2")
 
 
@@ -33,10 +42,22 @@ def docker_compose():
 
 
 @pytest.fixture(scope="module")
-def services(docker_compose):
-    """The services, after interpolation."""
-    config = compose_config(docker_compose, "--format=json", environment=EXAMPLE_ENVIRONMENT)
-    return json.loads(config.stdout)["services"]
+def config(docker_compose):
+    """The file, after interpolation."""
+    read = compose_config(docker_compose, "--format=json", environment=EXAMPLE_ENVIRONMENT)
+    return json.loads(read.stdout)
+
+
+@pytest.fixture(scope="module")
+def services(config):
+    """The services."""
+    return config["services"]
+
+
+@pytest.fixture(scope="module")
+def networks(config):
+    """The networks."""
+    return config["networks"]
 
 
 def seconds(duration: str) -> float:
@@ -57,30 +78,109 @@ def test_compose_runs_two_replicas_behind_nginx_and_checks_all(services):
         assert "ports" not in services[name]
 
 
-def test_compose_redis_keeps_what_it_acknowledged(services):
-    """It writes an AOF to a volume, and refuses writes when full instead of dropping keys."""
-    redis = services["redis"]
-    options = dict(zip(redis["command"][1::2], redis["command"][2::2], strict=True))
-    assert options["--appendonly"] == "yes"
-    assert options["--maxmemory-policy"] == "noeviction"
+def in_bytes(size: str) -> int:
+    """What Redis writes as `1gb`."""
+    number, unit = re.fullmatch(r"(\d+)(kb|mb|gb)", size).groups()
+    return int(number) * 1024 ** (["kb", "mb", "gb"].index(unit) + 1)
+
+
+@pytest.mark.redis7
+async def test_compose_redis_keeps_what_it_acknowledged_behind_a_password(services, tmp_path):
+    """Its command, run here: an AOF, a limit, no eviction, and no answer without the password."""
+    redis, port = services["redis"], free_port()
+    if shutil.which("redis-server") is None:
+        pytest.skip("there is no redis-server on this machine")
+    shell, option, script = (word.replace("$$", "$") for word in redis["command"])
+    listening = script.replace("redis-server ", f"redis-server --bind 127.0.0.1 --port {port} ")
+    assert listening != script
+    process = await asyncio.create_subprocess_exec(
+        shell, option, listening, cwd=tmp_path, env=redis["environment"] | {"PATH": PATH}
+    )
+    try:
+        await eventually(lambda: accepts(port), what="Redis accepts connections")
+        for wrong in ("", "another-password"):
+            with pytest.raises(AuthenticationError):
+                await ask(port, wrong, "PING")
+        password = EXAMPLE_ENVIRONMENT["REDIS_PASSWORD"]
+        wanted = {
+            b"appendonly": b"yes",
+            b"appendfsync": b"everysec",
+            b"maxmemory-policy": b"noeviction",
+            b"maxmemory": b"%d" % in_bytes(redis["environment"]["MAXMEMORY"]),
+        }
+        found = await ask(port, password, "CONFIG", "GET", *wanted)
+        assert found == wanted
+        assert password not in " ".join(psutil.Process(process.pid).cmdline())
+    finally:
+        process.terminate()
+        await process.wait()
     assert [(one["type"], one["target"]) for one in redis["volumes"]] == [("volume", "/data")]
-    assert "ports" not in redis
+
+
+def test_compose_redis_is_reached_by_replicas_alone(services, networks):
+    """It publishes no port; its network leads nowhere else, and nginx is not in it."""
+    assert "ports" not in services["redis"]
+    assert set(services["redis"]["networks"]) == {"store"}
+    assert networks["store"]["internal"] is True
+    inside = {name for name, service in services.items() if "store" in service["networks"]}
+    assert inside == {"redis", *REPLICAS}
+
+
+def test_compose_leaves_room_for_a_rewrite_of_the_file(services):
+    """While Redis rewrites its file, pages that change are there twice."""
+    redis = services["redis"]
+    assert int(redis["mem_limit"]) >= 2 * in_bytes(redis["environment"]["MAXMEMORY"])
+
+
+def test_compose_gives_no_service_more_rights_than_it_needs(services):
+    """No capability, no new privileges, a file system to read, limits of memory and processes."""
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert "cap_add" not in service, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert int(service["mem_limit"]) > 0, name
+        assert service["pids_limit"] > 0, name
+        assert "privileged" not in service, name
+        if "build" not in service:  # the image that is built ends as a user without rights
+            assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]), name
+
+
+def test_images_are_named_by_digest(services):
+    """A tag moves. What is built here has no digest; its base has."""
+    for name, service in services.items():
+        if "build" not in service:
+            assert re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", service["image"]), name
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE)
+    assert len(bases) == 2
+    assert len(set(bases)) == 1
+    assert re.fullmatch(r"python:[\w.-]+@sha256:[0-9a-f]{64}", bases[0])
+
+
+def test_ports_are_published_on_loopback_unless_told_otherwise(services):
+    """There is no TLS here, so nobody else is let in by default."""
+    published = {name: one["ports"] for name, one in services.items() if one.get("ports")}
+    assert set(published) == {"nginx"}
+    assert [port["host_ip"] for port in published["nginx"]] == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("name", REPLICAS)
 def test_compose_gives_a_replica_settings_it_takes_and_time_to_drain(services, name):
     """Every variable is a setting with a good value, and SIGKILL comes after the drain."""
     settings = load_settings(services[name]["environment"])
-    assert settings.redis_url == "redis://redis:6379/0"
+    password = EXAMPLE_ENVIRONMENT["REDIS_PASSWORD"]
+    assert settings.redis_url == f"redis://:{password}@redis:6379/0"
     drain_s = settings.drain_window_s + settings.drain_timeout_s
     assert seconds(services[name]["stop_grace_period"]) > drain_s
 
 
-def test_compose_without_a_secret_says_what_to_set(docker_compose):
+@pytest.mark.parametrize("name", EXAMPLE_ENVIRONMENT)
+def test_compose_without_a_secret_says_what_to_set(docker_compose, name):
     """No secret is built in: without one nothing starts, and the message names the variable."""
-    refused = compose_config(docker_compose, "--quiet", environment={})
+    others = {key: value for key, value in EXAMPLE_ENVIRONMENT.items() if key != name}
+    refused = compose_config(docker_compose, "--quiet", environment=others)
     assert refused.returncode != 0
-    assert "GATEWAY_JWT_SECRET is missing a value: set it to 32 bytes" in refused.stderr
+    assert f"{name} is missing a value: set it to" in refused.stderr
 
 
 def accepts(port: int) -> bool:
@@ -88,6 +188,13 @@ def accepts(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
+
+
+async def ask(port: int, password: str, *words: str | bytes):
+    """Ask the Redis there, over a connection of its own."""
+    async with Redis(port=port, password=password or None) as redis:
+        reply = await redis.execute_command(*words)
+    return dict(zip(reply[::2], reply[1::2], strict=True)) if isinstance(reply, list) else reply
 
 
 @contextlib.asynccontextmanager

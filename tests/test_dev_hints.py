@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jwt
 import pytest
 
-from gateway.cli.hints import dev_hints, own_command
+from gateway.cli.hints import dev_hints, dev_warning, own_command
 from gateway.settings import load_settings
 from gateway.store.scripts import Script
 from tests.support.eventually import eventually
@@ -19,6 +20,8 @@ from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.conftest import OwnGateway
 
 SOURCES = Path(__file__).parents[1]
 SCRIPT = Path(sys.executable).with_name("gateway")
@@ -139,6 +142,46 @@ def test_hint_names_what_is_not_usual(tmp_path: Path) -> None:
     assert [line.split()[-2:] for line in lines] == [["--sub", "alice"], ["--sub", "bob"]]
     assert all(f"--data-dir {tmp_path}" in line for line in lines)
     assert all("--url 'http://[::1]:8000'" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_public"),
+    [
+        ("127.0.0.1", False),
+        ("127.8.8.8", False),
+        ("localhost", False),
+        ("::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("0.0.0.0", True),  # noqa: S104  # nothing is bound
+        ("::", True),
+        ("192.0.2.1", True),
+        ("", True),
+        ("no such name", True),
+    ],
+)
+def test_gateway_that_others_reach_warns_and_its_token_is_short(
+    tmp_path: Path, host: str, is_public: bool
+) -> None:
+    """What `--dev` prints is good for an hour then; on loopback for a month."""
+    settings = load_settings({}, jwt_secret="s" * 32, data_dir=str(tmp_path), dev=True)
+    (url,) = (line for line in dev_hints(settings, host, 8000) if line.startswith("url: "))
+    claims = jwt.decode(url.partition("token=")[2], "s" * 32, algorithms=["HS256"])
+    assert claims["exp"] - claims["iat"] == (3_600 if is_public else 30 * 86_400)
+    warning = "\n".join(dev_warning(host))
+    assert warning.startswith("WARNING: --dev") is is_public
+    assert ("no TLS" in warning) is is_public
+
+
+async def test_warning_is_printed_and_logged(own_gateway: OwnGateway) -> None:
+    """A gateway with `--dev` on all addresses says so where people look, and where machines do."""
+    gateway = await own_gateway(host="0.0.0.0", dev="yes")  # noqa: S104  # what is tested
+    await eventually(lambda: "url: " in gateway.logs, what="it has said what it has to say")
+    assert "WARNING: --dev, and it listens on 0.0.0.0" in gateway.logs
+    assert '"event": "dev_is_public"' in gateway.logs
+    gateway = await own_gateway(dev="yes")
+    await eventually(lambda: "url: " in gateway.logs, what="it has said what it has to say")
+    assert "WARNING" not in gateway.logs
+    assert "dev_is_public" not in gateway.logs
 
 
 def test_own_files_are_read_where_there_is_ascii_only() -> None:

@@ -74,7 +74,7 @@ def test_commands_of_make_in_pages_are_targets():
     targets = set(re.findall(r"^\.PHONY: (\S+)$", makefile, flags=re.MULTILINE))
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        named = re.findall(r"(?:^\$ |^ {4}|`)make ([a-z]+)", text, flags=re.MULTILINE)
+        named = re.findall(r"(?:^\$ |^ {4}|`)make ([a-z-]+)", text, flags=re.MULTILINE)
         assert set(named) <= targets, relative(page)
     readme = PAGES[0].read_text(encoding="utf-8")
     assert "    make run " in readme

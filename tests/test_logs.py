@@ -87,6 +87,20 @@ def test_other_text_stays(text):
     assert redact(text) == text
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("eyJ", "eyJa.", "eyJ-", "a.", "a-", "://", "a://", "a://b:", "x://@"),
+        *("authorization", "authorization ", "authorization:", "authorization: a", "cookie', "),
+        *("bearer", "bearer ", "bearer+", "token", "token ", "token=", "token:", "token='", "api_"),
+        *("token\\", "%25", "%74oken", '"', " ", "="),
+    ],
+)
+def test_no_text_takes_more_than_its_length(piece):
+    """A rule that looked again at each start would take minutes for this, and the test not end."""
+    redact(piece * (150_000 // len(piece)) + " ://token=")
+
+
 def test_redaction_is_stable():
     """Redacting twice changes nothing more, and does not break JSON."""
     line = json.dumps({"event": f'"/ws?token={SECRET}"', "at": f"redis://:{SECRET}@h"})
@@ -170,6 +184,60 @@ def test_tracebacks_are_redacted(lines, log_format):
         logging.getLogger("other").exception("failed: %s", f"Bearer {SECRET}")
     assert "KeyError" in lines.getvalue()
     assert SECRET not in lines.getvalue()
+
+
+HOSTILE = {
+    "a sign that a value follows": "x token=",
+    "an encoded line": 'x%0A{"event":"forged"}%0Atoken%3A',
+    "a line": 'x\n{"event":"forged"}',
+    "an escape sequence": "\x1b[2Jx",
+    "another one": "x\x9b2J",
+    "a direction": "x\u202ey",
+    "a line of Unicode": "x\u2028y",
+    "quotes": 'x","event":"forged","y":"password="',
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_what_a_client_sends_makes_no_line_of_its_own(lines, log_format, text):
+    """Nor does it hide the fields beside it, or reach the terminal as a command."""
+    configure_logging(Settings(log_format=log_format), stream=lines)
+    structlog.get_logger("gateway.test").info("closed", subject=text, more=[text], tenant="acme")
+    logging.getLogger("other").warning("refused %s, really", text)
+    ours, theirs = lines.getvalue().splitlines()
+    if log_format == "console":
+        assert "tenant=acme" in ours
+        assert theirs.endswith(" [other]")
+        assert (ours + theirs).isprintable()
+        return
+    line, other = json.loads(ours), json.loads(theirs)
+    assert (line["event"], line["tenant"], line["logger"]) == ("closed", "acme", "gateway.test")
+    assert (other["level"], other["logger"]) == ("warning", "other")
+    assert line["subject"][0] == text[0]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_objects_show_no_secret_and_tracebacks_no_commands(lines, log_format):
+    """And what an object shows hides nothing beside it."""
+    configure_logging(Settings(log_format=log_format), stream=lines)
+    structlog.get_logger("gateway.test").info("shown", what=Shown(), tenant="acme")
+    try:
+        {}["\x1b[2J%0Atoken%3D" + SECRET]
+    except LookupError as exc:
+        cause = RuntimeError(f"\x1b[2J {exc}")
+        structlog.get_logger("gateway.test").error("failed", exc_info=cause)
+    text = lines.getvalue()
+    assert SECRET not in text
+    assert "\x1b" not in text
+    assert "acme" in text.splitlines()[0]
+
+
+class Shown:
+    """An object whose repr has a secret in it."""
+
+    def __repr__(self):
+        return f"Shown(token='{SECRET}')"
 
 
 def test_a_level_hides_what_is_below_it(lines):

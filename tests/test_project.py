@@ -14,7 +14,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ("build", "compose", "dev", "runtime")
+LOCKS = ("audit", "build", "compose", "dev", "runtime")
 PACKAGES = {
     "gateway": ROOT / "gateway",
     "handlers": ROOT / "handlers",
@@ -129,6 +129,26 @@ def test_every_rule_left_out_has_its_reason():
     assert [rule for rule, _ in ignored] == listed
     for rule, comment in ignored:
         assert re.match(r"\s+# \w+ .*\w+", comment), f"{rule} is ignored without a reason"
+
+
+def test_every_exception_from_a_security_rule_has_its_reason():
+    """Rules of bandit are on for all that runs; a line that breaks one says why it may."""
+    lint = pyproject()["tool"]["ruff"]["lint"]
+    assert not [rule for rule in lint["ignore"] if rule.startswith("S")]
+    for pattern, rules in lint["per-file-ignores"].items():
+        if not pattern.startswith(("gateway", "handlers", "clients")):
+            continue
+        assert not [rule for rule in rules if re.match(r"S\d", rule)], pattern
+    lines = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for folder in PACKAGES.values()
+        for path in folder.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"noqa: (\w+, ?)*S\d", line)
+    ]
+    assert lines
+    for line in lines:
+        assert re.search(r"noqa: [\w, ]*S\d+[\w, ]*  # \w+.* \w+", line), line
 
 
 def test_make_help_tells_of_every_target():

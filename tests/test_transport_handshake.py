@@ -295,3 +295,23 @@ async def test_a_peer_that_leaves_before_it_is_accepted_is_told_as_1006():
             await eventually(
                 lambda server=server: not server.server_state.connections, what="it ends"
             )
+
+
+@on_both_classes
+async def test_every_connection_header_counts():
+    """A second one takes nothing back, however the head comes (RFC 9110 section 7.6.1)."""
+    head = handshake("Connection: close")
+    async with serving(ProbeApp()) as server:
+        async with connected(server) as client:
+            await client.send(head)
+            assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+        async with connected(server) as client:
+            await client.send(head[:1])
+            await eventually(lambda: is_http(server), what="it is an HTTP connection so far")
+            await client.send(head[1:])
+            assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+
+
+def is_http(server):
+    """Whether a connection is one of HTTP, which may become a WebSocket."""
+    return any(isinstance(one, GatewayHttpProtocol) for one in server.server_state.connections)

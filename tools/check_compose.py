@@ -16,7 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 # Only so that the file can be interpolated; nothing is started with it.
-EXAMPLE_ENVIRONMENT = {"GATEWAY_JWT_SECRET": "no-secret-only-long-enough-to-be-checked"}
+EXAMPLE_ENVIRONMENT = {
+    "GATEWAY_JWT_SECRET": "no-secret-only-long-enough-to-be-checked",
+    "REDIS_PASSWORD": "no-password-only-there-to-be-checked",
+}
 
 
 def find_compose() -> list[str] | None:

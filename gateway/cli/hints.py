@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from gateway.cli.dev import DEV_TOKEN_TTL_S, find_dev_secret
+from gateway.cli.dev import PUBLIC_TOKEN_TTL_S, find_dev_secret, is_loopback, token_ttl_s
 from gateway.settings import Settings
 from gateway.tokens import mint_token
 
@@ -36,9 +36,10 @@ def own_command() -> str:
 
 def dev_hints(settings: Settings, host: str, port: int) -> Iterator[str]:
     """The lines to print once it listens."""
+    ttl_s = token_ttl_s(host)
     host = _ANYWHERE.get(host, host)
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    token = mint_token(settings, subject=SUBJECT, now=time.time(), ttl_s=DEV_TOKEN_TTL_S)
+    token = mint_token(settings, subject=SUBJECT, now=time.time(), ttl_s=ttl_s)
     url = f"ws://{place}/ws?token={quote(token)}"
     yield f"url: {url}"
     yield ""
@@ -52,6 +53,17 @@ def dev_hints(settings: Settings, host: str, port: int) -> Iterator[str]:
         yield "Talk to it from another terminal:"
         yield ""
         yield f"    {own_command()} chat --url {shlex.quote(url)}"
+    yield ""
+
+
+def dev_warning(host: str) -> Iterator[str]:
+    """What to say, loudly, when others than this machine reach a gateway with `--dev`."""
+    if is_loopback(host):
+        return
+    yield f"WARNING: --dev, and it listens on {host or 'all addresses'}: other machines reach it."
+    yield "WARNING: There is no TLS, and who sees the token below is let in."
+    yield f"WARNING: So that token is good for {PUBLIC_TOKEN_TTL_S // 60} minutes only. To serve"
+    yield "WARNING: others, leave --dev out and configure a key: docs/authentication.md."
     yield ""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+import structlog
+
 from gateway.cli.dev import dev_secret
 from gateway.errors import SettingError
 from gateway.settings import load_settings
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGIApplication
 
     from gateway.settings import Settings
+
+
+log = structlog.get_logger(__name__)
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -124,7 +129,16 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _announce(settings: Settings, host: str, port: int) -> None:
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"  # RFC 3986 section 3.2.2
     print(f"listening on http://{authority}", flush=True)
-    if settings.dev and settings.jwt_secret:
-        from gateway.cli.hints import dev_hints  # noqa: PLC0415
+    if settings.dev:
+        _announce_dev(settings, host, port)
 
-        print("\n".join(dev_hints(settings, host, port)), flush=True)
+
+def _announce_dev(settings: Settings, host: str, port: int) -> None:
+    from gateway.cli.hints import dev_hints, dev_warning  # noqa: PLC0415
+
+    lines = list(dev_warning(host))
+    if lines:
+        log.warning("dev_is_public", host=host)
+    if settings.jwt_secret:
+        lines += dev_hints(settings, host, port)
+    print("\n".join(lines), flush=True)

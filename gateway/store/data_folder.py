@@ -3,10 +3,12 @@
     <folder>/lock            flock'ed as long as a server runs on the folder; holds two pids
     <folder>/server.sock     the socket, mode 700
     <folder>/server.log      the server's own log, and server.log.1 before it
+    <folder>/dev-secret      the secret of `gateway serve --dev`
     <folder>/appendonlydir   the data
     <folder>/workers         the marks of workers (worker_mark.py)
 
-All calls are short and touch local files only; none but `sync` waits.
+Nothing of it is for other users (file_modes.py). All calls are short and touch local files only;
+none but `sync` waits.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from gateway.errors import DataFolderInUse
+from gateway.store.file_modes import close_to_others
 
 if TYPE_CHECKING:
     from typing import Self
@@ -87,9 +90,10 @@ class DataFolder:
         return self.unusable(f"cannot be written ({why}); mend that, {_ELSEWHERE}")
 
     def prepare(self) -> None:
-        """Make the folder, private to us; one that exists keeps its mode."""
+        """Make the folder, private to us; in one that exists, what others may open is closed."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            close_to_others(self.path)
         except OSError as exc:
             raise self._denied(exc) from exc
 
@@ -184,7 +188,8 @@ class DataFolder:
         """Open the log, rotated, to append what a server says before and beside its own logging."""
         try:
             self.rotate_log()
-            output = self.log_path.open("ab")
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            output = os.fdopen(os.open(self.log_path, flags, 0o600), "ab")
         except OSError as exc:
             raise self._denied(exc) from exc
         self._log_offset = output.tell()

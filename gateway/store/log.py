@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gateway.messages import Position
 
 __all__ = ["Cut", "Log", "Snapshot", "parse_live"]
+MAX_OFFSET = 2**53  # exact in Lua and in JavaScript (gateway/messages.py, Offset)
 PAGE_EVENTS = 256  # events read at once; a page of ordinary deltas is some 50 KiB
 
 
@@ -75,14 +76,24 @@ def parse_live(conversation_id: str, payload: bytes) -> list[Published]:
     """
     if payload[0] == _ONE:
         _, of, at, entry = payload.split(b":", 3)
-        return [published(conversation_id, of.decode(), int(at), entry)]
+        return [published(conversation_id, of.decode(), _offset(at), entry)]
     _, of, first, sizes, rest = payload.split(b":", 4)
-    epoch, offset, begin, found = of.decode(), int(first), 0, list[Published]()
-    for size in sizes.split(b","):
-        end = begin + int(size)
+    lengths = [int(size) for size in sizes.split(b",")]
+    if min(lengths) < 0 or sum(lengths) != len(rest):
+        raise ValueError("the entries are not as long as it says")
+    epoch, offset, begin, found = of.decode(), _offset(first), 0, list[Published]()
+    for length in lengths:
+        end = begin + length
         found.append(published(conversation_id, epoch, offset, rest[begin:end]))
         begin, offset = end, offset + 1
     return found
+
+
+def _offset(text: bytes) -> int:
+    offset = int(text)
+    if 0 < offset < MAX_OFFSET:
+        return offset
+    raise ValueError("no offset that a log can have")
 
 
 _ONE = ord("e")

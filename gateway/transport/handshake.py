@@ -69,7 +69,7 @@ def accept_key_of(head: RequestHead, values: dict[bytes, bytes]) -> bytes:
     if not has_its_host(head.headers, head.http_version):
         raise Refused(answers.INVALID)
     key = values.get(b"sec-websocket-key", b"").strip()
-    if not (_asks_for_websocket(values) and _is_key(key)):
+    if not (asks_for_websocket(values) and _is_key(key)):
         raise Refused(answers.INVALID)
     if b"transfer-encoding" in values or values.get(b"content-length", b"0").strip() != b"0":
         raise Refused(answers.INVALID)  # its body would be parsed as frames
@@ -78,7 +78,8 @@ def accept_key_of(head: RequestHead, values: dict[bytes, bytes]) -> bytes:
     return b2a_base64(hashlib.sha1(key + GUID, usedforsecurity=False).digest(), newline=False)
 
 
-def _asks_for_websocket(values: dict[bytes, bytes]) -> bool:
+def asks_for_websocket(values: dict[bytes, bytes]) -> bool:
+    """Whether a request wants to become a WebSocket; all its `Connection` headers count."""
     if values.get(b"upgrade", b"").strip().lower() != b"websocket":
         return False
     return b"upgrade" in _words(values.get(b"connection", b"").lower())

@@ -14,7 +14,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.transport import refusal as answers
 from gateway.transport.fast import FastWebSocketProtocol
 from gateway.transport.guard import GuardedTransport, guarded
-from gateway.transport.handshake import RequestHead, has_its_host, is_origin_allowed
+from gateway.transport.handshake import (
+    RequestHead,
+    asks_for_websocket,
+    has_its_host,
+    is_origin_allowed,
+    values_of,
+)
 from gateway.transport.limits import MAX_HEADER_LINE_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from gateway.transport.refusal import Refusal, Refused
 from gateway.transport.timer import Timer
@@ -266,6 +272,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
 
     # --- upgrading ---
+
+    def _get_upgrade(self) -> bytes | None:
+        """Decide as for a handshake that comes in one piece; uvicorn sees one `Connection` only."""
+        return b"websocket" if asks_for_websocket(values_of(self.headers)) else None
 
     def _upgrade(self, early: bytes) -> None:
         """Hand the connection to the WebSocket protocol, with what came too early for it."""

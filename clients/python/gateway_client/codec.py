@@ -61,8 +61,8 @@ class Codec:
 
 # How the server begins an `event` frame in JSON; what follows is the event itself.
 _EVENT_HEAD = re.compile(
-    r'\{"type":"event","conversation_id":"(?P<conversation_id>[\w-]+)","epoch":"(?P<epoch>\w+)",'
-    r'"offset":(?P<offset>\d+),(?:"from_offset":(?P<from_offset>\d+),)?"event":'
+    r'\{"type":"event","conversation_id":"(?P<conversation_id>[\w-]{1,64})","epoch":"(?P<epoch>\w+)",'
+    r'"offset":(?P<offset>[0-9]{1,16}),(?:"from_offset":(?P<from_offset>[0-9]{1,16}),)?"event":'
 )
 
 
@@ -89,7 +89,10 @@ def place_in(frame: Frame, *, problem: str) -> UnreadableEvent | None:
             place = None
     if place is None:
         return None
-    return msgspec.convert({**place, "problem": problem}, UnreadableEvent, strict=False)
+    try:
+        return msgspec.convert({**place, "problem": problem}, UnreadableEvent, strict=False)
+    except msgspec.ValidationError:  # no place that a log can have
+        return None
 
 
 def frame_bytes(frame: Frame) -> int:

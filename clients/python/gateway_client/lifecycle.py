@@ -70,7 +70,7 @@ class Lifecycle:
         if not url.startswith(("ws://", "wss://")):
             problem = f"url must begin with ws:// or wss://, not {url.partition('?')[0]!r}"
             raise ValueError(problem)
-        random = Random()  # noqa: S311 -- jitter
+        random = Random()  # noqa: S311  # for jitter, no secret
         self._session = Session(
             codec=Codec(codec),
             client=ClientInfo(name="gateway-py", version=__version__, device=device),
