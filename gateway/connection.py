@@ -342,6 +342,7 @@ def _protocol_of(
         replica.decoders[encoder.codec],
         replica.settings,
         replica.subject_bucket(caller),
+        replica.subject_refusals(caller),
         expires_at=identity.expires_at,
         now=replica.clock.monotonic_s(),
     )
