@@ -126,12 +126,14 @@ async def test_flood_that_mixes_good_requests_in_is_closed_with_4103(
     alice = await dial(gateway)
     await alice.connect()
     served = refused = 0
-    with pytest.raises(SocketEnded):
-        for _ in range(40):
+    for _ in range(40):
+        try:
             answers = [await answer_to(alice, n) for n in await alice.start_batch(*[PING] * 12)]
-            served += answers.count("pong")
-            refused += answers.count("rate_limited")
-            gateway.clock.advance(0.2)  # one is good again
+        except SocketEnded:
+            break
+        served += answers.count("pong")
+        refused += answers.count("rate_limited")
+        gateway.clock.advance(0.2)  # one is good again
     assert await alice.closed() == RATE_LIMITED
     assert refused <= 50
     assert served > 40, "good requests were among them"
