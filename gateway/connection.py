@@ -208,8 +208,8 @@ class Connection:
 
     def writing_stalled(self) -> None:
         """Close as a slow consumer: the client has taken nothing for `write_timeout_s`."""
-        waiting = self.outbox.waiting_bytes
-        self._bound_log().info("slow_consumer", waiting_bytes=waiting)
+        bound = self._bound_log()
+        bound.info("slow_consumer", waiting_bytes=self.outbox.waiting_bytes)
         self._be_slow()
 
     def ended(self) -> None:

@@ -71,7 +71,7 @@ class StallWatch:
 
 
 def untaken_bytes(transport: asyncio.Transport) -> int:
-    """What was written and the peer's kernel has not acknowledged; without the kernel's, if unknown.
+    """What was written and not acknowledged by the peer's kernel, as far as it can be told.
 
     The buffer above the kernel alone would move by a third of `send_buffer_bytes` at a time only.
     """

@@ -1,4 +1,4 @@
-"""A burst of large messages disconnects nobody who reads: what does not fit is read from the log."""
+"""A burst of large messages disconnects nobody who reads: what has no room comes from the log."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ async def test_stalled_reader_that_reads_on_late_is_told_4102(
 async def test_reader_that_stalls_for_less_than_the_write_timeout_stays(
     own_gateway: OwnGateway, dial: Dialler
 ) -> None:
-    """Far more than its outbox came meanwhile: it is read from the log, in order, and none twice."""
+    """Far more than its outbox came meanwhile: all comes from the log, in order, and once."""
     gateway = await own_gateway(outbox_bytes=65_536, send_buffer_bytes=16_384)
     async with stalled_reader(gateway, dial, messages=60) as stall:
         stall.road.heal()
