@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 16_384  # of a replay, put in at once
 _RETRY_S = 0.5  # between reads of the log while Redis is away
-BEAT_S = (
-    0.025  # those who fell behind together read together: 10 MB/s for each, in pages of 256 KiB
-)
+BEAT_S = 0.025  # of those who fell behind: 10 MB/s for each, in pages of 256 KiB
 _log = structlog.get_logger(__name__)
 
 
