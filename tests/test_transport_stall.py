@@ -18,11 +18,16 @@ class Loop:
 
     def __init__(self) -> None:
         self.due: Callable[[], None] | None = None
-        self.delays_s: list[float] = []
+        self.now = 1000.0
+        self._delay_s = 0.0
+
+    def time(self) -> float:
+        """Tell the test's time."""
+        return self.now
 
     def call_later(self, delay_s: float, action: Callable[[], None]) -> Loop:
         """Remember it."""
-        self.delays_s.append(delay_s)
+        self._delay_s = delay_s
         self.due = action
         return self
 
@@ -30,8 +35,9 @@ class Loop:
         """Forget it."""
         self.due = None
 
-    def look(self) -> None:
+    def look(self, *, late_s: float = 0.0) -> None:
         """Let the time come."""
+        self.now += self._delay_s + late_s
         due, self.due = self.due, None
         assert due is not None
         due()
@@ -66,8 +72,15 @@ def test_a_peer_that_takes_nothing_is_told_of_after_the_limit() -> None:
         assert not told
         loop.look()
     assert told == ["stalled"]
-    assert sum(loop.delays_s) == 20.0
+    assert loop.now == 1020.0
     assert loop.due is None
+
+
+def test_a_busy_loop_does_not_make_the_limit_longer() -> None:
+    """Time counts, not how often there was a look."""
+    _, loop, told = watch(Waiting(100))
+    loop.look(late_s=30.0)
+    assert told == ["stalled"]
 
 
 def test_a_peer_that_takes_a_byte_within_the_limit_is_not_stalled() -> None:

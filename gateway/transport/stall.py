@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOOKS = 4  # within the limit: a peer that stops in the middle of it is found a quarter late
+ALMOST = 0.99  # of the limit: looks are made a little early, and at a busy loop late
 
 
 class StallWatch:
@@ -24,7 +25,7 @@ class StallWatch:
     A peer that takes a byte now and then is not stalled: what is kept for it is bounded.
     """
 
-    __slots__ = ("_handle", "_least", "_limit_s", "_looks", "_loop", "_stalled", "_transport")
+    __slots__ = ("_handle", "_least", "_limit_s", "_loop", "_since_s", "_stalled", "_transport")
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class StallWatch:
         self._limit_s = limit_s
         self._stalled = stalled
         self._handle: asyncio.TimerHandle | None = None
-        self._looks = 0  # since it took something
+        self._since_s = 0.0  # when it was last seen to have taken something
         self._least = 0
 
     def start(self) -> None:
@@ -53,17 +54,16 @@ class StallWatch:
             self._handle = None
 
     def _begin(self) -> None:
-        self._looks, self._least = 0, untaken_bytes(self._transport)
+        self._since_s, self._least = self._loop.time(), untaken_bytes(self._transport)
         self._look_later()
 
     def _look_later(self) -> None:
         self._handle = self._loop.call_later(self._limit_s / LOOKS, self._look)
 
     def _look(self) -> None:
-        self._looks += 1
         if untaken_bytes(self._transport) < self._least:
             self._begin()
-        elif self._looks < LOOKS:
+        elif self._loop.time() < self._since_s + self._limit_s * ALMOST:
             self._look_later()
         else:
             self._handle = None
