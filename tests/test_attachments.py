@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.errors import TooLarge
 from gateway.json_text import JsonText
 from gateway.messages import Position
-from gateway.published import Published
+from gateway.published import Published, Pushes
 from tests.support.reading_model import ALICE, NAME, Reading, settle
 
 if TYPE_CHECKING:
@@ -327,6 +327,43 @@ def test_a_tail_in_memory_larger_than_the_outbox_waits_for_the_client() -> None:
         assert reading.position == Position("e0", 201)
 
     reading_test(scenario, outbox_bytes=4096)
+
+
+def test_what_is_not_in_the_log_is_dropped_when_half_is_taken() -> None:
+    """It is promised to nobody, and takes no room from what is; nobody is slow for it."""
+    typing = Pushes([JsonText(b'{"type":"typing"}')])
+
+    async def scenario(reading: Reading) -> None:
+        await joined(reading)
+        (reader,) = reading.hub.topic.live
+        reading.outbox.put(b"x" * 600)
+        reader.hear_whisper(typing)
+        assert reading.outbox.waiting_bytes == 600
+        reading.outbox.take(BIG)
+        reader.hear_whisper(typing)
+        assert reading.outbox.waiting_bytes == typing.size
+        reading.outbox.take(BIG)
+        assert not reading.is_slow
+
+    reading_test(scenario, outbox_bytes=1_000)
+
+
+def test_events_without_room_come_from_the_log_and_the_reader_is_live_again() -> None:
+    """The client takes nothing meanwhile; no event is doubled, none is missing."""
+
+    async def scenario(reading: Reading) -> None:
+        await joined(reading)
+        for _ in range(50):
+            reading.log.append(SAID)
+        await reading.hear(50)
+        assert not reading.hub.topic.live, "it has fallen behind"
+        assert reading.outbox.waiting_bytes <= 2_000
+        await reading.quiesce()
+        assert (reading.position, reading.is_live) == (Position("e0", 50), True)
+        assert reading.hub.topic.live
+        assert not reading.is_slow
+
+    reading_test(scenario, outbox_bytes=2_000)
 
 
 async def test_connect_does_not_exceed_the_number_of_conversations() -> None:

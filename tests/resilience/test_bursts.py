@@ -87,11 +87,10 @@ async def test_a_burst_costs_redis_no_read_for_each_event_and_reader(
         for reader in readers:
             await reader.heard(conversation, last)
             assert reader.disconnect is None
-        assert await scripts_run(redis) < MESSAGES * READERS / 3, "sending is among them"
+        assert 0 < await logs_read(redis) < MESSAGES * READERS / 3
 
 
-async def scripts_run(redis: RedisNode) -> int:
-    """Return how many scripts were run since the statistics were reset."""
+async def logs_read(redis: RedisNode) -> int:
+    """Return how often a log was read since the statistics were reset: each asks its length once."""
     told = await redis.info("commandstats")
-    lines = [told.get(f"cmdstat_{name}", "calls=0,") for name in ("evalsha", "eval")]
-    return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines)
+    return int(told["cmdstat_llen"].split("calls=")[1].split(",")[0])
