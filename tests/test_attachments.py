@@ -336,7 +336,8 @@ def test_what_is_not_in_the_log_is_dropped_when_half_is_taken() -> None:
     async def scenario(reading: Reading) -> None:
         await joined(reading)
         (reader,) = reading.hub.topic.live
-        reading.outbox.put(b"x" * 600)
+        for _ in range(2):
+            reading.outbox.put(b"x" * 300)
         reader.hear_whisper(typing)
         assert reading.outbox.waiting_bytes == 600
         reading.outbox.take(BIG)
