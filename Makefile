@@ -150,6 +150,10 @@ bench-micro: setup  ## measure codec, recovery, scripts, transport and replicas 
 	$(BIN)/python -m benchmarks.micro_transport
 	$(BIN)/python -m benchmarks.micro_replicas
 
+.PHONY: abuse
+abuse: setup  ## attack a gateway in every way, and tell what somebody else saw
+	$(BIN)/python -m benchmarks.abuse $(ARGS)
+
 # The suite needs Python 2.7: without its program this says how to come by it.
 .PHONY: autobahn
 autobahn: setup  ## hold the WebSocket protocol against Autobahn|Testsuite

@@ -81,6 +81,9 @@ class Echo:
     def writing_resumed(self) -> None:
         """Do nothing: nothing waits here."""
 
+    def writing_stalled(self) -> None:
+        """Do nothing: the connection is cut."""
+
     def ended(self) -> None:
         """Let go of the connection."""
         self._control = None

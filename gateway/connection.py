@@ -120,20 +120,20 @@ class Connection:
         self.flush()  # at once: it leaves together with the handshake's answer
 
     def push(self, message: msgspec.Struct) -> None:
-        """Send a message, unasked or as a reply."""
+        """Send a message that nobody waits for, and that cannot wait."""
         self.outbox.put(self._encoder.encode(message))
 
     def push_when_it_fits(self, message: msgspec.Struct) -> Awaitable[None] | None:
-        """Send a message of any size: a large one waits until the client has read enough.
+        """Send a message of any size: it waits until the client has read enough.
 
         None if it did not have to wait, which is by far the commonest.
         """
         payload = self._encoder.encode(message)
-        return None if self.outbox.put(payload, can_wait=True) else self._push_later(payload)
+        return None if self.outbox.put_if_it_fits(payload) else self._push_later(payload)
 
     async def _push_later(self, payload: bytes) -> None:
-        await self.outbox.room()
-        self.outbox.put(payload)
+        while not self.outbox.put_if_it_fits(payload):
+            await self.outbox.room()
 
     def tick(self, now: float, unix_now: float) -> None:
         """Let time pass; a backlog of frames counts as life."""
@@ -205,6 +205,12 @@ class Connection:
         """Write what waits."""
         if self.outbox:
             self._flush_soon()
+
+    def writing_stalled(self) -> None:
+        """Close as a slow consumer: the client has taken nothing for `write_timeout_s`."""
+        bound = self._bound_log()
+        bound.info("slow_consumer", waiting_bytes=self.outbox.waiting_bytes)
+        self._be_slow()
 
     def ended(self) -> None:
         """Work off what came before the end, then let go of everything."""
@@ -286,7 +292,7 @@ class Connection:
             case ConnectImplied():
                 await self.performer.imply_connect()
             case Refuse(error, request_id):
-                self.performer.refuse(error, request_id)
+                await self.performer.refuse(error, request_id)
             case Close():
                 self.close(effect)
             case Warn(warning):
@@ -342,6 +348,7 @@ def _protocol_of(
         replica.decoders[encoder.codec],
         replica.settings,
         replica.subject_bucket(caller),
+        replica.subject_refusals(caller),
         expires_at=identity.expires_at,
         now=replica.clock.monotonic_s(),
     )

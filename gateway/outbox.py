@@ -18,14 +18,18 @@ Outgoing = bytes | Shared  # one message's payload, or messages for many receive
 class Outbox:
     """A bounded queue of messages.
 
-    When full, nothing more is taken, `on_full` is called once, and the connection ends as a slow
-    consumer: nothing is lost, since the client resumes from the log. An item counts for half of
-    the whole at most: one that is larger than all (a reply of megabytes) passes whenever there is
-    room, and leaves some to what follows it.
+    When full, each kind has its own way: of live events, those that do not fit are left in the log,
+    and read when there is room (`put_live`); what nobody is promised is dropped, and who answers a
+    request waits (`put_if_it_fits`). What is promised, small and cannot wait (`live`, a warning)
+    has a quarter more (`put`). Should even that be full, nothing more is taken, `on_full` is called
+    once, and the connection ends as a slow consumer.
+
+    An item counts for half of the whole at most: one that is larger than all (a reply of megabytes)
+    passes whenever there is room, and leaves some to what follows it.
 
     Args:
-        max_bytes: the bound.
-        on_full: called once, when it is reached.
+        max_bytes: the bound of what can be left out or wait.
+        on_full: called once, when a quarter more than that is reached.
         on_filled: called when something is about to wait, and nothing did before.
     """
 
@@ -34,6 +38,7 @@ class Outbox:
         "_for_room",
         "_freely",
         "_half",
+        "_hard_limit",
         "_items",
         "_limit",
         "_on_filled",
@@ -49,6 +54,7 @@ class Outbox:
         self.is_finished = False
         self._half = max_bytes // 2
         self._limit = max_bytes  # nothing fits once it is finished or full
+        self._hard_limit = max_bytes + max_bytes // 4
         self._freely = self._half  # up to here anything may be put in
         self._on_full = on_full
         self._on_filled = on_filled
@@ -74,33 +80,48 @@ class Outbox:
         """Whether a replay may put more in."""
         return self._bytes <= self._half or self.is_finished
 
-    def put(self, item: Outgoing, *, can_wait: bool = False) -> bool:
-        """Add something, and tell whether it was.
+    def put(self, item: Outgoing) -> None:
+        """Add something that cannot wait; dropped if finished or full."""
+        taken = self._bytes + (len(item) if isinstance(item, bytes) else item.size)
+        if taken > self._freely:
+            taken = self._bytes + self._cost(item)
+            if self._limit < 0 or taken > self._hard_limit:
+                self._refuse()
+                return
+        self._add(item, taken)
 
-        It is dropped if the outbox is finished or full. What does not fit makes it full, unless it
-        `can_wait`: then it is to be put in again after `room`.
+    def put_if_it_fits(self, item: Outgoing) -> bool:
+        """Add something if there is room for it now; True also when it is dropped, as all is over.
+
+        There is room for anything after `room`.
         """
         taken = self._bytes + (len(item) if isinstance(item, bytes) else item.size)
         if taken > self._freely:
-            if self._bytes + self._cost(item) > self._limit:
-                if not can_wait:
-                    self._refuse()
-                return False
+            if self._limit < 0:
+                return True
             taken = self._bytes + self._cost(item)
-        self._bytes = taken
-        items = self._items
-        if not items:
-            self._on_filled()
-        items.append(item)
+            if taken > self._limit:
+                return False
+        self._add(item, taken)
         return True
 
-    def put_live(self, batch: Batch) -> None:
-        """Add events just heard. More than half full, adjacent text of one message is merged."""
-        if self._bytes <= self._half:
-            self.put(batch)
-            return
-        for event in batch.events:
-            self._put_merged(event)
+    def put_live(self, batch: Batch) -> int:
+        """Add events just heard; returns how many, the first ones. The others are in the log.
+
+        More than half full, adjacent text of one message is merged.
+        """
+        taken = self._bytes + batch.size
+        if taken <= self._freely:
+            self._add(batch, taken)
+            return len(batch.events)
+        is_small = len(batch.events) == 1 or batch.size <= self._half
+        if is_small and self._bytes <= self._freely:
+            self._add(batch, self._bytes + self._cost(batch))
+            return len(batch.events)
+        for number, event in enumerate(batch.events):
+            if self._limit >= 0 and not self._put_merged(event):
+                return number
+        return len(batch.events)
 
     def finish(self, last: bytes | None = None, *, drop: bool = False) -> None:
         """Let nothing more in after `last`. With `drop`, what waits is thrown away first."""
@@ -142,6 +163,13 @@ class Outbox:
             self._for_room.append(waiting)
             await waiting
 
+    def _add(self, item: Outgoing, taken: int) -> None:
+        self._bytes = taken
+        items = self._items
+        if not items:
+            self._on_filled()
+        items.append(item)
+
     def _refuse(self) -> None:
         if self._limit >= 0:
             self._limit = self._freely = -1
@@ -153,16 +181,18 @@ class Outbox:
             if not one.done():
                 one.set_result(None)
 
-    def _put_merged(self, event: Published) -> None:
+    def _put_merged(self, event: Published) -> bool:
         last = self._items[-1] if self._items else None
         merged = last.events[-1].merged_with(event) if isinstance(last, Batch) else None
-        if merged is None or self._limit < 0:
-            self.put(Batch((event,)))
-            return
-        before = last.events[:-1] if isinstance(last, Batch) else ()
-        joined = Batch((*before, merged))
-        self._bytes += self._cost(joined) - self._cost(self._items[-1])
+        if merged is None or not isinstance(last, Batch):
+            return self.put_if_it_fits(Batch((event,)))
+        joined = Batch((*last.events[:-1], merged))
+        taken = self._bytes + self._cost(joined) - self._cost(last)
+        if taken > self._limit:
+            return False
+        self._bytes = taken
         self._items[-1] = joined
+        return True
 
     def _cost(self, item: Outgoing) -> int:
         size = len(item) if isinstance(item, bytes) else item.size

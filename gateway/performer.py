@@ -105,10 +105,10 @@ class Performer:
             await self._is_next()
         for request, answer in zip(requests, answers, strict=True):
             if isinstance(answer, RequestError):
-                self.refuse(answer, request.id)
+                await self.refuse(answer, request.id)
             elif answer is not None:
                 waiting = self._connection.push_when_it_fits(_addressed(answer, request.id))
-                if waiting is not None:  # it is large, and what was sent before is not read yet
+                if waiting is not None:  # what was sent before is not read yet
                     await waiting
         if self._doings is not None:
             self._doings.run_after_reply()
@@ -138,9 +138,9 @@ class Performer:
             except StoreUnavailable as exc:
                 _log.warning("confirm_unavailable", problem=str(exc))
 
-    def refuse(self, error: RequestError, request_id: str | int | None) -> None:
+    async def refuse(self, error: RequestError, request_id: str | int | None) -> None:
         """Answer with an error."""
-        self._reply(error_reply(error), request_id)
+        await self._reply(error_reply(error), request_id)
 
     async def disconnect(self) -> None:
         """The socket is closed: the session's client is away from now on."""
@@ -162,26 +162,29 @@ class Performer:
         kind = type(requests[0]).__name__
         if isinstance(exc, RequestError):
             for request in requests:
-                self.refuse(exc, request.id)
+                await self.refuse(exc, request.id)
         elif isinstance(exc, TimeoutError):
             _log.warning("request_timed_out", type=kind)
-            self._fail(requests, TIMED_OUT)
+            await self._fail(requests, TIMED_OUT)
         elif isinstance(exc, StoreUnavailable | KeysUnavailable):
             _log.warning("request_unavailable", type=kind, problem=str(exc))
             is_in_doubt = isinstance(exc, StoreUnavailable) and exc.may_have_run
-            self._fail(requests, IN_DOUBT if is_in_doubt else UNAVAILABLE)
+            await self._fail(requests, IN_DOUBT if is_in_doubt else UNAVAILABLE)
         else:  # a handler's bug
             _log.exception("request_failed", type=kind, exc_info=exc)
-            self._fail(requests, INTERNAL)
+            await self._fail(requests, INTERNAL)
 
-    def _fail(self, requests: Sequence[Request], reply: ErrorReply) -> None:
+    async def _fail(self, requests: Sequence[Request], reply: ErrorReply) -> None:
         for request in requests:
             if isinstance(request, Connect):
                 self._connection.connect_failed()
-            self._reply(reply, request.id)
+            await self._reply(reply, request.id)
 
-    def _reply(self, reply: Reply, request_id: str | int | None) -> None:
-        self._connection.push(_addressed(reply, request_id))
+    async def _reply(self, reply: Reply, request_id: str | int | None) -> None:
+        """Send a reply when there is room for it: who does not read is not answered on."""
+        waiting = self._connection.push_when_it_fits(_addressed(reply, request_id))
+        if waiting is not None:
+            await waiting
 
     async def _answers(self, requests: Sequence[Request]) -> Sequence[Answer]:
         context = self._context
@@ -194,7 +197,7 @@ class Performer:
         if isinstance(request, Connect):
             await self._connect(request)
         elif isinstance(request, Ping):
-            self._reply(Pong(), request.id)  # alive is what it asks; that can be told
+            await self._reply(Pong(), request.id)  # alive is what it asks; that can be told
         else:
             raise StoreUnavailable("no session could be opened")
 
@@ -221,7 +224,7 @@ class Performer:
             telling.append(replica.tell_replaced(attached.replaced, is_revoked=is_revoked))
         resumed = await read_conversations(connection.attachments, session, meanwhile=telling)
         self._begin_session(session, ids)
-        self._reply(session_ready(attached, resumed, replica.settings), request.id)
+        await self._reply(session_ready(attached, resumed, replica.settings), request.id)
         warning = gap_warning(attached, replica.settings)
         if warning is not None:
             connection.push(warning)

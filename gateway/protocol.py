@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 MAX_MISSPELLINGS = 16  # told to one connection, each once
+REFUSALS_FORGOTTEN = 0.1  # of the rate of requests: who stays near the rate is never closed for it
 
 
 class Phase(Enum):
@@ -94,6 +95,7 @@ class ConnectionProtocol:
         decoder: reads its frames.
         settings: limits and times.
         subject_bucket: the rate limit it shares with the subject's other connections here.
+        subject_refusals: how often they may be refused for it; of its own, if None.
         expires_at: when the credential ends, unix seconds.
         now: monotonic seconds.
     """
@@ -102,6 +104,7 @@ class ConnectionProtocol:
         "_bucket",
         "_decoder",
         "_expires_at",
+        "_is_excessive",
         "_is_warned",
         "_max_frame_bytes",
         "_misspellings",
@@ -109,6 +112,7 @@ class ConnectionProtocol:
         "_request_bytes",
         "_settings",
         "_subject_bucket",
+        "_subject_refusals",
         "heard_at",
         "phase",
     )
@@ -118,6 +122,7 @@ class ConnectionProtocol:
         decoder: FrameDecoder,
         settings: Settings,
         subject_bucket: TokenBucket,
+        subject_refusals: TokenBucket | None = None,
         *,
         expires_at: float,
         now: float,
@@ -130,12 +135,13 @@ class ConnectionProtocol:
         self._request_bytes = settings.request_bytes
         self._expires_at = expires_at
         self._is_warned = False
-        self._refusals = 0
+        self._is_excessive = False  # the last message was refused for its rate
         self._misspellings: tuple[Misspelling, ...] = ()
         self._subject_bucket = subject_bucket
-        self._bucket = TokenBucket.full(
-            settings.requests_per_s, burst=settings.requests_burst, now=now
-        )
+        rate, burst = settings.requests_per_s, settings.requests_burst
+        self._bucket = TokenBucket.full(rate, burst=burst, now=now)
+        self._refusals = refusals_of(rate, burst=burst, now=now)
+        self._subject_refusals = subject_refusals or self._refusals
 
     def heard(self, now: float) -> None:
         """Something came from the client: any frame counts as life."""
@@ -149,7 +155,9 @@ class ConnectionProtocol:
         if len(frame) >= self._request_bytes:
             extra = len(frame) // self._request_bytes
             if wait_ms := self._charge(extra, now):
-                return self._refuse_undecoded(frame, wait_ms, extra)
+                return self._refuse_undecoded(frame, wait_ms, now, weight=extra)
+        elif self._is_excessive and (wait_ms := self._charge(0, now)):
+            return self._refuse_undecoded(frame, wait_ms, now, weight=1)
         effects: list[Effect] = []
         for item in self._decoder.decode(frame):
             if self.phase is _CLOSED:
@@ -188,9 +196,9 @@ class ConnectionProtocol:
         wait_ms = self._bucket.take(now) or self._subject_bucket.take(now)
         if wait_ms:
             request_id = item.request_id if isinstance(item, Rejected) else item.id
-            effects.append(self._refuse_excess(wait_ms, request_id))
+            effects.append(self._refuse_excess(wait_ms, request_id, now))
             return
-        self._refusals = 0
+        self._is_excessive = False
         if isinstance(item, Rejected):
             effects.append(Refuse(item.error, item.request_id))
         elif self.phase is _READY and not isinstance(item, Connect):
@@ -203,13 +211,15 @@ class ConnectionProtocol:
         buckets = (self._bucket, self._subject_bucket)
         return next((ms for one in buckets if (ms := one.take(now, extra, reserve=1))), 0)
 
-    def _refuse_undecoded(self, frame: Frame, wait_ms: int, weight: int) -> list[Effect]:
-        """Refuse all that is in a frame too large for now; of it only the ids are read."""
+    def _refuse_undecoded(
+        self, frame: Frame, wait_ms: int, now: float, *, weight: int
+    ) -> list[Effect]:
+        """Refuse all that is in a frame too much for now; of it only the ids are read."""
         effects: list[Effect] = []
         for request_id in self._decoder.request_ids(frame):
             if self.phase is _CLOSED:
                 break
-            effects.append(self._refuse_excess(wait_ms, request_id, weight))
+            effects.append(self._refuse_excess(wait_ms, request_id, now, weight))
             weight = 1
         return effects
 
@@ -233,12 +243,18 @@ class ConnectionProtocol:
             return len(frame) > self._max_frame_bytes
         return exceeds(frame, self._max_frame_bytes)
 
-    def _refuse_excess(self, wait_ms: int, request_id: str | int | None, weight: int = 1) -> Effect:
-        self._refusals += weight
-        if self._refusals > self._settings.requests_burst:
+    def _refuse_excess(
+        self, wait_ms: int, request_id: str | int | None, now: float, weight: int = 1
+    ) -> Effect:
+        self._is_excessive = True
+        if self._refusals.take(now, weight) or self._is_too_much_of_subject(now, weight):
             self.phase = _CLOSED
             return Close(CloseCode.RATE_LIMITED, retry_after_ms=max(wait_ms, 1000))
         return Refuse(RateLimited(wait_ms), request_id)
+
+    def _is_too_much_of_subject(self, now: float, weight: int) -> bool:
+        shared = self._subject_refusals
+        return shared is not self._refusals and shared.take(now, weight) > 0
 
     def _warn(self, unix_now: float) -> Iterator[Effect]:
         left_s = self._expires_at - unix_now
@@ -251,3 +267,11 @@ class ConnectionProtocol:
     def _close(self, code: CloseCode) -> Effect:
         self.phase = _CLOSED
         return Close(code)
+
+
+def refusals_of(rate_per_s: float, *, burst: float, now: float) -> TokenBucket:
+    """How often who has this rate may be refused for exceeding it, before the close with 4103.
+
+    As many times as the burst, and little more in the long run: only time brings it back.
+    """
+    return TokenBucket.full(rate_per_s * REFUSALS_FORGOTTEN, burst=burst, now=now)

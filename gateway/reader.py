@@ -38,6 +38,7 @@ class ConversationReader:
         "_position",
         "conversation_id",
         "is_live",
+        "lacks_room",
         "replay",
         "topic",
     )
@@ -48,6 +49,7 @@ class ConversationReader:
         self.conversation_id = topic.conversation_id
         self.topic = topic
         self.is_live = False
+        self.lacks_room = False  # it fell behind as its client takes less than there is
         self.replay = replay
         self._attachments = attachments
         self._position = position
@@ -69,13 +71,12 @@ class ConversationReader:
         return tail.position if self.is_live and tail is not None else self._position
 
     def take(self, batch: Batch) -> None:
-        """Send the next events. Large ones wait for their room, as a replay does."""
-        outbox = self._attachments.outbox
-        if batch.size > outbox.max_bytes // 2:
-            first = batch.events[0]
-            self.fall_behind(Position(first.epoch, first.offset - 1))
-        else:
-            outbox.put_live(batch)
+        """Send the next events; those without room are left in the log, and read when there is."""
+        events = batch.events
+        taken = self._attachments.outbox.put_live(batch)
+        if taken < len(events):
+            self.lacks_room = True
+            self.fall_behind(Position(events[taken].epoch, events[taken].offset - 1))
 
     def take_rest(self, batch: Batch) -> None:
         """Send what is beyond this reader's position, and go live if the topic has come so far."""
@@ -101,7 +102,7 @@ class ConversationReader:
 
     def go_live(self) -> None:
         """Stand where the topic stands, which is where this reader stands."""
-        self.is_live = True
+        self.is_live, self.lacks_room = True, False
         self.topic.live.add(self)
         self.check_replay()
 
@@ -157,8 +158,10 @@ class ConversationReader:
             self._leave_replay()
 
     def hear_whisper(self, whispered: Pushes) -> None:
-        """Pass on what is not in the log."""
-        self._attachments.outbox.put(whispered)
+        """Pass on what is not in the log, while there is room: it is promised to nobody."""
+        outbox = self._attachments.outbox
+        if outbox.has_room:
+            outbox.put_if_it_fits(whispered)
 
     def fall_behind(self, position: Position) -> None:
         """Take what is missing after `position` from memory or the log."""

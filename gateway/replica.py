@@ -19,7 +19,7 @@ from gateway.flusher import Flusher
 from gateway.hub import Hub
 from gateway.messages import Heartbeat, Hello, Limits
 from gateway.presence import PresenceTeller
-from gateway.protocol import Close
+from gateway.protocol import Close, refusals_of
 from gateway.rate_limit import TokenBucket
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Replica:
             history_page_max=settings.history_page_max,
         )
         self._buckets: dict[Caller, TokenBucket] = {}
+        self._refusals: dict[Caller, TokenBucket] = {}
         self._sockets: Counter[Caller] = Counter()
 
     def subject_bucket(self, caller: Caller) -> TokenBucket:
@@ -87,12 +88,25 @@ class Replica:
             )
         return bucket
 
+    def subject_refusals(self, caller: Caller) -> TokenBucket:
+        """How often all of them may be refused for exceeding it, reconnections included."""
+        bucket = self._refusals.get(caller)
+        if bucket is None:
+            settings = self.settings
+            bucket = self._refusals[caller] = refusals_of(
+                settings.subject_requests_per_s,
+                burst=settings.subject_requests_burst,
+                now=self.clock.monotonic_s(),
+            )
+        return bucket
+
     def forget_idle_subjects(self) -> None:
         """Drop rate limits that hold no memory any more."""
         now = self.clock.monotonic_s()
-        for caller in [c for c, bucket in self._buckets.items() if bucket.is_full(now)]:
-            if caller not in self._sockets:
-                del self._buckets[caller]
+        for buckets in (self._buckets, self._refusals):
+            for caller in [c for c, bucket in buckets.items() if bucket.is_full(now)]:
+                if caller not in self._sockets:
+                    del buckets[caller]
 
     def add(self, connection: Connection) -> None:
         """Count a connection that is about to be served."""

@@ -103,6 +103,8 @@ class AsgiSocket:
         self._write_timeout_s = write_timeout_s
         self._items: list[Outgoing] = []
         self._is_writing = False
+        self._sent = 0  # messages that the server has taken
+        self._watch: asyncio.TimerHandle | None = None  # on a server that takes none
         self._filled = asyncio.Event()
         self._may_read = asyncio.Event()
         self._may_read.set()
@@ -155,6 +157,7 @@ class AsgiSocket:
                 for task in tasks:
                     task.cancel()
         finally:
+            self._stop_watching()
             receiver.ended()
 
     async def _read(self, receiver: Receiver) -> None:
@@ -174,10 +177,12 @@ class AsgiSocket:
             await self._filled.wait()
             self._filled.clear()
             self._is_writing = True
+            self._watch_writing(receiver)
             while self._items:
                 items, self._items = self._items, []
                 await self._send_all(items)
             self._is_writing = False
+            self._stop_watching()
             receiver.writing_resumed()
             if self._closing is not None and not self._items:
                 await self._close(*self._closing)
@@ -191,13 +196,31 @@ class AsgiSocket:
 
     async def _send(self, payload: bytes) -> None:
         key, value = ("text", payload.decode()) if self._encoder.is_text else ("bytes", payload)
-        try:
-            async with asyncio.timeout(self._write_timeout_s):
-                await self._websocket.send({"type": "websocket.send", key: value})
-        except TimeoutError:
-            self.abort()
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            return  # it is over: the reader is told
+        with suppress(WebSocketDisconnect, RuntimeError, OSError):  # over: the reader is told
+            await self._websocket.send({"type": "websocket.send", key: value})
+        self._sent += 1
+
+    def _watch_writing(self, receiver: Receiver) -> None:
+        """Tell the receiver if the server takes nothing for `write_timeout_s`, nor its peer."""
+        before = self._progress()
+
+        def look() -> None:
+            if self._progress() != before:
+                self._watch_writing(receiver)
+            else:
+                receiver.writing_stalled()
+
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(self._write_timeout_s, look)
+
+    def _progress(self) -> tuple[int, int]:
+        waiting = 0 if self._control is None else self._control.write_buffer_bytes()
+        return self._sent, waiting
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     async def _close(self, code: int, reason: str) -> None:
         if self._websocket.application_state is not WebSocketState.CONNECTED:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.attackers.every import ATTACKERS
+from benchmarks.attackers.victim import Victim
 from benchmarks.generator import frames
 from benchmarks.generator import marker as markers
 from benchmarks.generator.client import HOST, Client
@@ -326,6 +328,41 @@ def test_small_benchmarks_run(tmp_path, module, words):
         check=True,
     )
     assert json.loads(file.read_text())
+
+
+@pytest.mark.timeout(400)
+def test_short_form_of_abuse_really_attacks_in_every_way(tmp_path):
+    """A line for each attack, each with work that was tried; how well it is borne is not judged."""
+    file = tmp_path / "abuse.json"
+    words = ["--shared", "--seconds", "0.3", "--json", str(file)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.abuse", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=390,
+        check=False,
+    )
+    assert done.returncode in {0, 1}, done.stderr
+    rows = {row["attack"]: row for row in json.loads(file.read_text())}
+    assert list(rows) == ["nobody", *ATTACKERS]
+    assert {name for name, row in rows.items() if not row["attempted"]} == {"nobody"}
+    assert all(row["pings"] and row["idle_rss"] <= row["most_rss"] for row in rows.values())
+    for name in rows:
+        assert f"\n{name} " in done.stdout
+
+
+def test_victim_counts_what_waits_and_what_was_lost():
+    """A stall is not one bad ping but all that were due in it; a lost connection is the worst."""
+    victim = Victim(0)
+    now = time.monotonic()
+    victim._took = [0.001] * 98
+    victim._sent = {1: now - 2.0, 2: now - 1.0}
+    seen = victim.seen()
+    assert seen["pings"] == 100
+    assert seen["p50_ms"] == 1.0
+    assert seen["p99_ms"] >= 1000
+    assert seen["max_ms"] >= 2000
 
 
 def test_benchmarks_explain_themselves():

@@ -35,6 +35,9 @@ class Recorder(FrameParser):
     def writing_resumed(self):
         """Do nothing."""
 
+    def writing_stalled(self):
+        """Do nothing."""
+
     def ended(self):
         """Do nothing."""
 

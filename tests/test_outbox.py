@@ -76,17 +76,47 @@ def test_as_much_is_taken_as_reaches_a_size() -> None:
     assert box.waiting_bytes == 0
 
 
-def test_a_full_outbox_says_so_once_and_takes_nothing_more() -> None:
-    """Not even what would fit: the order would have a hole."""
+def test_what_cannot_wait_has_a_quarter_more_and_then_the_outbox_is_full() -> None:
+    """It says so once, and takes nothing more: the order would have a hole."""
     box, full = outbox(100)
     box.put(b"x" * 50)
     box.put(b"y" * 40)
-    box.put(b"too long, this")
-    box.put(b"z")
+    box.put(b"z" * 35)
+    assert full.count == 0
+    box.put(b"more")
+    box.put(b"")
     assert full.count == 1
-    assert box.take(ALL) == [b"x" * 50, b"y" * 40]
+    assert box.take(ALL) == [b"x" * 50, b"y" * 40, b"z" * 35]
     box.put(b"z")
     assert box.waiting_bytes == 0
+
+
+def test_what_can_wait_or_be_left_out_is_not_taken_beyond_the_bound() -> None:
+    """And nobody is a slow consumer for it."""
+    box, full = outbox(100)
+    box.put(b"x" * 40)
+    assert box.put_if_it_fits(b"y" * 40)
+    assert box.put_if_it_fits(b"y" * 20)
+    assert not box.put_if_it_fits(b"y")
+    assert box.waiting_bytes == 100
+    assert full.count == 0
+    box.finish()
+    assert box.put_if_it_fits(b"y"), "all is over: nobody need wait"
+    assert box.waiting_bytes == 100
+
+
+def test_of_live_events_those_without_room_are_left() -> None:
+    """They are in the log: the reader takes them from there."""
+    one = Published("c_1", "x", 1, JsonText(b'{"type":"A"}'))
+    box, full = outbox(5 * one.size)
+    events = [Published("c_1", "x", n, one.event) for n in range(1, 9)]
+    assert box.put_live(Batch(events)) == 5
+    assert box.put_live(Batch(events[5:])) == 0
+    assert full.count == 0
+    box.take(ALL)
+    assert box.put_live(Batch(events[5:7])) == 2
+    box.finish()
+    assert box.put_live(Batch(events)) == 8, "all is over: nobody falls behind"
 
 
 def test_a_message_larger_than_the_outbox_passes_and_leaves_room() -> None:
@@ -177,7 +207,7 @@ def test_waiting_bytes_are_those_put_and_not_taken(steps: list[tuple[str, int]])
         else:
             taken += [item for item in box.take(size) if isinstance(item, bytes)]
         assert taken == put[: len(taken)]
-        assert box.waiting_bytes == sum(map(len, put[len(taken) :])) <= 100
+        assert box.waiting_bytes == sum(map(len, put[len(taken) :])) <= 125
         assert box.has_room == (box.waiting_bytes * 2 <= 100)
 
 
@@ -257,24 +287,25 @@ def test_merged_text_is_the_text(pieces: list[str]) -> None:
     assert received([Batch([merged])]) == [(1, len(pieces), "".join(pieces))]
 
 
-async def test_what_can_wait_is_refused_and_fits_after_room() -> None:
-    """Anything fits while half is free; the outbox is not full for it, and takes what is small."""
+async def test_what_can_wait_fits_after_room() -> None:
+    """Anything fits while half is free, however large: it counts for a half."""
     box, full = outbox(100)
-    assert box.put(b"x" * 50, can_wait=True)
-    assert box.put(b"x", can_wait=True)
-    assert not box.put(b"y" * 50, can_wait=True)
-    assert box.put(b"y" * 49, can_wait=True)
+    assert box.put_if_it_fits(b"x" * 50)
+    assert box.put_if_it_fits(b"x")
+    assert not box.put_if_it_fits(b"y" * 50)
+    assert box.put_if_it_fits(b"y" * 49)
     waiting = asyncio.ensure_future(box.room())
     box.take(1000)
     await waiting
-    assert box.put(b"y" * 1000, can_wait=True)
+    assert box.put_if_it_fits(b"y" * 1000)
+    assert box.waiting_bytes == 50
     assert full.count == 0
 
 
-def test_what_can_wait_is_refused_when_all_is_over() -> None:
+def test_what_can_wait_need_not_when_all_is_over() -> None:
     """Nothing of it goes out after the last word."""
     box, full = outbox(100)
     box.finish(b"bye")
-    assert not box.put(b"", can_wait=True)
+    assert box.put_if_it_fits(b"")
     assert box.take(100) == [b"bye"]
     assert full.count == 0

@@ -32,12 +32,18 @@ DECODER = FrameDecoder("json", [Connect, Ping], max_batch=8, max_depth=64)
 
 
 def protocol(
-    *, ttl_s: float = 3600.0, shared: TokenBucket | None = None, **chosen: Any
+    *,
+    ttl_s: float = 3600.0,
+    shared: TokenBucket | None = None,
+    refusals: TokenBucket | None = None,
+    decoder: FrameDecoder = DECODER,
+    **chosen: Any,
 ) -> ConnectionProtocol:
     """Return the protocol of a connection accepted at `START_S`."""
     bucket = shared or TokenBucket.full(1000, burst=1000, now=START_S)
+    settings = Settings(**chosen)
     return ConnectionProtocol(
-        DECODER, Settings(**chosen), bucket, expires_at=UNIX_S + ttl_s, now=START_S
+        decoder, settings, bucket, refusals, expires_at=UNIX_S + ttl_s, now=START_S
     )
 
 
@@ -180,20 +186,75 @@ def test_every_item_of_a_batch_counts() -> None:
 
 
 def test_who_keeps_on_over_the_limit_is_closed_with_4103() -> None:
-    """After as many refusals as the burst; one request in time begins the count anew."""
+    """After as many refusals as the burst; requests in time between them change nothing."""
     machine = protocol(requests_per_s=1, requests_burst=3)
     machine.receive(CONNECT, START_S)
     for _ in range(2):
         machine.receive(PING, START_S)
-    for _ in range(3):
+    for _ in range(2):
         assert names(machine.receive(PING, START_S)) == ["Refuse"]
     assert names(machine.receive(PING, START_S + 1)) == ["Perform"]
-    for _ in range(3):
-        assert names(machine.receive(PING, START_S + 1)) == ["Refuse"]
+    assert names(machine.receive(PING, START_S + 1)) == ["Refuse"]
     (close,) = machine.receive(PING, START_S + 1)
     assert isinstance(close, Close)
     assert close.code is CloseCode.RATE_LIMITED
     assert close.retry_after_ms >= 1000
+
+
+def test_a_flood_with_good_requests_in_it_is_closed_after_a_bounded_number_of_refusals() -> None:
+    """For as long as it goes on: 222,380 refusals in 10 s left one open."""
+    machine = protocol(requests_per_s=500, requests_burst=2000)
+    refused = served = 0
+    for tick in range(10_000):  # a millisecond each
+        for effect in machine.receive(f"[{PING},{PING},{PING}]", START_S + tick / 1000):
+            refused += isinstance(effect, Refuse)
+            served += isinstance(effect, Perform)
+    assert machine.phase is Phase.CLOSED
+    assert refused <= 2000 + 10 * 50
+    assert served > 2000, "good requests were among them"
+
+
+def test_refusals_are_forgotten_with_time_only() -> None:
+    """A tenth of the rate: who exceeds it now and then is never closed."""
+    machine = protocol(requests_per_s=10, requests_burst=5)
+    for minute in range(50):
+        now = START_S + 60 * minute
+        effects = [effect for _ in range(9) for effect in machine.receive(PING, now)]
+        assert names(effects).count("Refuse") == 4
+    assert machine.phase is Phase.READY
+
+
+def test_connections_of_a_subject_share_how_often_they_may_be_refused() -> None:
+    """A hundred sockets, or one that comes again and again, get no more of it than one."""
+    shared, refusals = (TokenBucket.full(0.001, burst=10, now=START_S) for _ in range(2))
+    refused = closed = 0
+    for _ in range(100):
+        machine = protocol(shared=shared, refusals=refusals)
+        for _ in range(5):
+            found = names(machine.receive(PING, START_S))
+            refused += found.count("Refuse")
+            closed += found.count("Close")
+    assert (refused, closed) == (10, 96)
+
+
+def test_frames_over_the_rate_are_refused_without_being_decoded() -> None:
+    """A refusal is cheap, whatever is in the frame; the first decides for what follows."""
+    decoded: list[str | bytes] = []
+
+    class Counting(FrameDecoder):
+        def decode(self, frame: str | bytes) -> Any:
+            decoded.append(frame)
+            return super().decode(frame)
+
+    counting = Counting("json", [Connect, Ping], max_batch=8, max_depth=64)
+    machine = protocol(decoder=counting, requests_per_s=1, requests_burst=4)
+    for _ in range(4):
+        machine.receive(PING, START_S)
+    bad = '[{"id":"a","type":{}},{"id":7,"typ":"ping"},1]'
+    found = [effect for _ in range(2) for effect in machine.receive(bad, START_S)]
+    assert [one.request_id for one in found if isinstance(one, Refuse)] == ["a", 7, None, "a"]
+    assert isinstance(found[-1], Close)
+    assert decoded == [PING] * 4 + [bad]
 
 
 def test_connections_of_a_subject_share_a_limit() -> None:

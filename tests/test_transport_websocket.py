@@ -210,10 +210,10 @@ async def test_a_flood_of_empty_fragments_is_held_in_nothing():
 
 @on_both_classes
 async def test_a_flood_of_pings_of_a_peer_that_does_not_read_is_bounded():
-    """What waits to be written stays small, and the peer is cut after the write timeout."""
+    """What waits to be written stays small, and the peer is cut soon after the write timeout."""
     app, largest = ProbeApp(), 0
     async with (
-        serving(app, write_timeout_s=1.5, send_buffer_bytes=16_384) as server,
+        serving(app, write_timeout_s=0.5, send_buffer_bytes=16_384) as server,
         connected(server, stalls=True) as client,
     ):
         await client.open()

@@ -83,6 +83,10 @@ class AsgiReceiver:
         """Let `send` go on."""
         self._wake()
 
+    def writing_stalled(self) -> None:
+        """Let go of the peer: an application cannot be told."""
+        self._connection.abort()
+
     def ended(self) -> None:
         """Tell `receive`, after the messages, and `send`."""
         self._told(*self._connection.ended_with)

@@ -54,6 +54,9 @@ class Receiver(Protocol):
     def writing_resumed(self) -> None:
         """Go on writing: the peer has read, `is_writable` is true again."""
 
+    def writing_stalled(self) -> None:
+        """Close: the peer has taken nothing for `write_timeout_s`. Its time to read on is short."""
+
     def ended(self) -> None:
         """Let go: the connection is over. Called once, and nothing after it."""
 
@@ -62,7 +65,8 @@ class DirectControl(TransportControl):
     """A control through which a receiver takes the place of the application.
 
     Nothing here waits. What the peer does not read is bounded by the one who writes, who asks
-    `is_writable`; a peer that reads nothing for `write_timeout_s` is cut.
+    `is_writable`; of a peer that takes nothing for `write_timeout_s` the receiver is told
+    (`writing_stalled`), and it is cut `close_timeout_s` later if it still does not read.
     """
 
     __slots__ = ()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.frames import close_frame, close_payload, pong_frame
 from gateway.transport.control import ABNORMAL
 from gateway.transport.frame_parser import FrameParser
+from gateway.transport.stall import StallWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,9 @@ class Nobody:
 
     def writing_resumed(self) -> None:
         """Do nothing."""
+
+    def writing_stalled(self) -> None:
+        """Do nothing: the connection is cut."""
 
     def ended(self) -> None:
         """Do nothing."""
@@ -69,6 +73,7 @@ class EndingConnection(FrameParser, asyncio.Protocol):
         "_server_state",
         "_timer",
         "_write_timer",
+        "_write_watch",
         "ended_with",
         "is_accepted",
         "is_open",
@@ -90,7 +95,8 @@ class EndingConnection(FrameParser, asyncio.Protocol):
         self._is_lost = False
         self._late_pong: bytes | None = None  # the newest ping's payload
         self._timer: asyncio.TimerHandle | None = None  # of the handshake, then of the end
-        self._write_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None  # once the peer has stalled
+        self._write_watch: StallWatch | None = None
         self.transport = transport
         self.ended_with = ABNORMAL, ""  # code and reason
         self.is_accepted = self.is_open = False
@@ -110,18 +116,29 @@ class EndingConnection(FrameParser, asyncio.Protocol):
     # --- the peer does not read ---
 
     def pause_writing(self) -> None:
-        """Give the peer `write_timeout_s` to read."""
+        """Give the peer `write_timeout_s` to take something."""
         self.is_writable = False
-        if self._write_timer is None:
+        if self._write_watch is None:
             limit_s = self._config.limits.write_timeout_s
-            self._write_timer = self._loop.call_later(limit_s, self.abort)
+            self._write_watch = StallWatch(self._loop, self.transport, limit_s, self._stalled)
+        self._write_watch.start()
+
+    def _stalled(self) -> None:
+        """Have the receiver close, and cut the connection if the peer takes not even that."""
+        self._write_timer = self._loop.call_later(self._config.limits.close_timeout_s, self.abort)
+        self._receiver.writing_stalled()
+
+    def _writing_goes_on(self) -> None:
+        if self._write_watch is not None:
+            self._write_watch.stop()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def resume_writing(self) -> None:
         """Answer the newest ping, and let the receiver write on."""
         self.is_writable = True
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
+        self._writing_goes_on()
         late, self._late_pong = self._late_pong, None
         if late is not None:
             self._pinged(late)
@@ -155,9 +172,7 @@ class EndingConnection(FrameParser, asyncio.Protocol):
         """Let go of everything, and tell the receiver."""
         self._is_lost = True
         self._disarm()
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
+        self._writing_goes_on()
         self._connections.discard(self)
         self._end(ABNORMAL, "")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from gateway.transport.stall import StallWatch
 from gateway.transport.timer import Timer
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class GuardedTransport(asyncio.Transport):
         self._inner = inner
         self._limits = limits
         self._close_timer = Timer(loop, inner.abort)
-        self._write_timer = Timer(loop, inner.abort)
+        self._write_timer = Timer(loop, inner.abort)  # once the peer has stalled
+        self._write_watch = StallWatch(loop, inner, limits.write_timeout_s, self._stalled)
         self._is_finishing = False
         self._is_lost = False
         # The common ones without a detour.
@@ -78,11 +80,16 @@ class GuardedTransport(asyncio.Transport):
         self.close()
 
     def writing_paused(self) -> None:
-        """Start the time within which the peer must read."""
-        self._write_timer.arm(self._limits.write_timeout_s)
+        """Start the time within which the peer must take something."""
+        self._write_watch.start()
+
+    def _stalled(self) -> None:
+        """Abort, after the time in which it may still read why it is closed."""
+        self._write_timer.arm(self._limits.close_timeout_s)
 
     def writing_resumed(self) -> None:
         """Stop it: the peer has read."""
+        self._write_watch.stop()
         self._write_timer.disarm()
 
     def connection_lost(self) -> None:
@@ -90,6 +97,7 @@ class GuardedTransport(asyncio.Transport):
         self._is_lost = True
         self._close_timer.disarm()
         self._write_timer.disarm()
+        self._write_watch.stop()
 
     def release(self) -> asyncio.Transport:
         """Return the inner transport, to somebody who guards it otherwise."""

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from tests.support.wire import WireClient
 
 
+RATE_LIMITED = 4103
+PING = {"type": "ping"}
+
+
 async def flood(client: WireClient, conversation: str, count: int) -> list[dict[str, Any]]:
     """Send messages as fast as possible; return the replies and the errors, in order."""
     requests = [
@@ -71,13 +75,13 @@ async def test_subject_over_its_rate_is_limited_over_all_its_connections(
     in_process: InProcess, dial: Dialler
 ) -> None:
     """Opening more sockets does not help; another subject is not touched."""
-    gateway = await in_process(subject_requests_per_s=5, subject_requests_burst=12)
+    gateway = await in_process(subject_requests_per_s=5, subject_requests_burst=24)
     devices = [await dial(gateway) for _ in range(4)]
     bob = await dial(gateway, "bob")
     conversation = await devices[0].create()
     answers = [answer for device in devices for answer in await flood(device, conversation, 10)]
     refused = [answer for answer in answers if answer["type"] == "error"]
-    assert len(refused) >= 20
+    assert 16 <= len(refused) <= 24
     assert {answer["code"] for answer in refused} == {"rate_limited"}
     assert (await bob.request("list_conversations"))["type"] == "conversations"
 
@@ -112,6 +116,52 @@ async def test_client_that_ignores_the_limit_is_closed_with_4103(
     gateway.clock.advance(alice.disconnect["retry_after_ms"] / 1000)
     again = await dial(gateway)
     assert (await again.restore(alice))["resumed"] is True
+
+
+async def test_flood_that_mixes_good_requests_in_is_closed_with_4103(
+    in_process: InProcess, dial: Dialler
+) -> None:
+    """Each time one is served again the flood goes on; the refusals are counted all the same."""
+    gateway = await in_process(requests_per_s=5, requests_burst=40)
+    alice = await dial(gateway)
+    await alice.connect()
+    served = refused = 0
+    for _ in range(40):
+        try:
+            answers = [await answer_to(alice, n) for n in await alice.start_batch(*[PING] * 12)]
+        except SocketEnded:
+            break
+        served += answers.count("pong")
+        refused += answers.count("rate_limited")
+        gateway.clock.advance(0.2)  # one is good again
+    assert await alice.closed() == RATE_LIMITED
+    assert refused <= 50
+    assert served > 40, "good requests were among them"
+
+
+async def test_refusals_are_counted_over_all_connections_of_a_subject(
+    in_process: InProcess, dial: Dialler
+) -> None:
+    """Who is closed and comes back, or has many sockets, is not told so many times more."""
+    gateway = await in_process(subject_requests_per_s=0.01, subject_requests_burst=20)
+    refused = 0
+    for _ in range(10):
+        alice = await dial(gateway)
+        try:
+            for request in await alice.start_batch(*[PING] * 15):
+                refused += await answer_to(alice, request) == "rate_limited"
+        except SocketEnded:
+            assert await alice.closed() == RATE_LIMITED
+    assert refused == 20
+    await (await dial(gateway, "bob")).request("ping")
+
+
+async def answer_to(client: WireClient, request: int) -> str:
+    """Return the type of a reply, or the code of an error."""
+    try:
+        return str((await client.reply_to(request))["type"])
+    except RefusedRequest as error:
+        return error.code
 
 
 async def test_connections_of_one_subject_are_capped(in_process: InProcess, dial: Dialler) -> None:

@@ -12,7 +12,7 @@ from tests.support.eventually import eventually, passing
 from tests.support.handshake import upgrade_request
 from tests.support.proxy import Proxy
 from tests.support.stalled_reader import stalled_reader
-from tests.support.wire import SocketEnded
+from tests.support.wire import RefusedRequest, SocketEnded
 
 if TYPE_CHECKING:
     from tests.conftest import InProcess, OwnGateway
@@ -30,14 +30,17 @@ PATIENCE_S = 15.0
 async def test_stalled_reader_is_cut_and_resumes_whole(
     own_gateway: OwnGateway, dial: Dialler
 ) -> None:
-    """Its queue is bounded: when it is full the socket ends; a new one brings all it missed."""
-    gateway = await own_gateway(outbox_bytes=65_536, send_buffer_bytes=16_384)
+    """It takes nothing for the write timeout: the socket ends; a new one brings all it missed."""
+    gateway = await own_gateway(
+        outbox_bytes=65_536, send_buffer_bytes=16_384, write_timeout_s=2, log_format="json"
+    )
     async with stalled_reader(gateway, dial, messages=60) as stall:
         await eventually(
             lambda: not stall.road.source_ports & gateway.peer_ports(),
             what="the stalled socket is let go",
             within_s=PATIENCE_S,
         )
+        assert '"code":4102' in gateway.logs.replace(" ", "")
         again = await dial(gateway, "slow")
         ready = await again.restore(stall.reader)
         await again.heard(stall.conversation, stall.offset)
@@ -46,12 +49,17 @@ async def test_stalled_reader_is_cut_and_resumes_whole(
         assert told == stall.contents
 
 
-async def test_slow_reader_that_catches_up_late_is_told_4102(
-    in_process: InProcess, dial: Dialler
+async def test_stalled_reader_that_reads_on_late_is_told_4102(
+    own_gateway: OwnGateway, dial: Dialler
 ) -> None:
-    """Who reads again before the end finds whole frames, then the reason, and resumes whole."""
-    gateway = await in_process(outbox_bytes=65_536, send_buffer_bytes=16_384, write_timeout_s=10)
+    """Who reads again after the timeout finds whole frames, then the reason, and resumes whole."""
+    gateway = await own_gateway(
+        outbox_bytes=65_536, send_buffer_bytes=16_384, write_timeout_s=4, tcp_user_timeout_s=60
+    )
     async with stalled_reader(gateway, dial, messages=60) as stall:
+        await eventually(
+            lambda: "slow_consumer" in gateway.logs, what="it is closed", within_s=PATIENCE_S
+        )
         stall.road.heal()
         code = await stall.reader.closed(within_s=PATIENCE_S)
         assert code == SLOW_CONSUMER
@@ -62,6 +70,34 @@ async def test_slow_reader_that_catches_up_late_is_told_4102(
         await again.heard(stall.conversation, stall.offset)
         told = [m["content"] for m in again.log(stall.conversation).messages]
         assert told == stall.contents
+
+
+async def test_reader_that_stalls_for_less_than_the_write_timeout_stays(
+    own_gateway: OwnGateway, dial: Dialler
+) -> None:
+    """Far more than its outbox came meanwhile: all comes from the log, in order, and once."""
+    gateway = await own_gateway(outbox_bytes=65_536, send_buffer_bytes=16_384)
+    async with stalled_reader(gateway, dial, messages=60) as stall:
+        stall.road.heal()
+        await stall.reader.heard(stall.conversation, stall.offset)
+        told = [m["content"] for m in stall.reader.log(stall.conversation).messages]
+        assert told == stall.contents
+        assert stall.reader.disconnect is None
+        said = await stall.writer.say(stall.conversation, "and live again")
+        await stall.reader.heard(stall.conversation, said["offset"])
+
+
+async def test_more_answers_than_an_outbox_holds_come_at_the_clients_pace(
+    in_process: InProcess, dial: Dialler
+) -> None:
+    """Errors too: who is refused much in one frame and reads the answers is no slow consumer."""
+    gateway = await in_process(outbox_bytes=4_096)
+    client = await dial(gateway)
+    requests = await client.start_batch(*[{"type": "no_such_type"}] * 250)
+    for request in requests:
+        with pytest.raises(RefusedRequest):
+            await client.reply_to(request)
+    assert (await client.request("ping"))["type"] == "pong"
 
 
 async def test_stalled_reader_does_not_slow_the_others(

@@ -203,3 +203,49 @@ async def test_more_readers_than_a_call_takes_are_split(own_redis: OwnRedis, ali
         found = await read_all(store, alice, [at] * (2 * MAX_READERS + 1))
         assert await calls_made(redis) == 3
     assert {cut.position for cut in found} == {at}
+
+
+@pytest.mark.parametrize(("size", "most"), [(200, 256), (5_000, 56), (60_000, 6)])
+async def test_a_page_is_bounded_in_bytes(
+    own_redis: OwnRedis, alice: Caller, size: int, most: int
+) -> None:
+    """256 events of 64 KB would be 16 MB for each who reads; page after page, all come."""
+    redis = await own_redis()
+    async with opened(redis.url) as store:
+        at = await make(store, alice, "c_1")
+        drafts = [draft("c_1", str(n), "x" * size) for n in range(300)]
+        for start in range(0, 300, 50):
+            await store.messages.send_many(alice, "c_1", drafts[start : start + 50])
+        position, pages, found = Position(at.epoch, 0), 0, list[int]()
+        while position.offset < 302:
+            await redis.call("CONFIG", "RESETSTAT")
+            cut = await store.log.read(alice, "c_1", position)
+            position, pages = Position(at.epoch, offsets(cut)[-1]), pages + 1
+            found += offsets(cut)
+            assert len(cut.events) <= most + 2
+            assert sum(len(event.event.data) for event in cut.events) <= 270_000 + size
+            stats = await redis.info("commandstats")
+            assert int(stats["cmdstat_lrange"].split("calls=")[1].split(",")[0]) <= 8
+        assert found == list(range(1, 303))
+        assert pages <= 302 / (most * 0.8) + 2
+
+
+async def test_readers_of_large_events_all_come_to_the_end(
+    own_redis: OwnRedis, alice: Caller
+) -> None:
+    """The page of the one who stands lowest may end before the others' cursors: they ask again."""
+    redis = await own_redis()
+    async with opened(redis.url) as store:
+        at = await make(store, alice, "c_1")
+        for start in range(0, 60, 20):
+            drafts = [draft("c_1", str(start + n), "x" * 60_000) for n in range(20)]
+            await store.messages.send_many(alice, "c_1", drafts)
+        places, rounds = [0, 10, 30, 59], 0
+        while min(places) < 62:
+            rounds += 1
+            assert rounds < 30
+            cursors = [Position(at.epoch, place) for place in places]
+            cuts = await read_all(store, alice, cursors)
+            for n, cut in enumerate(cuts):
+                assert offsets(cut)[:1] in ([], [places[n] + 1])
+                places[n] += len(cut.events)

@@ -32,6 +32,10 @@ class Recorder:
         """Remember it, with whether it is true."""
         self.given.append(("resumed", self.control.is_writable))
 
+    def writing_stalled(self) -> None:
+        """Remember it."""
+        self.given.append("stalled")
+
     def ended(self) -> None:
         """Remember it."""
         self.given.append("ended")

@@ -260,7 +260,8 @@ class Reading:
             await asyncio.sleep(0)  # the session is written
             start = cursor or prepared.position
             joined = {"type": "joined", "epoch": start.epoch, "offset": start.offset}
-            self.outbox.put(msgspec.json.encode(joined))
+            while not self.outbox.put_if_it_fits(msgspec.json.encode(joined)):
+                await self.outbox.room()
             self.attachments.begin([prepared], announce=True)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

@@ -3,12 +3,37 @@
 --      the one that lies highest, all of that epoch; 11 how many events to return at most, 12 how
 --      many messages a snapshot holds, 13 '1' if nobody lacks events (a snapshot they may), then the
 --      readers' subjects, each once
+-- Of large events fewer are returned: about MOST_BYTES of them, and one at least.
 -- Returns {'not_found'}, or {epoch, offset, {1 or 0 for each subject: takes part}, offset before the
 --   first event, {event JSON, …}, snapshot or false, epochs}, the events those after the lowest cursor
 --   that the log reaches back to. `epochs` are those that ended, from the cursors' own on, as
 --   prelude.lua writes them; '' if theirs is the present one. A snapshot is for cursors of an epoch
 --   that is not known, beyond its end, or before the events: {seq, {message JSON, …}, {version, memory,
 --   workflow, tool_calls}, active run JSON or false, {its name, interrupt, …}}
+local MOST_BYTES, FEW, MANY = 262144, 8, 64
+
+-- The entries from the `back`th from the end on, at most `most`: read a few, then as many at once as
+-- the bytes of those before suggest. A log of large events would else make a page of 16 MB.
+local function entries(back, most)
+  local some, bytes, count = {}, 0, FEW
+  while #some < most and bytes < MOST_BYTES do
+    local from = #some - back
+    local found = redis.call('LRANGE', KEYS[2], from, math.min(-1, from + math.min(count, most - #some) - 1))
+    for _, entry in ipairs(found) do
+      if bytes >= MOST_BYTES then
+        break
+      end
+      bytes = bytes + #entry
+      some[#some + 1] = entry
+    end
+    if #some >= back or #found == 0 then
+      break
+    end
+    count = math.max(1, math.min(MANY, math.floor((MOST_BYTES - bytes) * #some / (bytes + 1))))
+  end
+  return some
+end
+
 if not position() then
   return {'not_found'}
 end
@@ -48,13 +73,8 @@ if good_to and lowest <= good_to then
     lacking = 0
   elseif lacking > 0 then
     -- Not more than there is: a log that is shorter gives what it has from its beginning.
-    local some = redis.call('LRANGE', KEYS[2], -lacking, math.min(-1, most - lacking - 1))
-    if #some < math.min(lacking, most) then
-      local length = redis.call('LLEN', KEYS[2])
-      first = offset - length
-      some = redis.call('LRANGE', KEYS[2], 0, most - 1)
-    end
-    reply[4], reply[5] = first, some
+    first = math.max(lowest, offset - redis.call('LLEN', KEYS[2]))
+    reply[4], reply[5] = first, entries(offset - first, most)
   end
   if highest <= good_to and first == lowest then
     return reply
