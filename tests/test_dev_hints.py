@@ -176,7 +176,7 @@ async def test_warning_is_printed_and_logged(own_gateway: OwnGateway) -> None:
     """A gateway with `--dev` on all addresses says so where people look, and where machines do."""
     gateway = await own_gateway(host="0.0.0.0", dev="yes")  # noqa: S104  # what is tested
     await eventually(lambda: "url: " in gateway.logs, what="it has said what it has to say")
-    assert "WARNING: --dev, and it listens on 0.0.0.0" in gateway.logs
+    assert "WARNING: --dev is on, and other machines can reach 0.0.0.0." in gateway.logs
     assert '"event": "dev_is_public"' in gateway.logs
     gateway = await own_gateway(dev="yes")
     await eventually(lambda: "url: " in gateway.logs, what="it has said what it has to say")

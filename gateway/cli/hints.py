@@ -57,13 +57,13 @@ def dev_hints(settings: Settings, host: str, port: int) -> Iterator[str]:
 
 
 def dev_warning(host: str) -> Iterator[str]:
-    """What to say, loudly, when others than this machine reach a gateway with `--dev`."""
+    """The warning to print when other machines can reach a gateway with `--dev`."""
     if is_loopback(host):
         return
-    yield f"WARNING: --dev, and it listens on {host or 'all addresses'}: other machines reach it."
-    yield "WARNING: There is no TLS, and who sees the token below is let in."
-    yield f"WARNING: So that token is good for {PUBLIC_TOKEN_TTL_S // 60} minutes only. To serve"
-    yield "WARNING: others, leave --dev out and configure a key: docs/authentication.md."
+    yield f"WARNING: --dev is on, and other machines can reach {host or 'all addresses'}."
+    yield "WARNING: There is no TLS, and anyone who sees the token below can connect."
+    yield f"WARNING: So that token expires in {PUBLIC_TOKEN_TTL_S // 60} minutes. To serve other"
+    yield "WARNING: people, configure a key instead of --dev: docs/authentication.md."
     yield ""
 
 
