@@ -87,9 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     write_timeout_s: Seconds = 20.0
     request_timeout_s: Seconds = 30.0
     schema_check_s: Seconds = 5.0  # for an agent's JSON Schema, or an answer to it
-    tcp_user_timeout_s: Seconds = (
-        30.0  # longer than write_timeout_s, which tells why
-    )
+    tcp_user_timeout_s: Seconds = 30.0  # longer than write_timeout_s, which tells why
     send_buffer_bytes: Bytes = 131_072
     compression: bool = False
     transport: Literal["fast", "uvicorn"] = "fast"  # with compression: always uvicorn
