@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.store.link import Address
+from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,13 @@ def has_ipv6() -> bool:
         return False
 
 
+def printed_url(printed: str) -> str:
+    """Return the URL that was printed, in a whole line; '' if there is none yet."""
+    lines = printed.splitlines(keepends=True)
+    found = [line for line in lines if line.startswith("url: ") and line.endswith("\n")]
+    return found[0].removeprefix("url: ").strip() if found else ""
+
+
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_address_with_colons_is_printed_in_brackets(
@@ -35,9 +43,8 @@ async def test_address_with_colons_is_printed_in_brackets(
 ) -> None:
     """The URL that `--dev` prints on ::1 leads to the gateway."""
     gateway = await own_gateway(host="::1", dev="yes", workers=workers)
-    lines = gateway.logs.splitlines()
-    assert f"listening on http://[::1]:{gateway.port}" in lines
-    url = next(line.removeprefix("url: ") for line in lines if line.startswith("url: "))
+    url = await eventually(lambda: printed_url(gateway.logs), what="the URL is printed")
+    assert f"listening on http://[::1]:{gateway.port}" in gateway.logs.splitlines()
     assert url.startswith(f"ws://[::1]:{gateway.port}/ws?token=")
     await (await dial.open(url)).request("ping")
 
