@@ -38,15 +38,17 @@ TEXT = "x" * 200
 TOGETHER = 16  # messages of a burst
 MISSED = 10  # messages that a resume brings
 # What is done as time goes by is no part of any of these: the look at each connection four times a
-# second, at the master's reign twenty times, at the dataset, the sentinels and the runs every
-# second or three, that for garbage in cycles, and that for runs to be executed (`--no-worker`).
+# second, at the master's reign twenty times, at the dataset, the sentinels, the runs and whether
+# Redis takes writes every second or three, that for garbage in cycles, and that for runs to be
+# executed (`--no-worker`).
 WITHOUT_TICKS = """
 import gc
 gc.disable()
-import gateway.dataset, gateway.run_watch, gateway.ticker
+import gateway.dataset, gateway.readiness, gateway.run_watch, gateway.ticker
 import gateway.store.master_link, gateway.store.redis, gateway.store.server_clocks
 gateway.ticker.TICK_S = gateway.dataset.LOOK_S = gateway.store.redis.WATCH_S = 1e6
 gateway.run_watch.SHORTEST_PAUSE_S = gateway.run_watch.LONGEST_PAUSE_S = 1e6
+gateway.readiness.PROBE_S = 1e6
 gateway.store.master_link.LOOK_AGAIN_S = gateway.store.server_clocks.FRESH_S = 1e6
 from gateway.__main__ import main
 main()

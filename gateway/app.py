@@ -104,6 +104,7 @@ async def _lifespan(app: Gateway) -> AsyncIterator[None]:
             "keys": app.verifier.run(),
             "run-watch": RunWatch(opened.store, app.settings, clock=app.clock).run(),
             "presence": replica.presence.run(),
+            "readiness": replica.readiness.run(),
             "ticker": tick_for_ever(replica),
         }
         if app.has_worker:

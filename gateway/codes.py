@@ -19,6 +19,7 @@ class ErrorCode(StrEnum):
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
     TIMEOUT = "timeout"
+    GONE = "gone"
     INTERNAL = "internal"
     UNAUTHORIZED = "unauthorized"  # HTTP only: a socket says it with a close code
 
@@ -45,6 +46,7 @@ _HTTP_STATUS = {
     ErrorCode.CONFLICT: 409,
     ErrorCode.VERSION_CONFLICT: 409,
     ErrorCode.RUN_ACTIVE: 409,
+    ErrorCode.GONE: 410,
     ErrorCode.TOO_LARGE: 413,
     ErrorCode.RATE_LIMITED: 429,
     ErrorCode.INTERNAL: 500,

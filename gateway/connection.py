@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.tokens import Identity
 
 WRITE_BYTES = 65_536  # written at once, so that a slow socket is noticed before it holds more
+SMALL_REPLY_BYTES = 1_000  # less than `request_bytes` can be: it is not even asked what it costs
 GOODBYE_S = 4.0  # what is queued, and `disconnect`, must leave within this time
 _log = structlog.get_logger(__name__)
 
@@ -56,10 +57,12 @@ class Connection:
         "_protocol",
         "_replica",
         "_socket",
+        "_told_bytes",
         "_watch",
         "_worker",
         "_write_bytes",
         "attachments",
+        "bytes_in",
         "caller",
         "closed_with",
         "connection_id",
@@ -84,7 +87,7 @@ class Connection:
         self.identity = identity
         self.caller = Caller(identity.tenant, identity.subject)
         self.opened_at = opened_at  # when the socket was accepted, before anything was awaited
-        self.frames_in = 0
+        self.frames_in = self.bytes_in = self._told_bytes = 0
         self.closed_with: CloseCode | None = None
         self.is_over = False  # the socket is gone
         self._replica = replica
@@ -126,19 +129,32 @@ class Connection:
     def push_when_it_fits(self, message: msgspec.Struct) -> Awaitable[None] | None:
         """Send a message of any size: it waits until the client has read enough.
 
-        None if it did not have to wait, which is by far the commonest.
+        It is charged for its size. None if it did not have to wait, which is by far the commonest.
         """
         payload = self._encoder.encode(message)
+        if len(payload) > SMALL_REPLY_BYTES:
+            self._protocol.charge_bytes(len(payload))
         return None if self.outbox.put_if_it_fits(payload) else self._push_later(payload)
 
     async def _push_later(self, payload: bytes) -> None:
         while not self.outbox.put_if_it_fits(payload):
             await self.outbox.room()
 
+    def charge(self, cost: float) -> None:
+        """Count what a request turned out to cost, in requests."""
+        self._protocol.charge(cost)
+
+    def charge_bytes(self, size_bytes: int) -> None:
+        """Count what a request returned beside its reply."""
+        self._protocol.charge_bytes(size_bytes)
+
     def tick(self, now: float, unix_now: float) -> None:
         """Let time pass; a backlog of frames counts as life."""
         if self._inbox:
             self._protocol.heard(now)
+        sent, self._told_bytes = self.bytes_in - self._told_bytes, self.bytes_in
+        limits = self._replica.subject_limits
+        self._protocol.full_for_ms = limits.sent_too_much_ms(self.caller, sent, now)
         for effect in self._protocol.tick(now, unix_now):
             if isinstance(effect, Warn):
                 self.push(effect.warning)
@@ -195,6 +211,7 @@ class Connection:
     def message(self, data: Frame) -> None:
         """Take a frame, and let it be worked off."""
         self.frames_in += 1
+        self.bytes_in += len(data)
         self._inbox.add(data)
         if self._worker is None:
             self._work_on()

@@ -59,6 +59,12 @@ class Conversing(Protocol):
     async def refresh(self, token: str) -> Identity:
         """Replace the credential of this connection."""
 
+    def charge(self, cost: float) -> None:
+        """Count what the request turned out to cost beyond its weight and the size of its reply.
+
+        In requests (gateway/weights.py): the next ones wait until that is paid off.
+        """
+
     def push(self, message: msgspec.Struct) -> None:
         """Send something now, before the reply."""
 

@@ -29,6 +29,8 @@ class ConnectionDoings:
     __slots__ = (
         "_after_reply",
         "_attachments",
+        "_charge",
+        "_charge_bytes",
         "_clock",
         "_present",
         "_push",
@@ -44,6 +46,8 @@ class ConnectionDoings:
         verifier: TokenVerifier,
         clock: Clock,
         *,
+        charge: Callable[[float], None],
+        charge_bytes: Callable[[int], None],
         push: Callable[[msgspec.Struct], None],
         renewed: Callable[[Identity], None],
         present: Callable[[Iterable[str]], None],
@@ -52,6 +56,8 @@ class ConnectionDoings:
         self._session = session
         self._verifier = verifier
         self._clock = clock
+        self._charge = charge
+        self._charge_bytes = charge_bytes
         self._push = push
         self._renewed = renewed
         self._present = present
@@ -69,6 +75,7 @@ class ConnectionDoings:
         """Attach; the replay and `live` follow the reply."""
         is_new = conversation_id not in self._attachments
         prepared = await self._attachments.prepare(conversation_id, cursor)
+        self._charge_bytes(prepared.cut.size_bytes)
         await self._session.attach({conversation_id: cursor or prepared.cut.position})
         self._after_reply.append(lambda: self._attachments.begin([prepared], announce=True))
         if is_new:
@@ -105,6 +112,10 @@ class ConnectionDoings:
             raise Forbidden("$.token: speaks for another subject or tenant")
         self._renewed(identity)
         return identity
+
+    def charge(self, cost: float) -> None:
+        """Count what the request turned out to cost."""
+        self._charge(cost)
 
     def push(self, message: msgspec.Struct) -> None:
         """Send something now, before the reply."""

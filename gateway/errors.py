@@ -12,7 +12,7 @@ GatewayError
 ├── RequestError            the client gets code and message
 │   ├── BadRequest, TooLarge, UnknownType, NotFound, Forbidden, Conflict, VersionConflict,
 │   ├── RunActive,
-│   └── RateLimited, TimedOut, NotNow
+│   └── RateLimited, TimedOut, Gone, NotNow
 └── StoreError
     └── StoreUnavailable    Redis cannot be reached, or refuses to write; the client gets
                             `unavailable`
@@ -187,12 +187,18 @@ class TooLarge(RequestError):
 
 
 class RateLimited(RequestError):
-    """Too many requests; `retry_after_ms` tells when one will be taken again."""
+    """Too many requests, or too much of something; `retry_after_ms` tells when to try again."""
 
     code = ErrorCode.RATE_LIMITED
 
-    def __init__(self, retry_after_ms: int) -> None:
-        super().__init__("too many requests", retry_after_ms=retry_after_ms)
+    def __init__(self, retry_after_ms: int, message: str = "too many requests") -> None:
+        super().__init__(message, retry_after_ms=retry_after_ms)
+
+
+class Gone(RequestError):
+    """It was there and has ended, as an invite that is used up."""
+
+    code = ErrorCode.GONE
 
 
 class NotNow(RequestError):

@@ -49,13 +49,15 @@ class Hub:
         self._unchecked: set[Topic] = set()  # to be compared with their logs
         self._check_now = asyncio.Event()
         self._compare_now = asyncio.Event()
-        self.on_replica_message = _ignore
+        self.on_replica_message = self.on_push = _ignore
         self.subscriber = Subscriber(
             store.redis,
             store.keys.replica_channel(store.replica_id),
             on_message=self._hear,
             on_rebuilt=self._compare_now.set,
         )
+        self._push_channel = store.keys.push_channel(store.replica_id)
+        self.subscriber.begin(self._push_channel)
         store.redis.on_new_reign = self._compare_now.set
 
     async def run(self) -> None:
@@ -125,6 +127,8 @@ class Hub:
         if topic is None:
             if channel == self._store.keys.replica_channel(self._store.replica_id):
                 self.on_replica_message(payload)
+            elif channel == self._push_channel:
+                self.on_push(payload)
             return
         kind = payload[:2]
         if kind in {b"e:", b"b:"}:

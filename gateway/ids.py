@@ -12,6 +12,7 @@ from functools import lru_cache
 import msgspec
 
 ID_PATTERN = re.compile(r"\A[A-Za-z0-9_-]{1,64}\Z")
+RESERVED = ("gateway-", "gateway_")
 KEPT_AUTHORS = 4096  # each in one conversation; some 400 bytes
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _encode = msgspec.json.Encoder().encode
@@ -21,6 +22,11 @@ _SECRET_CHARS = _SEAL_CHARS = 22  # 128 bits in base64url
 def is_identifier(text: str) -> bool:
     """Whether text from outside may become a part of a key."""
     return ID_PATTERN.match(text) is not None
+
+
+def is_reserved(conversation_id: str) -> bool:
+    """Whether no client may create a conversation of this id: the gateway's own names begin so."""
+    return conversation_id.startswith(RESERVED)
 
 
 def random_id(prefix: str) -> str:

@@ -216,6 +216,19 @@ class CreateInvite(Request, tag="create_invite", frozen=True, kw_only=True):
     role: InviteRole = "member"
 
 
+class ListInvites(Request, tag="list_invites", frozen=True, kw_only=True):
+    """List the invites that can still be used; owners only."""
+
+    conversation_id: Identifier
+
+
+class RevokeInvite(Request, tag="revoke_invite", frozen=True, kw_only=True):
+    """End an invite, whoever made it; owners only."""
+
+    conversation_id: Identifier
+    invite_id: Identifier
+
+
 class EditMessage(Request, tag="edit_message", frozen=True, kw_only=True):
     """Replace the content of a message of one's own."""
 
@@ -312,6 +325,15 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
     online: bool
 
 
+class InvitedSubject(msgspec.Struct, frozen=True, kw_only=True):
+    """Who was invited by name and has not answered; takes no part yet."""
+
+    subject: str
+    role: Role
+    invited_at: float
+    invited_by: str
+
+
 class Conversation(Reply, tag="conversation", frozen=True, kw_only=True):
     """Who and what a conversation is."""
 
@@ -323,10 +345,11 @@ class Conversation(Reply, tag="conversation", frozen=True, kw_only=True):
     position: Position
     active_run: JsonText | None
     metadata: JsonText
+    invited: list[InvitedSubject] | UnsetType = UNSET  # to owners, if there are any
 
 
 class ConversationSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a list of conversations."""
+    """One line of a list of conversations; with `invited_by`, one that waits to be joined."""
 
     conversation_id: str
     title: str | None
@@ -335,6 +358,8 @@ class ConversationSummary(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     position: Position
     metadata: JsonText
+    invited: bool | UnsetType = UNSET
+    invited_by: str | UnsetType = UNSET
 
 
 class Conversations(Reply, tag="conversations", frozen=True, kw_only=True):
@@ -438,6 +463,31 @@ class Invite(Reply, tag="invite", frozen=True, kw_only=True):
     expires_at: float
 
 
+class KeptInvite(msgspec.Struct, frozen=True, kw_only=True):
+    """An invite that can still be used. Its code is not known any more."""
+
+    invite_id: str
+    role: InviteRole
+    uses_left: int
+    created_at: float
+    created_by: str
+    expires_at: float
+
+
+class Invites(Reply, tag="invites", frozen=True, kw_only=True):
+    """The invites of a conversation, the oldest first."""
+
+    conversation_id: str
+    invites: list[KeptInvite]
+
+
+class InviteRevoked(Reply, tag="invite_revoked", frozen=True, kw_only=True):
+    """Nobody joins with it any more."""
+
+    conversation_id: str
+    invite_id: str
+
+
 class MessageUpdated(Reply, tag="message_updated", frozen=True, kw_only=True):
     """The message as it is now."""
 
@@ -517,6 +567,15 @@ class EpochChanged(Push, tag="epoch_changed", frozen=True, kw_only=True):
     conversation_id: str
     from_: Position = msgspec.field(name="from")
     to: Position
+
+
+class Invited(Push, tag="invited", frozen=True, kw_only=True):
+    """Somebody invites the subject by name: `join_conversation` accepts."""
+
+    conversation_id: str
+    title: str | None
+    role: Role
+    invited_by: str
 
 
 class Presence(Push, tag="presence", frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from gateway.conversing import ConnectionDoings
 from gateway.errors import RequestError, StoreUnavailable, TimedOut
 from gateway.messages import Connect, ErrorReply, Ping, Pong
 from gateway.protocol import Close
-from gateway.resume import attach_session, gap_warning, read_conversations, session_ready
+from gateway.resume import attach_session, come_to, gap_warning, read_conversations, session_ready
 from gateway.session import Session
 from gateway.time_limit import TimeLimit
 from gateway.token_keys import KeysUnavailable
@@ -118,7 +118,7 @@ class Performer:
         try:
             with self.time_limit:
                 await self._connect(Connect(), is_implied=True)
-        except (StoreUnavailable, TimeoutError) as exc:
+        except (StoreUnavailable, TimeoutError, RequestError) as exc:
             self._connection.connect_failed()
             _log.warning("connect_unavailable", problem=str(exc))
 
@@ -162,6 +162,8 @@ class Performer:
         kind = type(requests[0]).__name__
         if isinstance(exc, RequestError):
             for request in requests:
+                if isinstance(request, Connect):
+                    self._connection.connect_failed()
                 await self.refuse(exc, request.id)
         elif isinstance(exc, TimeoutError):
             _log.warning("request_timed_out", type=kind)
@@ -218,12 +220,13 @@ class Performer:
         session = Session(
             replica.store.sessions, connection.caller, attached, on_lost=self._lose_session
         )
-        telling = []
+        telling = [come_to(replica.store, connection.caller, each) for each in attached.named]
         if attached.replaced is not None:
             is_revoked = attached.failure == "token_reused"
             telling.append(replica.tell_replaced(attached.replaced, is_revoked=is_revoked))
         resumed = await read_conversations(connection.attachments, session, meanwhile=telling)
         self._begin_session(session, ids)
+        connection.charge_bytes(sum([one.cut.snapshot_bytes for one in resumed]))
         await self._reply(session_ready(attached, resumed, replica.settings), request.id)
         warning = gap_warning(attached, replica.settings)
         if warning is not None:
@@ -240,6 +243,8 @@ class Performer:
             session,
             replica.verifier,
             replica.clock,
+            charge=connection.charge,
+            charge_bytes=connection.charge_bytes,
             push=connection.push,
             renewed=connection.renewed,
             present=self._tell_online,

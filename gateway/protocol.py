@@ -21,6 +21,7 @@ from gateway.errors import BadRequest, RateLimited
 from gateway.json_text import exceeds
 from gateway.messages import Connect, Request, SessionWarning
 from gateway.rate_limit import TokenBucket
+from gateway.weights import STORING, weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +114,7 @@ class ConnectionProtocol:
         "_settings",
         "_subject_bucket",
         "_subject_refusals",
+        "full_for_ms",
         "heard_at",
         "phase",
     )
@@ -129,6 +131,7 @@ class ConnectionProtocol:
     ) -> None:
         self.phase = _OPEN
         self.heard_at = now
+        self.full_for_ms = 0  # the subject has sent too much: nothing that is kept is taken
         self._decoder = decoder
         self._settings = settings
         self._max_frame_bytes = settings.max_frame_bytes
@@ -178,6 +181,16 @@ class ConnectionProtocol:
         self._expires_at = expires_at
         self._is_warned = False
 
+    def charge(self, cost: float) -> None:
+        """Count what a request turned out to cost beyond its weight, in requests."""
+        self._bucket.owe(cost)
+        self._subject_bucket.owe(cost)
+
+    def charge_bytes(self, size_bytes: int) -> None:
+        """Count what a request returned as what a frame of that size would."""
+        if size_bytes >= self._request_bytes:
+            self.charge(size_bytes // self._request_bytes)
+
     def tick(self, now: float, unix_now: float) -> list[Effect]:
         """Let time pass; returns what is due."""
         if self.phase is _CLOSED:
@@ -193,7 +206,8 @@ class ConnectionProtocol:
         self.phase = _CLOSED
 
     def _take(self, item: Request | Rejected, now: float, effects: list[Effect]) -> None:
-        wait_ms = self._bucket.take(now) or self._subject_bucket.take(now)
+        cost = weight_of(item)
+        wait_ms = self._bucket.take(now, cost) or self._subject_bucket.take(now, cost)
         if wait_ms:
             request_id = item.request_id if isinstance(item, Rejected) else item.id
             effects.append(self._refuse_excess(wait_ms, request_id, now))
@@ -201,6 +215,8 @@ class ConnectionProtocol:
         self._is_excessive = False
         if isinstance(item, Rejected):
             effects.append(Refuse(item.error, item.request_id))
+        elif self.full_for_ms and type(item) in STORING:
+            effects.append(Refuse(RateLimited(self.full_for_ms, self._too_much), item.id))
         elif self.phase is _READY and not isinstance(item, Connect):
             effects.append(Perform(item))
         else:
@@ -222,6 +238,10 @@ class ConnectionProtocol:
             effects.append(self._refuse_excess(wait_ms, request_id, now, weight))
             weight = 1
         return effects
+
+    @property
+    def _too_much(self) -> str:
+        return f"you may send {self._settings.subject_bytes_per_hour} bytes an hour"
 
     def _begin(self, item: Request, effects: list[Effect]) -> None:
         action, self.phase = _TRANSITIONS[self.phase, isinstance(item, Connect)]

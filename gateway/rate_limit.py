@@ -46,6 +46,10 @@ class TokenBucket(msgspec.Struct):
         self.tokens = tokens
         return max(1, math.ceil((needed - tokens) / self.rate_per_s * 1000))
 
+    def owe(self, cost: float) -> None:
+        """Take what was used already, also if it is not there: no more than `burst` is owed."""
+        self.tokens = max(self.tokens - cost, -self.burst)
+
     def is_full(self, now: float) -> bool:
         """Whether it holds no memory any more, so that it may be forgotten."""
         return self.tokens + max(0.0, now - self.updated_s) * self.rate_per_s >= self.burst

@@ -10,6 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from gateway.codecs import ENCODERS
@@ -17,10 +18,11 @@ from gateway.codes import CloseCode
 from gateway.errors import StoreError
 from gateway.flusher import Flusher
 from gateway.hub import Hub
-from gateway.messages import Heartbeat, Hello, Limits
+from gateway.messages import Heartbeat, Hello, Invited, Limits
 from gateway.presence import PresenceTeller
-from gateway.protocol import Close, refusals_of
-from gateway.rate_limit import TokenBucket
+from gateway.protocol import Close
+from gateway.readiness import Readiness
+from gateway.subject_limits import SubjectLimits
 
 if TYPE_CHECKING:
     from gateway.agents import AgentRegistry
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.connection import Connection
     from gateway.dispatch import Registry
+    from gateway.rate_limit import TokenBucket
     from gateway.settings import Settings
     from gateway.store.calls import Caller
     from gateway.store.sessions import Holder
@@ -58,10 +61,12 @@ class Replica:
         self.clock = clock
         self.hub = Hub(store, settings)
         self.hub.on_replica_message = self._hear
+        self.hub.on_push = self._hear_push
         self.decoders = {codec: registry.decoder(codec, settings) for codec in ENCODERS}
         self.connections: dict[str, Connection] = {}
         self.flusher = Flusher()
         self.presence = PresenceTeller(store)
+        self.readiness = Readiness(store, clock)
         self.is_draining = False
         self._one_gone = asyncio.Event()
         self._heartbeat = Heartbeat(
@@ -72,41 +77,20 @@ class Replica:
             max_content_bytes=settings.max_content_bytes,
             history_page_max=settings.history_page_max,
         )
-        self._buckets: dict[Caller, TokenBucket] = {}
-        self._refusals: dict[Caller, TokenBucket] = {}
+        self.subject_limits = SubjectLimits(settings)
         self._sockets: Counter[Caller] = Counter()
 
     def subject_bucket(self, caller: Caller) -> TokenBucket:
         """The rate limit that all of a subject's connections of this replica share."""
-        bucket = self._buckets.get(caller)
-        if bucket is None:
-            settings = self.settings
-            bucket = self._buckets[caller] = TokenBucket.full(
-                settings.subject_requests_per_s,
-                burst=settings.subject_requests_burst,
-                now=self.clock.monotonic_s(),
-            )
-        return bucket
+        return self.subject_limits.requests(caller, self.clock.monotonic_s())
 
     def subject_refusals(self, caller: Caller) -> TokenBucket:
         """How often all of them may be refused for exceeding it, reconnections included."""
-        bucket = self._refusals.get(caller)
-        if bucket is None:
-            settings = self.settings
-            bucket = self._refusals[caller] = refusals_of(
-                settings.subject_requests_per_s,
-                burst=settings.subject_requests_burst,
-                now=self.clock.monotonic_s(),
-            )
-        return bucket
+        return self.subject_limits.refusals(caller, self.clock.monotonic_s())
 
     def forget_idle_subjects(self) -> None:
         """Drop rate limits that hold no memory any more."""
-        now = self.clock.monotonic_s()
-        for buckets in (self._buckets, self._refusals):
-            for caller in [c for c, bucket in buckets.items() if bucket.is_full(now)]:
-                if caller not in self._sockets:
-                    del buckets[caller]
+        self.subject_limits.forget_idle(self.clock.monotonic_s(), but=self._sockets)
 
     def add(self, connection: Connection) -> None:
         """Count a connection that is about to be served."""
@@ -166,6 +150,16 @@ class Replica:
     def _hear(self, payload: bytes) -> None:
         code, _, connection_id = payload.decode().partition(":")
         self._close_one(connection_id, CloseCode(int(code)))
+
+    def _hear_push(self, payload: bytes) -> None:
+        connection_id, _, push = payload.partition(b":")
+        connection = self.connections.get(connection_id.decode())
+        if connection is None:
+            return
+        try:
+            connection.push(msgspec.json.decode(push, type=Invited))
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            _log.warning("publication_unreadable", problem=str(exc))
 
     def _close_one(self, connection_id: str, code: CloseCode) -> None:
         connection = self.connections.get(connection_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -57,6 +58,12 @@ async def attach_session(
     return await store.sessions.connect(caller, attempt, ids)
 
 
+async def come_to(store: Store, caller: Caller, conversation_id: str) -> None:
+    """Have who names a conversation be there by their own doing, whoever added them."""
+    with suppress(NotFound):
+        await store.conversations.came(caller, conversation_id)
+
+
 async def read_conversations(
     attachments: Attachments,
     session: Session,
@@ -71,8 +78,7 @@ async def read_conversations(
     reading = [_prepare(attachments, *one) for one in cursors.items()]
     found = [item for item in await together([*reading, *meanwhile]) if item is not None]
     if len(found) < len(cursors):
-        for gone in cursors.keys() - {item.topic.conversation_id for item in found}:
-            await session.detach(gone)
+        await session.detach(*cursors.keys() - {item.topic.conversation_id for item in found})
     return found
 
 

@@ -36,6 +36,8 @@ RIGHTS: Final[dict[str, frozenset[Role]]] = {
     "add_participant": OWNERS,
     "remove_participant": OWNERS,
     "create_invite": OWNERS,
+    "list_invites": OWNERS,
+    "revoke_invite": OWNERS,
     "delete_message_of_others": OWNERS,
 }
 

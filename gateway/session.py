@@ -77,11 +77,12 @@ class Session:
             await self._check(is_held=held)
             self.cursors |= known
 
-    async def detach(self, conversation_id: str) -> None:
-        """Forget a conversation."""
-        if self.cursors.pop(conversation_id, None) is not None:
+    async def detach(self, *conversation_ids: str) -> None:
+        """Forget conversations."""
+        known = [each for each in conversation_ids if self.cursors.pop(each, None) is not None]
+        if known:
             held = await self._sessions.detach(
-                self.caller, self.session_id, self.generation, conversation_id
+                self.caller, self.session_id, self.generation, *known
             )
             await self._check(is_held=held)
 

@@ -81,6 +81,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     subject_requests_burst: Count = 5_000
     request_bytes: Bytes = 4_096  # a frame counts as one more request for each of these
 
+    # What a subject, a conversation and a tenant may leave behind
+    max_metadata_bytes: Bytes = 16_384  # of a conversation's, as JSON
+    max_participants: Count = 5_000  # of a conversation, with those who are invited by name
+    max_conversations_per_subject: Annotated[int, Meta(ge=2)] = 10_000  # half of them by others
+    max_sessions_per_subject: Count = 10_000  # opened in session_ttl_s
+    created_per_hour: Count = 1_000  # conversations, by one subject
+    tenant_created_per_hour: Count = 100_000
+    subject_bytes_per_hour: Bytes = 1_073_741_824  # in frames, at one replica
+    added_per_hour: Count = 2_000  # others that a subject adds or invites by name
+    adding: Literal["direct", "invite"] = "direct"  # whether who is added has to accept
+
     # Sockets
     handshake_timeout_s: Seconds = 10.0
     max_header_bytes: Bytes = 16_384

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gateway import (
-    Caller,
+    CANNOT_BE_HAD,
+    LINES_A_REQUEST,
+    SUBJECTS_A_REQUEST,
     Context,
-    Description,
+    Invited,
+    Summary,
     errors,
     handler,
     invite_conversation,
+    is_reserved,
+    listed,
+    listed_for_others,
     random_id,
+    tell_invited,
     together,
 )
 from gateway.messages import (
@@ -18,6 +27,7 @@ from gateway.messages import (
     ConversationSummary,
     CreateConversation,
     GetConversation,
+    InvitedSubject,
     JoinConversation,
     Joined,
     LeaveConversation,
@@ -26,24 +36,34 @@ from gateway.messages import (
     Participant,
 )
 
+LINES_AT_ONCE = 25  # of a list, read together: at 16 KiB of metadata each, 400 KiB
+
 
 @handler(CreateConversation)
 async def create_conversation(context: Context, message: CreateConversation) -> Conversation:
     """Create a conversation with the caller as its owner, and attach to it."""
     conversation_id = message.conversation_id or random_id("c")
+    others = _others(context, message)
+    _check_creation(context, message, others)
     await context.connection.hold(conversation_id)
     try:
-        await context.store.subjects.add(context.caller, conversation_id)
-        position = await context.store.conversations.create(
-            context.caller, conversation_id, message
-        )
+        async with (
+            listed(context, conversation_id, creates=True) as is_new,
+            listed_for_others(
+                context, conversation_id, others, field="$.participants", counts=is_new
+            ),
+        ):
+            position = await context.store.conversations.create(
+                context.caller, conversation_id, message
+            )
     except errors.GatewayError:
         context.connection.release(conversation_id)
         raise
-    for subject in message.participants:
-        await context.store.subjects.add(Caller(context.caller.tenant, subject), conversation_id)
     await context.connection.follow(conversation_id, position)
-    return await describe(context, conversation_id)
+    created = await describe(context, conversation_id)
+    if is_new:
+        await tell_invited(context, created, others)
+    return created
 
 
 @handler(GetConversation)
@@ -54,14 +74,11 @@ async def get_conversation(context: Context, message: GetConversation) -> Conver
 
 @handler(ListConversations)
 async def list_conversations(context: Context, message: ListConversations) -> Conversations:
-    """List the caller's conversations, the newest first."""
-    found = await _listed(context, message.before, count=message.limit + 1)
+    """List the caller's conversations, the newest first; a page is cut at the size of a frame."""
+    found, has_more = await _listed(context, message.before, limit=message.limit)
     if not found and message.before is not None:
         await _check_known(context, message.before)
-    return Conversations(
-        conversations=[_summary(item) for item in found[: message.limit]],
-        has_more=len(found) > message.limit,
-    )
+    return Conversations(conversations=[_line(item) for item in found], has_more=has_more)
 
 
 @handler(JoinConversation)
@@ -75,8 +92,8 @@ async def join_conversation(context: Context, message: JoinConversation) -> Join
         conversation_id = invited
     if conversation_id is None:
         raise errors.BadRequest("$.conversation_id: missing")
-    await context.store.conversations.join(context.caller, conversation_id, message.invite)
-    await context.store.subjects.add(context.caller, conversation_id)
+    async with listed(context, conversation_id):
+        await context.store.conversations.join(context.caller, conversation_id, message.invite)
     attached = await context.connection.join(conversation_id, message.cursor)
     return Joined(
         conversation_id=conversation_id,
@@ -105,12 +122,14 @@ async def leave_conversation(context: Context, message: LeaveConversation) -> Le
 
 
 async def describe(context: Context, conversation_id: str) -> Conversation:
-    """The `conversation` reply, with who is online."""
+    """The `conversation` reply, with who is online.
+
+    That is told of those who are here by their own doing, to those who are.
+    """
     found = await context.store.conversations.describe(context.caller, conversation_id)
-    tenant = context.caller.tenant
-    online = await together(
-        context.store.sessions.online(tenant, member.subject) for member in found.members
-    )
+    seen = found.others_seen
+    context.connection.charge(len(seen) / SUBJECTS_A_REQUEST)
+    online = await context.store.sessions.online(context.caller.tenant, seen)
     return Conversation(
         conversation_id=conversation_id,
         title=found.title,
@@ -121,29 +140,61 @@ async def describe(context: Context, conversation_id: str) -> Conversation:
                 subject=member.subject,
                 role=member.role,
                 joined_at=member.joined_at,
-                online=is_online,
+                online=member.subject in online,
             )
-            for member, is_online in zip(found.members, online, strict=True)
+            for member in found.members
         ],
         position=found.position,
         active_run=found.active_run,
         metadata=found.metadata,
+        invited=[_invited(one) for one in found.invited] or msgspec.UNSET,
     )
 
 
-async def _listed(context: Context, before: str | None, *, count: int) -> list[Description]:
-    """The next conversations that the caller takes part in, `count` if there are so many."""
-    found: list[Description] = []
-    while len(found) < count:
-        ids = await context.store.subjects.page(context.caller, before=before, limit=count)
-        described = await together(_describe_or_none(context, each) for each in ids)
-        found += [
-            each for each in described if each is not None
-        ]  # of a line too many there is none
-        if len(ids) < count:
-            break
+def _invited(one: Invited) -> InvitedSubject:
+    return InvitedSubject(
+        subject=one.subject,
+        role=one.role,
+        invited_at=one.invited_at,
+        invited_by=one.invited_by,
+    )
+
+
+def _others(context: Context, message: CreateConversation) -> list[str]:
+    """Whom the request names besides the caller, each once."""
+    return [who for who in dict.fromkeys(message.participants) if who != context.caller.subject]
+
+
+def _check_creation(context: Context, message: CreateConversation, others: list[str]) -> None:
+    settings = context.settings
+    if message.conversation_id is not None and is_reserved(message.conversation_id):
+        raise errors.Forbidden(CANNOT_BE_HAD)
+    if len(msgspec.json.encode(message.metadata)) > settings.max_metadata_bytes:
+        raise errors.TooLarge(f"$.metadata: exceeds {settings.max_metadata_bytes} bytes")
+    if len(others) >= settings.max_participants:
+        most = settings.max_participants
+        raise errors.TooLarge(f"$.participants: a conversation has {most} participants at most")
+
+
+async def _listed(
+    context: Context, before: str | None, *, limit: int
+) -> tuple[list[Summary], bool]:
+    """The next conversations on the list, `limit` if they fit; and whether there are more."""
+    found: list[Summary] = []
+    room = context.settings.max_frame_bytes
+    while True:
+        ids = await context.store.subjects.page(context.caller, before=before, limit=LINES_AT_ONCE)
+        context.connection.charge(len(ids) / LINES_A_REQUEST)
+        for line in await together(_summary_or_none(context, each) for each in ids):
+            if line is None:  # a line too many
+                continue
+            room -= line.size_bytes
+            if len(found) == limit or (room < 0 and found):
+                return found, True
+            found.append(line)
+        if len(ids) < LINES_AT_ONCE:
+            return found, False
         before = ids[-1]
-    return found
 
 
 async def _check_known(context: Context, before: str) -> None:
@@ -151,14 +202,15 @@ async def _check_known(context: Context, before: str) -> None:
         raise errors.NotFound("$.before: there is no such conversation on your list")
 
 
-async def _describe_or_none(context: Context, conversation_id: str) -> Description | None:
+async def _summary_or_none(context: Context, conversation_id: str) -> Summary | None:
     try:
-        return await context.store.conversations.describe(context.caller, conversation_id)
+        return await context.store.conversations.summary(context.caller, conversation_id)
     except errors.NotFound:
         return None
 
 
-def _summary(found: Description) -> ConversationSummary:
+def _line(found: Summary) -> ConversationSummary:
+    by = found.invited_by
     return ConversationSummary(
         conversation_id=found.conversation_id,
         title=found.title,
@@ -167,4 +219,6 @@ def _summary(found: Description) -> ConversationSummary:
         role=found.role,
         position=found.position,
         metadata=found.metadata,
+        invited=msgspec.UNSET if by is None else True,
+        invited_by=msgspec.UNSET if by is None else by,
     )

@@ -15,8 +15,10 @@ from gateway import (
     errors,
     exceeds,
     handler,
+    listed,
     newest_that_fit,
     oldest_that_fit,
+    together,
     whisper,
 )
 from gateway.messages import (
@@ -77,9 +79,10 @@ async def _send_one(context: Context, message: SendMessage) -> MessageAccepted:
     conversation_id = draft.conversation_id
 
     async def send() -> list[Accepted]:
-        if draft.may_create:
-            await context.store.subjects.add(context.caller, conversation_id)
-        return [await context.store.messages.send(context.caller, draft)]
+        if not draft.may_create:
+            return [await context.store.messages.send(context.caller, draft)]
+        async with listed(context, conversation_id, creates=True):
+            return [await context.store.messages.send(context.caller, draft)]
 
     (accepted,) = await _attached(context, conversation_id, send)
     return _accepted(context, draft, accepted)
@@ -124,7 +127,9 @@ async def _newly_attached(
     if first is None:
         context.connection.release(conversation_id)
     else:
-        await context.connection.follow(conversation_id, Position(first.epoch, first.offset - 1))
+        before = Position(first.epoch, first.offset - 1)
+        came = context.store.conversations.came(context.caller, conversation_id)
+        await together([came, context.connection.follow(conversation_id, before)])
     return answers
 
 

@@ -38,16 +38,24 @@ async def heard(made: Replica, alice: Caller, reader: Recorder) -> list[tuple[st
     return told(reader)
 
 
+async def come(made: Replica, tenant: str, *subjects: str) -> None:
+    """Have those who were added be there by their own doing."""
+    for subject in subjects:
+        await made.store.conversations.came(Caller(tenant, subject), "c_1")
+
+
 async def test_all_that_happens_in_a_moment_is_told_once(
     redis_server: RedisNode, alice: Caller
 ) -> None:
-    """In one publication; who came and went again within it is not told of."""
+    """In one publication; not of who came and went again within it, nor of who was only added."""
     async with replica(redis_server.url) as made:
-        await make(made.store, alice, "c_1", participants=["bob", "carol"])
+        await make(made.store, alice, "c_1", participants=["bob", "carol", "dave"])
+        await come(made, alice.tenant, "bob", "carol")
         _, reader = await listen(made, alice)
         teller = PresenceTeller(made.store)
         teller.tell(Caller(alice.tenant, "bob"), "k_2", ["c_1"], is_online=True)
         teller.tell(Caller(alice.tenant, "carol"), "k_3", ["c_1"], is_online=False)
+        teller.tell(Caller(alice.tenant, "dave"), "k_6", ["c_1"], is_online=True)  # only added
         teller.tell(alice, "k_4", ["c_1"], is_online=False)
         teller.tell(alice, "k_5", ["c_1"], is_online=True)
         await teller.tell_now()
@@ -59,6 +67,7 @@ async def test_who_takes_no_part_is_not_told_of(redis_server: RedisNode, alice: 
     """Their session may remember a conversation that they were removed from."""
     async with replica(redis_server.url) as made:
         await make(made.store, alice, "c_1", participants=["bob"])
+        await come(made, alice.tenant, "bob")
         _, reader = await listen(made, alice)
         teller = PresenceTeller(made.store)
         for subject in ("bob", "mallory"):
@@ -84,6 +93,7 @@ async def test_several_pushes_of_one_whisper_are_frames_of_their_own(
     """In either codec: a client gets one message a frame."""
     async with replica(redis_server.url) as made:
         await make(made.store, alice, "c_1", participants=["bob"])
+        await come(made, alice.tenant, "bob")
         topic, _ = await listen(made, alice)
         attachments = made.attach(Caller(alice.tenant, "bob"))
         attachments.connection_id = "k_9"

@@ -27,6 +27,9 @@ SETTINGS = {
     "REQUESTS_BURST": "10000000",
     "SUBJECT_REQUESTS_PER_S": "1e7",
     "SUBJECT_REQUESTS_BURST": "10000000",
+    "SUBJECT_BYTES_PER_HOUR": "1000000000000",
+    "CREATED_PER_HOUR": "1000000",
+    "ADDED_PER_HOUR": "1000000",
     "WORKER_CONCURRENCY": "1000",
     "AGENTS": "stream=benchmarks.systems.stream_agent:stream",
 }

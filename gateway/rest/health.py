@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
 
-from gateway.errors import StoreError
-
 if TYPE_CHECKING:
     from starlette.requests import Request
 
@@ -21,10 +19,10 @@ async def healthz(request: Request) -> JSONResponse:
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """Redis takes a write, and what is published is heard; else 503 and which of them fails."""
+    """Redis took a write lately, and pub/sub is heard; else 503 and which of them fails."""
     replica: Replica = request.app.replica
     checks = {
-        "redis": await _is_writable(replica),
+        "redis": replica.readiness.is_writable(),
         "fanout": replica.hub.subscriber.is_hearing(),
         "accepting": not replica.is_draining,
     }
@@ -34,11 +32,3 @@ async def readyz(request: Request) -> JSONResponse:
         "checks": {name: "ok" if passed else "failing" for name, passed in checks.items()},
     }
     return JSONResponse(body, status_code=200 if is_ready else 503)
-
-
-async def _is_writable(replica: Replica) -> bool:
-    try:
-        await replica.store.check_writable()
-    except StoreError:
-        return False
-    return True

@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from gateway.errors import Conflict
+from gateway.errors import Conflict, Forbidden, Gone, TooLarge
 from gateway.ids import content_hash, token_hash
 from gateway.json_text import JsonText
+from gateway.messages import Position
 from gateway.store.calls import Caller, ConversationCalls, new_birth, position_of, text
+from gateway.store.descriptions import Description, Summary, invited_of, members_of
 from gateway.store.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.messages import CreateConversation, Position, Role, Visibility
-    from gateway.store.link import Reply
+    from gateway.messages import CreateConversation, Role, Visibility
 
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A participant as stored; whether they are online is the sessions' to tell."""
-
-    subject: str
-    role: Role
-    joined_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """Who and what a conversation is, at one position."""
-
-    conversation_id: str
-    position: Position
-    title: str | None
-    created_at: float
-    visibility: Visibility
-    metadata: JsonText
-    role: Role  # the caller's own
-    members: list[Member]
-    active_run: JsonText | None
+CANNOT_BE_HAD: Final = "$.conversation_id: this id cannot be had; choose another"
 
 
 class Conversations:
@@ -51,7 +29,11 @@ class Conversations:
         self._calls = calls
         self._create = Script("create", prelude=(*ON_CONVERSATION, "names", "members"))
         self._describe = Script("describe", prelude=(*ON_CONVERSATION, "names", "state"))
+        self._summary = Script("summary")
+        self._came = Script("came")
         who_comes_in = (*ON_CONVERSATION, "names", "members", "invites")
+        self._most = calls.settings.max_participants
+        self._invites = "1" if calls.settings.adding == "invite" else "0"
         self._join = Script("join", prelude=who_comes_in)
         self._set_member = Script("set_member", prelude=who_comes_in)
         self._whisper = Script("whisper")
@@ -63,7 +45,8 @@ class Conversations:
         """Create it with the caller as owner; again by the same caller is the same.
 
         Raises:
-            Conflict: the id is taken.
+            Conflict: the id is taken by a conversation that the caller may know of.
+            Forbidden: this id cannot be had; whether it is taken is not told.
         """
         what = [request.title, request.visibility, request.metadata, request.participants]
         pairs = [arg for who in request.participants for arg in (who, _json(who))]
@@ -76,18 +59,25 @@ class Conversations:
             request.visibility,
             _json(request.metadata),
             _json(caller.subject),
+            self._invites,
             *pairs,
             writes=True,
             birth=new_birth(),
+            more_keys=(self._calls.keys.conversation(caller.tenant, conversation_id).invited,),
         )
+        if reply[0] == b"taken":
+            raise Forbidden(CANNOT_BE_HAD)
         return position_of(reply[1], reply[2])
 
     async def describe(self, caller: Caller, conversation_id: str) -> Description:
         """Describe it to one of its participants."""
-        absent = self._calls.keys.conversation(caller.tenant, conversation_id).absent
-        reply = await self._calls.run(self._describe, caller, conversation_id, more_keys=(absent,))
-        _, epoch, offset, title, created_at, visibility, metadata, role, members, active_run = reply
+        keys = self._calls.keys.conversation(caller.tenant, conversation_id)
+        reply = await self._calls.run(
+            self._describe, caller, conversation_id, more_keys=(keys.absent, keys.invited)
+        )
+        _, epoch, offset, title, created_at, visibility, metadata, role, members, run, asked = reply
         return Description(
+            caller=caller.subject,
             conversation_id=conversation_id,
             position=position_of(epoch, offset),
             title=msgspec.json.decode(title, type=str | None),
@@ -95,15 +85,51 @@ class Conversations:
             visibility=cast("Visibility", text(visibility)),
             metadata=JsonText(metadata),
             role=cast("Role", text(role)),
-            members=_members(members),
-            active_run=JsonText(active_run) if active_run else None,
+            members=members_of(members),
+            active_run=JsonText(run) if run else None,
+            invited=invited_of(asked),
         )
 
-    async def join(self, caller: Caller, conversation_id: str, invite: str | None) -> Position:
-        """Become a participant of an open conversation, or with an invite; again is harmless.
+    async def summary(self, caller: Caller, conversation_id: str) -> Summary:
+        """What a list says of it: to a participant, or to somebody who was invited by name.
 
         Raises:
-            NotFound: neither; or an owner has banned the caller.
+            NotFound: the caller is neither.
+        """
+        keys = self._calls.keys.conversation(caller.tenant, conversation_id)
+        reply = await self._calls.run(
+            self._summary, caller, conversation_id, more_keys=(keys.invited,)
+        )
+        if reply[0] == b"invited":
+            _, title, created_at, visibility, role, invited_by = reply
+            place, metadata = Position("", 0), b"{}"
+        else:
+            _, epoch, offset, title, created_at, visibility, metadata, role = reply
+            place, invited_by = position_of(epoch, offset), None
+        return Summary(
+            conversation_id=conversation_id,
+            title=msgspec.json.decode(title, type=str | None),
+            created_at=float(created_at),
+            visibility=cast("Visibility", text(visibility)),
+            role=cast("Role", text(role)),
+            position=place,
+            metadata=JsonText(metadata),
+            invited_by=None if invited_by is None else text(invited_by),
+        )
+
+    async def came(self, caller: Caller, conversation_id: str) -> None:
+        """The caller, who may have been added by others, uses it by their own doing."""
+        await self._calls.run(self._came, caller, conversation_id)
+
+    async def join(self, caller: Caller, conversation_id: str, invite: str | None) -> Position:
+        """Become a participant of an open conversation, with an invite, or where invited by name.
+
+        Again is harmless.
+
+        Raises:
+            NotFound: none of these; or an owner has banned the caller.
+            Gone: the invite is used up or has expired, a day ago at most.
+            TooLarge: there are as many participants as there may be.
         """
         keys = self._calls.keys.conversation(caller.tenant, conversation_id)
         reply = await self._calls.run(
@@ -112,9 +138,14 @@ class Conversations:
             conversation_id,
             _json(caller.subject),
             token_hash(invite) if invite else "",
+            self._most,
             writes=True,
-            more_keys=(keys.invites, keys.banned),
+            more_keys=(keys.invites, keys.banned, keys.invited),
         )
+        if reply[0] == b"gone":
+            raise Gone("the invite is used up or has expired")
+        if reply[0] == b"no_room":
+            raise TooLarge(self._no_room())
         return position_of(reply[1], reply[2])
 
     async def set_member(
@@ -138,6 +169,7 @@ class Conversations:
         Raises:
             Forbidden: only owners do this to others.
             Conflict: the last owner cannot go while others stay; too many are banned.
+            TooLarge: there are as many participants as there may be.
         """
         keys = self._calls.keys.conversation(caller.tenant, conversation_id)
         reply = await self._calls.run(
@@ -148,13 +180,17 @@ class Conversations:
             _json(subject),
             role or "",
             "1" if ban and role is None else "0",
+            self._most,
+            self._invites,
             writes=True,
-            more_keys=(keys.invites, keys.banned),
+            more_keys=(keys.invites, keys.banned, keys.invited),
         )
         if reply[0] == b"last_owner":
             raise Conflict("the last owner cannot leave while others stay")
         if reply[0] == b"full":
             raise Conflict("too many subjects are banned from this conversation")
+        if reply[0] == b"no_room":
+            raise TooLarge(self._no_room())
 
     async def whisper(
         self, caller: Caller, conversation_id: str, payload: bytes, *, what: str = "typing"
@@ -186,14 +222,9 @@ class Conversations:
         told = [word for pair in pushes for word in pair]
         await self._calls.run(self._presence, Caller(tenant, ""), conversation_id, origin, *told)
 
+    def _no_room(self) -> str:
+        return f"a conversation has {self._most} participants at most"
+
 
 def _json(value: object) -> bytes:
     return msgspec.json.encode(value)
-
-
-def _members(flat: Sequence[Reply]) -> list[Member]:
-    found = []
-    for subject, value in zip(flat[::2], flat[1::2], strict=True):
-        role, joined_ms = text(value).split(":", 2)[:2]
-        found.append(Member(text(subject), cast("Role", role), int(joined_ms) / 1000))
-    return sorted(found, key=lambda member: (member.joined_at, member.subject))

@@ -30,6 +30,15 @@ class Snapshot(msgspec.Struct, frozen=True):
     has_more: bool
     context: Context
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes to send, about."""
+        context = self.context
+        run = 0 if context.active_run is None else len(context.active_run.data)
+        state = (context.memory, context.workflow, context.tool_calls)
+        parts = (*self.messages, *state, *context.interrupts)
+        return run + sum([len(part.data) for part in parts])
+
 
 class Cut(msgspec.Struct, frozen=True):
     """What a reader finds: everything in it is true at `position`.
@@ -42,6 +51,16 @@ class Cut(msgspec.Struct, frozen=True):
     position: Position
     events: list[Published] = []
     snapshot: Snapshot | None = None
+
+    @property
+    def snapshot_bytes(self) -> int:
+        """The size of its snapshot; 0 if it has none."""
+        return 0 if self.snapshot is None else self.snapshot.size_bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes to send: of a tail the events that were read with it."""
+        return self.snapshot_bytes or sum([event.size for event in self.events])
 
 
 class Cuts:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from gateway.errors import Conflict, NotFound
 from gateway.ids import is_identifier, token_hash
+from gateway.messages import KeptInvite
 from gateway.store.calls import Caller, ConversationCalls, text
 from gateway.store.scripts import ON_CONVERSATION, Script
 
@@ -17,21 +17,6 @@ if TYPE_CHECKING:
     from gateway.store.link import Reply
 
 _WITH_INVITES = (*ON_CONVERSATION, "invites")
-
-
-@dataclass(frozen=True, slots=True)
-class KeptInvite:
-    """An invite that can still be used; its code is not known any more.
-
-    `invite_id` is the hash of the code; times are in seconds since 1970.
-    """
-
-    invite_id: str
-    role: InviteRole
-    uses_left: int
-    made_at: float
-    made_by: str
-    expires_at: float
 
 
 class Invites:
@@ -68,7 +53,7 @@ class Invites:
     async def list(self, caller: Caller, conversation_id: str) -> list[KeptInvite]:
         """Those that can still be used, the oldest first."""
         reply = await self._run(self._list, caller, conversation_id)
-        return sorted((_kept(line) for line in reply[1]), key=lambda one: one.made_at)
+        return sorted((_kept(line) for line in reply[1]), key=lambda one: one.created_at)
 
     async def revoke(self, caller: Caller, conversation_id: str, invite_id: str) -> bool:
         """End an invite; False if there was none."""
@@ -108,7 +93,7 @@ def _kept(line: Sequence[Reply]) -> KeptInvite:
         invite_id=invite_id,
         role=cast("InviteRole", role),
         uses_left=int(uses),
-        made_at=int(made_ms) / 1000,
-        made_by=maker,
+        created_at=int(made_ms) / 1000,
+        created_by=maker,
         expires_at=int(until_ms) / 1000,
     )

@@ -140,9 +140,10 @@ KINDS = (
         _CONVERSATION + ":invites",
         "hash",
         "invite.lua",
-        expiry="the longest ttl_s of them, from when it was made",
+        expiry="a day after the longest ttl_s of them, from when it was made",
     ),
     KeyKind("banned", _CONVERSATION + ":banned", "set", "set_member.lua", lasting=_KEPT),
+    KeyKind("invited", _CONVERSATION + ":invited", "hash", "members.lua", lasting=_KEPT),
     KeyKind("session", _SUBJECT + f":session:{_ID}", "hash", "connect.lua", expiry="session_ttl_s"),
     KeyKind("online", _SUBJECT + ":online", "zset", "connect.lua", expiry="session_ttl_s"),
     KeyKind(
@@ -153,6 +154,13 @@ KINDS = (
         lasting="the list of a subject's conversations; a line goes when they leave",
     ),
     KeyKind("place", _SUBJECT + f":place:{_ID}", "string", "subjects.py", expiry="24 h"),
+    KeyKind(
+        "quota",
+        rf"{_SHARD}:{_TENANT}(:u:[^:]+)?:quota:[a-z]+",
+        "string",
+        "quota scripts",
+        expiry="1 h after its first; that of sessions, session_ttl_s",
+    ),
     KeyKind("ticket", rf"{_SHARD}:ticket:{_ID}", "string", "tickets.py", expiry="ticket_ttl_s"),
     KeyKind("probe", rf"probe:{_ID}", "string", "store.py", expiry="60 s"),
     KeyKind(
@@ -239,6 +247,11 @@ class ConversationKeys:
         return f"{self.base}:invites"
 
     @property
+    def invited(self) -> str:
+        """Subjects who were invited by name, and have not answered."""
+        return f"{self.base}:invited"
+
+    @property
     def banned(self) -> str:
         """Subjects who were removed and may not join by themselves."""
         return f"{self.base}:banned"
@@ -255,6 +268,11 @@ class SubjectKeys:
         return f"{self.base}:session:{session_id}"
 
     @property
+    def absent(self) -> str:
+        """A key that never is: see `ConversationKeys.absent`."""
+        return f"{self.base}:absent"
+
+    @property
     def online(self) -> str:
         """Sessions with a connected device, and until when that is believed."""
         return f"{self.base}:online"
@@ -263,6 +281,10 @@ class SubjectKeys:
     def conversations(self) -> str:
         """Conversations the subject takes part in, by when they joined."""
         return f"{self.base}:conversations"
+
+    def quota(self, what: str) -> str:
+        """How much the subject did of something lately."""
+        return f"{self.base}:quota:{what}"
 
     def place(self, conversation_id: str) -> str:
         """Where a conversation that the subject has left was on that list."""
@@ -282,6 +304,10 @@ class Keys:
     def subject(self, tenant: str, subject: str) -> SubjectKeys:
         """The keys of a subject, whose name may hold any character."""
         return _subject(self.prefix, tenant, subject)
+
+    def tenant_quota(self, tenant: str, what: str) -> str:
+        """How much all of a tenant did of something lately."""
+        return f"{self.prefix}:{shard_of('t', tenant)}:{tenant}:quota:{what}"
 
     def ticket(self, ticket_hash: str) -> str:
         """A one-time ticket, by the hash of its text."""
@@ -318,6 +344,10 @@ class Keys:
     def replica_channel(self, replica_id: str) -> str:
         """Where one replica is told of takeovers and hears its own heartbeat."""
         return f"{self.prefix}:replica:{replica_id}"
+
+    def push_channel(self, replica_id: str) -> str:
+        """Where one replica hears what is for single connections of its own."""
+        return f"{self.prefix}:replica:{replica_id}:pushes"
 
     def kind_of(self, key: str) -> KeyKind | None:
         """The declared kind of a key found in Redis; None if it is not ours or not declared."""

@@ -15,6 +15,7 @@ from gateway.store.invites import Invites
 from gateway.store.keys import Keys
 from gateway.store.log import Log
 from gateway.store.messages import Messages
+from gateway.store.quotas import Quotas
 from gateway.store.redis import Redis
 from gateway.store.runs import Runs
 from gateway.store.secret import Secret
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.ids import IdMaker
     from gateway.settings import Settings
+    from gateway.store.sessions import Holder
 
 _PROBE_TTL_MS = 60_000
 _REPLICAS_WANTED = 1  # durability `replicated`: one replica besides the master has it
@@ -48,8 +50,7 @@ class Store:
         self._durability = settings.durability
         self._require(settings)
         self._calls = ConversationCalls(self.redis, self.keys, clock, settings)
-        self.conversations = Conversations(self._calls)
-        self.invites = Invites(self._calls)
+        self.conversations, self.invites = Conversations(self._calls), Invites(self._calls)
         self.messages = Messages(self._calls)
         self.contexts = Contexts(self._calls)
         self.log = Log(self._calls)
@@ -58,7 +59,8 @@ class Store:
         self.unserved = UnservedRuns(self._calls, clock, settings)
         self._route = url.topology().route
         self.sessions = Sessions(self.redis, self.keys, clock, settings, route=self._route)
-        self.subjects = Subjects(self.redis, self.keys, clock)
+        self.subjects = Subjects(self.redis, self.keys, clock, settings)
+        self.quotas = Quotas(self.redis, self.keys, settings)
         self.tickets = Tickets(self.redis, self.keys, settings, clock)
         self.secret = Secret(self.redis, self.keys)
 
@@ -100,6 +102,12 @@ class Store:
     async def publish_to_replica(self, replica_id: str, payload: str) -> None:
         """Tell another replica something; it may not hear."""
         channel = self.keys.replica_channel(replica_id)
+        await self.redis.execute(channel, "PUBLISH", channel, payload)
+
+    async def push_to_connection(self, holder: Holder, push: bytes) -> None:
+        """Send a push to one connection of any replica; it may not hear."""
+        channel = self.keys.push_channel(holder.replica_id)
+        payload = b"%b:%b" % (holder.connection_id.encode(), push)
         await self.redis.execute(channel, "PUBLISH", channel, payload)
 
     def close(self) -> None:

@@ -7,31 +7,72 @@ is filtered by whoever reads it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
+from gateway.errors import RateLimited, TooLarge
 from gateway.store.calls import Caller, text
+from gateway.store.quotas import WINDOW_MS
+from gateway.store.scripts import Script
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
+    from gateway.settings import Settings
     from gateway.store.keys import Keys
     from gateway.store.redis import Redis
 
 PLACE_TTL_MS: Final = 86_400_000  # how long a page can begin at a conversation that was left
 
 
+By = Literal["creating", "joining", "others"]
+
+
 class Subjects:
     """The subjects of all tenants."""
 
-    def __init__(self, redis: Redis, keys: Keys, clock: Clock) -> None:
+    def __init__(self, redis: Redis, keys: Keys, clock: Clock, settings: Settings) -> None:
         self._redis = redis
         self._keys = keys
         self._clock = clock
+        self._settings = settings
+        self._enlist = Script("enlist", prelude=())
 
-    async def add(self, caller: Caller, conversation_id: str) -> None:
-        """Put a conversation on the list, unless it is there."""
+    async def add(self, caller: Caller, conversation_id: str, *, by: By = "joining") -> bool:
+        """Put a conversation on the list; False if it is there.
+
+        Args:
+            caller: whose list.
+            conversation_id: what.
+            by: how it comes there. `creating` counts for the subject's quota; `others` fill no
+                more than half of the list, so that there is room for what the subject does.
+
+        Raises:
+            TooLarge: the list is full.
+            RateLimited: the subject has created too many lately.
+        """
+        keys = self._keys.subject(caller.tenant, caller.subject)
+        longest = self._settings.max_conversations_per_subject // (2 if by == "others" else 1)
+        most = self._settings.created_per_hour
+        word, *wait_ms = await self._enlist(
+            self._redis,
+            (keys.conversations, keys.quota("created")),
+            (
+                conversation_id,
+                round(self._clock.unix_s() * 1000),
+                longest,
+                most if by == "creating" else "",
+                WINDOW_MS,
+            ),
+        )
+        if word == b"full":
+            raise TooLarge(_full(caller, longest, by=by))
+        if word == b"wait":
+            raise RateLimited(max(1, *wait_ms), f"you may create {most} conversations an hour")
+        return bool(word == b"new")
+
+    async def strike(self, caller: Caller, conversation_id: str) -> None:
+        """Take a conversation off the list that it was put on in vain."""
         key = self._keys.subject(caller.tenant, caller.subject).conversations
-        now_ms = round(self._clock.unix_s() * 1000)
-        await self._redis.execute(key, "ZADD", key, "NX", now_ms, conversation_id)
+        await self._redis.execute(key, "ZREM", key, conversation_id)
 
     async def remove(self, caller: Caller, conversation_id: str) -> bool:
         """Take a conversation off the list; False if it was not on it.
@@ -76,3 +117,9 @@ class Subjects:
         # Of the same millisecond, the greater name comes first
         alike = await self._redis.execute(key, "ZRANGEBYSCORE", key, score, score)
         return int(newer) + sum(text(each) > conversation_id for each in alike)
+
+
+def _full(caller: Caller, longest: int, *, by: By) -> str:
+    if by == "others":
+        return f"$.subject: {caller.subject} can be added to {longest} conversations at most"
+    return f"you take part in {longest} conversations, as many as you may: leave one first"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Replicas
+    from tests.conftest import InProcess, Replicas
     from tests.support.dialling import Dialler
     from tests.support.wire import WireClient
 
@@ -109,3 +109,49 @@ async def test_invite_that_names_no_conversation_is_no_invite(
     alice = await dial(replicas[0])
     error = await alice.refusal("join_conversation", invite=code)
     assert (error["code"], error["message"]) == ("not_found", "there is no such invite")
+
+
+async def test_invites_are_listed_without_their_codes_and_revoked(
+    replicas: Replicas, dial: Dialler
+) -> None:
+    """By any owner; what was revoked lets nobody in, and is not found again."""
+    alice, bob, eve = [await dial(replicas[0], name) for name in ("alice", "bob", "eve")]
+    where = {"conversation_id": await alice.create(participants=["bob"])}
+    code = await invited(alice, where["conversation_id"], uses=2, role="observer")
+    (kept,) = (await alice.request("list_invites", **where))["invites"]
+    assert (kept["role"], kept["uses_left"], kept["created_by"]) == ("observer", 2, "alice")
+    assert kept["created_at"] < kept["expires_at"]
+    assert code not in str(kept)
+    one = where | {"invite_id": kept["invite_id"]}
+    for kind, fields in (("list_invites", where), ("revoke_invite", one)):
+        assert (await bob.refusal(kind, **fields))["code"] == "forbidden"
+        assert (await eve.refusal(kind, **fields))["code"] == "not_found"
+    await alice.request("add_participant", **where, subject="bob", role="owner")
+    reply = await bob.request("revoke_invite", **one)
+    assert (reply["type"], reply["invite_id"]) == ("invite_revoked", kept["invite_id"])
+    assert (await bob.request("list_invites", **where))["invites"] == []
+    assert (await bob.refusal("revoke_invite", **one))["code"] == "not_found"
+    assert (await eve.refusal("join_conversation", invite=code))["code"] == "not_found"
+
+
+async def test_invite_that_has_ended_is_gone_for_a_day(
+    in_process: InProcess, dial: Dialler
+) -> None:
+    """Used up or expired; who never had it learns nothing, nor who is banned."""
+    gateway = await in_process()
+    alice, bob, eve = [await dial(gateway, name) for name in ("alice", "bob", "eve")]
+    where = {"conversation_id": await alice.create()}
+    used, late = [await invited(alice, where["conversation_id"], ttl_s=60) for _ in range(2)]
+    await bob.request("join_conversation", invite=used)
+    gateway.clock.advance(30)
+    assert (await eve.refusal("join_conversation", invite=used))["code"] == "gone"
+    gateway.clock.advance(40)
+    for code in (used, late):
+        error = await eve.refusal("join_conversation", invite=code)
+        assert (error["code"], error["retryable"]) == ("gone", False)
+    await invited(alice, where["conversation_id"])  # making one does not forget the others
+    assert (await eve.refusal("join_conversation", invite=late))["code"] == "gone"
+    other = await eve.refusal("join_conversation", invite=f"{where['conversation_id']}.other")
+    assert other["code"] == "not_found"
+    await alice.request("remove_participant", **where, subject="eve", ban=True)
+    assert (await eve.refusal("join_conversation", invite=late))["code"] == "not_found"

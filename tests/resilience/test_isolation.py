@@ -30,6 +30,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "add_participant": {"subject": "mallory"},
     "remove_participant": {"subject": "alice"},
     "create_invite": {},
+    "list_invites": {},
+    "revoke_invite": {"invite_id": "unknown"},
     "edit_message": {"message_id": "m_1", "content": "changed"},
     "delete_message": {"message_id": "m_1"},
     "search_messages": {"query": "secret"},
@@ -283,3 +285,24 @@ async def test_title_that_looks_like_another_is_refused(
         "bad_request",
         "$.title: must hold no control or direction characters",
     )
+
+
+async def test_id_that_is_taken_cannot_be_told_from_one_that_is_reserved(
+    replicas: Replicas, dial: Dialler
+) -> None:
+    """Creating a private conversation of somebody else's name; those one may know of conflict."""
+    alice, mallory = await dial(replicas[0]), await dial(replicas[1], "mallory")
+    taken, is_open = await alice.create(), await alice.create(visibility="open")
+    shared = await alice.create(participants=["mallory"])
+    answers = []
+    for name in (taken, "gateway-anything", "gateway_anything"):
+        error = await mallory.refusal("create_conversation", conversation_id=name, title="mine")
+        del error["reply_to"]
+        answers.append(error)
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0]["code"] == "forbidden"
+    assert (await mallory.request("list_conversations"))["conversations"][1:] == []
+    for name in (is_open, shared):
+        error = await mallory.refusal("create_conversation", conversation_id=name, title="mine")
+        assert error["code"] == "conflict"
+    assert await alice.create(conversation_id=taken) == taken

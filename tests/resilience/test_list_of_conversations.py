@@ -45,7 +45,7 @@ async def test_lines_of_conversations_that_are_not_ones_own_shorten_no_page(
     taken = [await alice.create() for _ in range(3)]
     for conversation in taken:
         error = await bob.refusal("create_conversation", conversation_id=conversation)
-        assert error["code"] == "conflict"
+        assert error["code"] == "forbidden"
     assert await page(bob, limit=1) == ([his[1]], True)
     assert await page(bob, limit=2) == (his[::-1], False)
     assert await page(bob, limit=1, before=his[1]) == ([his[0]], False)

@@ -98,6 +98,42 @@ async def test_the_core_holds_on_every_topology(
         assert await again.closed() == 4503
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.timeout(120)
+async def test_who_comes_in_holds_on_every_topology(
+    in_process: InProcess, dial: Dialler, kind: str
+) -> None:
+    """Invitations, who is online, and quotas, of subjects whose keys are in many slots."""
+    async with servers(kind) as redis:
+        fields = {"redis_url": redis.url, "adding": "invite", "added_per_hour": 20}
+        first, second = await in_process(**fields), await in_process(**fields)
+        names = [f"u{n}" for n in range(20)]
+        guests = [await dial(second, name) for name in names]
+        for guest in guests:
+            await guest.connect()
+        alice = await dial(first)
+        where = {"conversation_id": await alice.create(participants=names, title="plans")}
+        for guest in guests:
+            await guest.until(
+                lambda guest=guest: any(push["type"] == "invited" for push in guest.pushes),
+                what="the invited are told",
+            )
+            await guest.request("join_conversation", **where)
+        reply = await alice.request("get_conversation", **where)
+        assert {one["subject"] for one in reply["participants"] if one["online"]} == {
+            "alice",
+            *names,
+        }
+        error = await alice.refusal("add_participant", **where, subject="one more")
+        assert error["code"] == "rate_limited"
+        code = (await alice.request("create_invite", **where))["invite"]
+        late = await dial(second, "late")
+        await late.request("join_conversation", invite=code)
+        assert (await guests[0].refusal("list_invites", **where))["code"] == "forbidden"
+        other = await dial(second, "other")
+        assert (await other.refusal("join_conversation", invite=code))["code"] == "gone"
+
+
 async def opened_senders(
     dial: Dialler, gateways: list[Endpoint]
 ) -> tuple[str, list[PersistentSender]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.errors import Conflict, Forbidden, NotFound
+from gateway.errors import Conflict, Forbidden, Gone, NotFound
 from gateway.messages import CreateConversation, Position
 from gateway.store.calls import Caller
 from gateway.store.invites import invite_conversation
@@ -69,7 +69,7 @@ async def test_creating_it_again_is_the_same_or_a_conflict(
     assert first == again
     with pytest.raises(Conflict):
         await make(gateway_store, alice, "c_1", title="other", metadata={"a": 1, "b": 2})
-    with pytest.raises(Conflict):
+    with pytest.raises(Forbidden):
         await make(gateway_store, bob, "c_1", metadata={"a": 1, "b": 2})
     assert len(await types(gateway_store, alice, "c_1")) == 2
 
@@ -129,7 +129,7 @@ async def test_an_invite_lets_in_as_many_as_it_says(
     for _ in range(2):
         await gateway_store.conversations.join(bob, "c_1", "c_1.code")
     assert (await roles(gateway_store, alice, "c_1"))["bob"] == "observer"
-    with pytest.raises(NotFound):
+    with pytest.raises(Gone):
         await gateway_store.conversations.join(Caller(alice.tenant, "eve"), "c_1", "c_1.code")
     with pytest.raises(NotFound):
         await gateway_store.conversations.join(Caller(alice.tenant, "eve"), "c_1", "c_1.other")
@@ -148,8 +148,8 @@ async def test_invites_are_listed_and_revoked(
     await gateway_store.conversations.join(Caller(alice.tenant, "eve"), "c_1", "c_1.code0")
     found = await invites.list(alice, "c_1")
     assert sorted(one.uses_left for one in found) == [2, 3]
-    assert {(one.role, one.made_by) for one in found} == {("observer", "alice")}
-    assert all(59 < one.expires_at - one.made_at < 61 for one in found)
+    assert {(one.role, one.created_by) for one in found} == {("observer", "alice")}
+    assert all(59 < one.expires_at - one.created_at < 61 for one in found)
     assert await invites.revoke(alice, "c_1", found[0].invite_id)
     assert not await invites.revoke(alice, "c_1", found[0].invite_id)
     assert await invites.list(alice, "c_1") == found[1:]
@@ -192,6 +192,50 @@ def test_an_invite_names_its_conversation() -> None:
             invite_conversation(code)
 
 
+async def test_an_invite_that_has_ended_is_remembered_for_a_day(
+    gateway_store: Store, alice: Caller, bob: Caller, clock: Clock
+) -> None:
+    """From when it was used up, or expired; then it is like one that never was."""
+    await make(gateway_store, alice, "c_1")
+    store = gateway_store
+    for code, ttl_s in (("c_1.used", 86_400 * 3), ("c_1.late", 3_600), ("c_1.good", 86_400 * 9)):
+        await store.invites.create(alice, "c_1", code, uses=1, ttl_s=ttl_s, role="member")
+    await store.conversations.join(bob, "c_1", "c_1.used")
+    eve = Caller(alice.tenant, "eve")
+    clock.advance(86_400)
+    for code in ("c_1.used", "c_1.late"):
+        with pytest.raises(Gone):
+            await store.conversations.join(eve, "c_1", code)
+    clock.advance(3_700)
+    await store.invites.create(alice, "c_1", "c_1.next", uses=1, ttl_s=60, role="member")
+    for code in ("c_1.used", "c_1.late"):
+        with pytest.raises(NotFound):
+            await store.conversations.join(eve, "c_1", code)
+    await store.conversations.join(eve, "c_1", "c_1.good")
+
+
+async def test_of_invites_that_have_ended_a_hundred_are_remembered(
+    gateway_store: Store, alice: Caller, bob: Caller
+) -> None:
+    """However many are made and used up; the oldest are forgotten."""
+    await make(gateway_store, alice, "c_1")
+    store, codes = gateway_store, [f"c_1.{n}" for n in range(130)]
+    for code in [*codes, "c_1.last"]:
+        await store.invites.create(alice, "c_1", code, uses=1, ttl_s=60, role="member")
+        if code in codes:
+            await store.conversations.join(bob, "c_1", code)
+            await store.conversations.set_member(bob, "c_1", "bob", None)
+    forgotten = 0
+    for code in codes:
+        try:
+            await store.conversations.join(bob, "c_1", code)
+        except NotFound:
+            forgotten += 1
+        except Gone:
+            continue
+    assert forgotten == 30
+
+
 async def test_owners_decide_who_takes_part(
     gateway_store: Store, alice: Caller, bob: Caller
 ) -> None:
@@ -229,8 +273,8 @@ async def test_a_conversation_that_all_have_left_is_not_made_anew(
     """Its id stays taken, also for who made it."""
     await make(gateway_store, alice, "c_1")
     await gateway_store.conversations.set_member(alice, "c_1", "alice", None)
-    for caller in (alice, bob):
-        with pytest.raises(Conflict):
+    for caller, refused in ((alice, Conflict), (bob, Forbidden)):
+        with pytest.raises(refused):
             await gateway_store.conversations.create(caller, "c_1", CreateConversation())
 
 

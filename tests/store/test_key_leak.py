@@ -66,6 +66,7 @@ async def converse(store: Store, caller: Caller) -> None:
     await store.conversations.join(type(caller)(caller.tenant, "bob"), "c_1", "c_1.used")
     await store.conversations.set_member(caller, "c_1", "carol", "observer")
     await store.conversations.set_member(caller, "c_1", "dave", None, ban=True)
+    await store.quotas.create(caller.tenant)
     await store.conversations.whisper(caller, "c_1", b"w:k:{}")
     await under_another_reign(store, caller, "c_1")
     await say(store, caller, "c_1", "after")  # begins a new epoch
@@ -171,6 +172,8 @@ async def test_every_key_has_an_expiry_or_a_declared_reason(
     redis = await own_redis()
     async with opened(redis.url) as store:
         await do_everything(store, alice)
+    async with opened(redis.url, adding="invite") as store:
+        await make(store, alice, "c_asked", participants=["bob"])
     assert await StoreView(redis).undeclared() == []
     found = {Keys().kind_of(name).name for name, _, _ in await StoreView(redis).census()}
     assert found == {kind.name for kind in KINDS}

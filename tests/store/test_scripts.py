@@ -49,7 +49,7 @@ async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
 
 
 EPOCH = b"reign__1birth11"
-CREATE = ("hash", '"t"', "private", "{}", '"alice"', "bob", '"bob"')
+CREATE = ("hash", '"t"', "private", "{}", '"alice"', "0", "bob", '"bob"')
 SEND = ("m_1", "hash", ',"x":1}', "0", '"alice"')
 NO_RUN = ("", "", "", "", "", 0, 50)
 RUN = ("r_1", "demo", "enqueue", "m_2", "{}", 60_000, 50)
@@ -124,11 +124,11 @@ async def test_messages_sent_twice_in_one_call_are_one(fake: FakeAsyncRedis) -> 
 async def test_a_new_session_opened_twice_is_one(fake: FakeAsyncRedis) -> None:
     """The call may be repeated when its reply was lost."""
     keys = Keys().subject("t", "alice")
-    session = keys.session("s_1")
-    args = (0, "new", "", "0", "n1", "n2", "r_1", "k_1", 60_000, "", "s_1", "null", 0, "", 0)
+    session, quota = keys.session("s_1"), keys.quota("sessions")
+    args = (0, "new", "", "0", "n1", "n2", "r_1", "k_1", 60_000, "", "s_1", "null", 0, "", 0, 1)
     script = Script("connect", prelude=())
     for _ in range(2):
-        found = await fake.eval(script.text, 3, session, session, keys.online, *args)
+        found = await fake.eval(script.text, 4, session, session, keys.online, quota, *args)
         assert found[:3] == [b"", 1, -1]
     assert await fake.hget(session, "generation") == b"1"
     assert await fake.hget(session, "token") == b"n2"

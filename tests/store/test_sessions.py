@@ -430,7 +430,7 @@ async def test_who_was_taken_over_can_change_nothing(device: Device) -> None:
         assert not changed
     assert await sessions.touch([vouched(device, first)]) == [vouched(device, first)]
     assert await sessions.why_lost(caller, first.session_id, 1) == "replaced"
-    assert await sessions.online(caller.tenant, caller.subject)
+    assert await sessions.online(caller.tenant, [caller.subject])
 
 
 async def test_a_session_that_redis_lost_was_not_taken_over(device: Device) -> None:
@@ -485,11 +485,11 @@ async def test_a_session_remembers_its_conversations_and_positions(device: Devic
 
 async def test_a_subject_is_online_while_a_device_is(device: Device, clock: Clock) -> None:
     """The last one out is told so; one that is lost counts until its lifetime is over."""
-    sessions, who = device.store.sessions, (device.caller.tenant, "alice")
+    sessions, who = device.store.sessions, (device.caller.tenant, ["alice", "bob"])
     assert not await sessions.online(*who)
     phone, laptop = await device.open(), await device.open()
     assert laptop.was_online
-    assert await sessions.online(*who)
+    assert await sessions.online(*who) == {"alice"}
     assert not await device.leave(phone)
     assert await device.leave(laptop)
     assert not await sessions.online(*who)

@@ -36,6 +36,9 @@ GENEROUS: dict[str, float | str] = {
     "subject_requests_per_s": 100_000,
     "subject_requests_burst": 100_000,
     "max_connections_per_subject": 1_000,
+    "created_per_hour": 1_000_000,
+    "added_per_hour": 1_000_000,
+    "subject_bytes_per_hour": 1_000_000_000_000,
     "drain_window_s": 0,  # a test's end need not spread anybody's reconnection
 }
 

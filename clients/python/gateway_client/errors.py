@@ -4,7 +4,7 @@ GatewayClientError
 ├── RequestError                 one request failed; the client stays usable
 │   ├── RequestFailed            the server answered with an error: code, message, retryable
 │   │   ├── BadRequest, NotFound, Forbidden, Conflict, VersionConflict, RunActive, TooLarge,
-│   │   └── RateLimited, Unavailable
+│   │   └── RateLimited, Gone, Unavailable
 │   ├── ReplyTimeout             no answer in time; whether it was done is not known
 │   ├── RequestInterrupted       the link dropped after it was sent, and it must not be repeated
 │   ├── FrameTooLarge            more bytes than the server accepts; nothing was sent
@@ -103,6 +103,10 @@ class RateLimited(RequestFailed):
     """Too many requests; send again after `retry_after_ms`."""
 
 
+class Gone(RequestFailed):
+    """It was there and has ended, as an invite that is used up or has expired."""
+
+
 class Unavailable(RequestFailed):
     """The server's storage is down; nothing was accepted."""
 
@@ -116,6 +120,7 @@ _BY_CODE: dict[str, type[RequestFailed]] = {
     "run_active": RunActive,
     "too_large": TooLarge,
     "rate_limited": RateLimited,
+    "gone": Gone,
     "unavailable": Unavailable,
 }
 

@@ -1,5 +1,6 @@
 -- Resume a session, or open a new one; the one place where a session changes hands.
--- KEYS 1 the session to resume (the new one if none), 2 the new session, 3 online
+-- KEYS 1 the session to resume (the new one if none), 2 the new session, 3 online, 4 how many sessions
+--      the subject has opened lately (string, expires with the oldest)
 --      session (hash: token, prev, generation, accepted_at, attempt, seen_at, alive_at, away, client,
 --      revoked, replica and connection until that is closed, c:<conversation id> = "<offset>:<epoch>"),
 --      online (zset: session id by believed-until)
@@ -9,11 +10,13 @@
 --      7 replica, 8 connection, 9 session_ttl in ms,
 --      10 session id to resume, 11 new session id, 12 client JSON, 13 when the socket was accepted,
 --      in ms of this server's clock (with 1), 14 the client's number of the attempt or '', 15 the
---      generation that the token shown was made for (0: not known), then pairs of c:<conversation id>
---      and where the client says that it stands, which its session remembers
+--      generation that the token shown was made for (0: not known), 16 how many sessions may be opened
+--      in session_ttl, then pairs of c:<conversation id> and where the client says that it stands,
+--      which its session remembers
 -- Returns {failure or '', generation, away in ms, old replica, old connection, was_online 0|1,
 --      {c:<conversation id>, where, …}, now in ms, exactly}: '' and generation 1 with away -1 is a new session
---      without a failure; the failure 'late' is no session, and nothing has changed
+--      without a failure; the failure 'late' is no session, and nothing has changed; 'full' is none
+--      either, and the away is for how many ms no more are opened
 local time = redis.call('TIME')
 local exact = time[1] * 1000 + time[2] / 1000 + tonumber(ARGV[1])
 local now, exact_text = math.floor(exact), string.format('%.3f', exact)
@@ -37,7 +40,7 @@ local function attach(key, session_id, ...)
     fields[#fields + 1] = 'attempt'
     fields[#fields + 1] = ARGV[14] -- the highest: a lower one is late
   end
-  for i = 16, #ARGV do
+  for i = 17, #ARGV do
     fields[#fields + 1] = ARGV[i]
   end
   redis.call('HSET', key, unpack(fields))
@@ -61,6 +64,12 @@ end
 local function open_new(failure, old_replica, old_connection)
   local online = was_online('')
   if redis.call('EXISTS', KEYS[2]) == 0 then
+    local opened = redis.call('INCR', KEYS[4])
+    if opened == 1 then
+      redis.call('PEXPIRE', KEYS[4], ARGV[9])
+    elseif opened > tonumber(ARGV[16]) then
+      return {'full', 0, redis.call('PTTL', KEYS[4]), '', '', 0, {}, exact_text}
+    end
     attach(KEYS[2], ARGV[11], 'token', ARGV[6], 'generation', 1)
   end
   return {failure, 1, -1, old_replica, old_connection, online, {}, exact_text}

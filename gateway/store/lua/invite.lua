@@ -13,19 +13,12 @@ if redis.call('HEXISTS', KEYS[8], ARGV[8]) == 1 then
   write_log()
   return {'ok'}
 end
-local count = 0
-for _, invite in ipairs(kept_invites()) do
-  if is_good(invite) then
-    count = count + 1
-  else
-    redis.call('HDEL', KEYS[8], invite[1])
-  end
-end
-if count >= MAX_INVITES then
+if count_good() >= MAX_INVITES then
   return {'full'}
 end
 local now = now_ms()
 redis.call('HSET', KEYS[8], ARGV[8], string.format('%.0f|%s|%s|%.0f|%s', now + ARGV[11], ARGV[9], ARGV[10],
   now, subject))
-redis.call('PEXPIRE', KEYS[8], string.format('%.0f', math.max(redis.call('PTTL', KEYS[8]), ARGV[11])))
+local kept_ms = math.max(redis.call('PTTL', KEYS[8]), ARGV[11] + REMEMBERED_MS)
+redis.call('PEXPIRE', KEYS[8], string.format('%.0f', kept_ms))
 return {'ok'}

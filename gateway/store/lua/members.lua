@@ -1,13 +1,26 @@
 -- Shared by the scripts that bring somebody into a conversation; comes after prelude.lua.
+--
+-- In the scripts that have it, `invited` is a hash: a subject who may become a participant by
+-- themselves = "<role>:<invited at ms>:<by whom>". It and the members together have no more lines than
+-- the conversation may have participants.
 
-local function append_joined(who, who_json, role, at_ms)
+-- Whoever is `added` has not come by themselves: nobody is told whether they are online.
+local function append_joined(who, who_json, role, at_ms, is_added)
   be_of_this_reign()
   local member = role .. ':' .. string.format('%.0f', at_ms)
   if redis.call('HLEN', KEYS[5]) == TABLE_FROM then
     member = member .. ':' .. string.rep('.', TABLE_BYTES)
   end
-  redis.call('HSET', KEYS[5], who, member)
+  redis.call('HSET', KEYS[5], who, is_added and member .. ':added' or member)
   return append('{"type":"PARTICIPANT_JOINED","subject":' .. who_json .. ',"role":"' .. role .. '"}')
+end
+
+local function invite(invited_key, who, role, at_ms)
+  redis.call('HSET', invited_key, who, role .. ':' .. string.format('%.0f', at_ms) .. ':' .. subject)
+end
+
+local function has_room(invited_key, most)
+  return redis.call('HLEN', KEYS[5]) + redis.call('HLEN', invited_key) < tonumber(most)
 end
 
 -- Make the conversation, with the subject as its owner.

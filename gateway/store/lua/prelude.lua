@@ -5,7 +5,8 @@
 --         message that was created as its JSON alone; the last one is the event at `offset`),
 --         3 history (list, index = seq - 1, message JSON, '' once deleted), 4 ids (hash, message id =
 --         "<seq>:<offset>:<epoch>:<content hash>:<run id>"), 5 members (hash, subject =
---         "<role>:<joined_at ms>", what follows another colon means nothing),
+--         "<role>:<joined_at ms>", and ":added" behind, if others did that (members.lua); what else
+--         follows another colon means nothing),
 --       6 context (hash: version, memory, workflow, tool_calls), 7 versions (hash, version = JSON)
 -- ARGV  1 clock offset in ms, 2 log_max_events, 3 log_ttl in ms, 4 the reign that the link saw last,
 --       5 until when it may be believed, in ms of the server's clock, 6 birth: 6 random characters of

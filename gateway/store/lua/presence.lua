@@ -1,9 +1,10 @@
 -- Tell a conversation who came and went: nothing of it is kept.
 -- ARGV 8 the connection that need not hear it ('' for none), then pairs of subject and push JSON
--- Returns how many of them take part; the others' pushes are dropped
+-- Returns how many of them take part by their own doing (lua/members.lua); the others' are dropped
 local pushes = {}
 for i = 9, #ARGV, 2 do
-  if role_of(ARGV[i]) then
+  local member = redis.call('HGET', KEYS[5], ARGV[i])
+  if member and not string.find(member, ':added', 1, true) then
     pushes[#pushes + 1] = ARGV[i + 1]
   end
 end

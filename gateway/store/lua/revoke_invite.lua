@@ -6,7 +6,7 @@ local role = role_of(subject)
 if not role or not position() then
   return {'not_found'}
 end
-if not may(role, 'create_invite') then
+if not may(role, 'revoke_invite') then
   return {'forbidden'}
 end
 local was_there = redis.call('HDEL', KEYS[8], ARGV[8])

@@ -1,25 +1,33 @@
 -- Make somebody a participant, change their role, or remove them.
--- KEYS 8 invites (lua/invites.lua), 9 banned (set of subjects who may not join by themselves)
--- ARGV 8 whom, 9 whom as JSON, 10 role, or '' to remove, 11 '1' to ban as well
+-- KEYS 8 invites (lua/invites.lua), 9 banned (set of subjects who may not join by themselves),
+--      10 invited (lua/members.lua)
+-- ARGV 8 whom, 9 whom as JSON, 10 role, or '' to remove, 11 '1' to ban as well, 12 how many
+--      participants there may be, 13 '1' to invite who takes no part, who is added else
 -- Only owners do this to others; anybody may remove themselves. The last owner stays while others
 -- do, so that no conversation is left without one. Giving a role lifts a ban.
--- Returns {'not_found'}, {'forbidden'}, {'last_owner'}, {'full'} or {'ok', 0|1 whether it changed
--- anything}
+-- Returns {'not_found'}, {'forbidden'}, {'last_owner'}, {'full'}, {'no_room'} or {'ok', 0|1 whether it
+-- changed anything}
 local MAX_BANNED = 1000 -- of a conversation
-local mine, theirs = role_of(subject), role_of(ARGV[8])
+local role, mine, theirs = ARGV[10], role_of(subject), role_of(ARGV[8])
+if not mine and role == '' and ARGV[8] == subject and redis.call('HDEL', KEYS[10], subject) == 1 then
+  return {'ok', 1} -- declined
+end
 if not mine or not position() then
   return {'not_found'}
 end
-local role = ARGV[10]
 local what = ARGV[8] == subject and role == '' and 'leave_conversation' or
   role == '' and 'remove_participant' or 'add_participant'
 if not may(mine, what) then
   return {'forbidden'}
 end
 local bans = ARGV[11] == '1' and redis.call('SISMEMBER', KEYS[9], ARGV[8]) == 0
-if (theirs or '') == role and not bans then
+local was_invited = redis.call('HEXISTS', KEYS[10], ARGV[8]) == 1
+if (theirs or '') == role and not bans and not was_invited then
   write_log()
   return {'ok', 0}
+end
+if role ~= '' and not theirs and not was_invited and not has_room(KEYS[10], ARGV[12]) then
+  return {'no_room'}
 end
 
 if theirs == 'owner' then
@@ -45,8 +53,15 @@ end
 if theirs and may(theirs, 'create_invite') and not (role ~= '' and may(role, 'create_invite')) then
   end_invites_of(ARGV[8])
 end
+if role ~= '' and not theirs and ARGV[13] == '1' then
+  invite(KEYS[10], ARGV[8], role, now_ms())
+  write_log()
+  return {'ok', 1}
+end
+redis.call('HDEL', KEYS[10], ARGV[8])
 if role ~= '' then
-  append_joined(ARGV[8], ARGV[9], role, now_ms())
+  local old = redis.call('HGET', KEYS[5], ARGV[8]) or ':added'
+  append_joined(ARGV[8], ARGV[9], role, now_ms(), string.find(old, ':added', 1, true))
 elseif theirs then
   redis.call('HDEL', KEYS[5], ARGV[8])
   append('{"type":"PARTICIPANT_LEFT","subject":' .. ARGV[9] .. '}')

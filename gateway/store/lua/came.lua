@@ -1,0 +1,12 @@
+-- A participant whom somebody else has added uses the conversation: from now on they are there by
+-- their own doing.
+-- Returns {'not_found'} or {'ok'}
+local member = redis.call('HGET', KEYS[5], subject)
+if not member then
+  return {'not_found'}
+end
+local own = string.gsub(member, ':added', '')
+if own ~= member then
+  redis.call('HSET', KEYS[5], subject, own)
+end
+return {'ok'}

@@ -1,0 +1,11 @@
+-- Which subjects have a connected device, as far as is known.
+-- KEYS the `online` of each (connect.lua), 1,000 at most: the loop below runs over as many
+-- ARGV 1 clock offset in ms
+-- Returns {1 or 0 for each}
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1]))
+local found = {}
+for i = 1, #KEYS do
+  found[i] = redis.call('ZCOUNT', KEYS[i], now, '+inf') > 0 and 1 or 0
+end
+return found
