@@ -289,7 +289,7 @@ def _attached(reply: Sequence[Reply], caller: Caller, attempt: Attempt, ids: IdM
         replaced=replaced if replaced != attempt.holder else None,  # it connected once more
         was_online=bool(online),
         cursors=own | attempt.cursors,
-        named=frozenset(attempt.cursors.keys() - own.keys()),
+        named=frozenset(attempt.cursors.keys() - own.keys()) if attempt.cursors else frozenset(),
     )
 
 
