@@ -226,8 +226,7 @@ class Performer:
             telling.append(replica.tell_replaced(attached.replaced, is_revoked=is_revoked))
         resumed = await read_conversations(connection.attachments, session, meanwhile=telling)
         self._begin_session(session, ids)
-        if resumed:
-            connection.charge_bytes(sum([one.cut.snapshot_bytes for one in resumed]))
+        connection.charge_bytes(sum([one.cut.snapshot_bytes for one in resumed]))
         await self._reply(session_ready(attached, resumed, replica.settings), request.id)
         warning = gap_warning(attached, replica.settings)
         if warning is not None:
