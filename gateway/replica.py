@@ -148,12 +148,17 @@ class Replica:
             connection.abandon()
 
     def _hear(self, payload: bytes) -> None:
-        code, _, connection_id = payload.decode().partition(":")
-        self._close_one(connection_id, CloseCode(int(code)))
+        try:
+            code, _, connection_id = payload.decode().partition(":")
+            close_code = CloseCode(int(code))
+        except ValueError as exc:  # of a newer version, or somebody else's
+            _log.warning("publication_unreadable", problem=str(exc))
+            return
+        self._close_one(connection_id, close_code)
 
     def _hear_push(self, payload: bytes) -> None:
         connection_id, _, push = payload.partition(b":")
-        connection = self.connections.get(connection_id.decode())
+        connection = self.connections.get(connection_id.decode(errors="replace"))
         if connection is None:
             return
         try:

@@ -48,7 +48,7 @@ def test_a_redis_url_is_understood_or_refused_without_its_password(url: str) -> 
     except SettingError as exc:
         assert PASSWORD not in str(exc)
         return
-    if f":{PASSWORD}@" in url:
+    if f":{PASSWORD}@" in url and url.count(PASSWORD) == 1:
         assert PASSWORD not in str(found.addresses[0])
         assert "password=" not in repr(found)
     assert all(0 < address.port <= 65_535 for address in found.addresses)

@@ -153,6 +153,24 @@ async def test_publication_that_is_none_is_as_if_it_was_lost(
         await client.say("c_pub", "and on")
 
 
+async def test_word_to_a_replica_that_it_does_not_know_is_passed_over(
+    in_process: InProcess, dial: Dialler, store: Store
+) -> None:
+    """It may be a newer replica's: what hears for everybody here is not rebuilt for it."""
+    gateway = await in_process()
+    unknown = ("x", ":", "9999:k_1", "4001", b"\xff")
+    with capture_logs() as logs:
+        alice, bob = await in_one_room(dial, [gateway], "c_word")
+        for channel in await store.node.call("PUBSUB", "CHANNELS", "*:replica:*"):
+            for payload in unknown:
+                await store.node.call("PUBLISH", channel, payload)
+        await alice.say("c_word", "and on")
+        await bob.until(lambda: bob.log("c_word").messages, what="the message")
+    events = [line["event"] for line in logs]
+    assert events.count("publication_unreadable") >= len(unknown) - 1  # 4001 is known, and nobody's
+    assert not {"fanout_deaf", "fanout_unavailable"} & set(events)
+
+
 async def test_unreadable_entry_is_logged_once(
     in_process: InProcess, dial: Dialler, store: Store, tenant: str
 ) -> None:
