@@ -18,7 +18,7 @@ from gateway_client.errors import (
 from gateway_client.messages import Cursor, Limits
 from gateway_client.outbox import Outbox, Unacknowledged
 from gateway_client.pending import Pending, PendingRequests
-from gateway_client.reconnect import jitter_s
+from gateway_client.reconnect import jitter_s, told_s
 from gateway_client.replies import ConversationInfo, ErrorReply, Joined, Left, MessageAccepted
 
 if TYPE_CHECKING:
@@ -184,8 +184,8 @@ class Desk:
     def _message_answered(self, entry: Unacknowledged, reply: dict[str, Any], now: float) -> None:
         outcome = self._outcome(reply, entry.request.reply, entry.request, now)
         if isinstance(outcome, RequestFailed) and outcome.code in TRY_AGAIN:
-            delay_s = (outcome.retry_after_ms or 0) / 1000
-            entry.postpone(until=now + (delay_s or jitter_s(entry.refusals, self._random)))
+            delay_s = told_s(outcome.retry_after_ms) or jitter_s(entry.refusals, self._random)
+            entry.postpone(until=now + delay_s)
             return
         self._outbox.pop(entry.request.id)
         if entry.done is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway_client.errors import GatewayClientError, LinkError, RequestFailed
 from gateway_client.messages import Cursor, Detached, Event, Snapshot, UnreadableEvent
+from gateway_client.reconnect import told_s
 from gateway_client.replies import Joined
 from gateway_client.requests import JoinConversation
 from gateway_client.timeline import Timeline, Verdict
@@ -237,4 +238,4 @@ class Reader:
             return
         timeline.is_behind = self._are_some_behind = True
         retry_after_ms = getattr(outcome, "retry_after_ms", None)
-        timeline.ask_at = self._now + (retry_after_ms or 1000 * RETRY_S) / 1000
+        timeline.ask_at = self._now + (told_s(retry_after_ms) or RETRY_S)

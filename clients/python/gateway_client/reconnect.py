@@ -31,6 +31,10 @@ MAX_DELAY_S = 20.0
 # clients of one killed gateway do not come back in the same instant.
 FIRST_DELAY_S = 0.25
 
+# A delay that a server tells is believed up to here: beyond, it is wrong, and a client that waits
+# for it is as good as dead.
+MAX_TOLD_S = 3600.0
+
 REPLACED = 4001
 UNAVAILABLE = 4104
 UNAUTHORIZED = 4501
@@ -67,6 +71,11 @@ class Plan:
     next: Next
     delay_s: float
     error: LinkError | ClientClosed
+
+
+def told_s(delay_ms: float | None) -> float:
+    """Return the delay that a server tells, in seconds, as far as it can be; 0 if it tells none."""
+    return min(max(0, delay_ms or 0), MAX_TOLD_S * 1000) / 1000
 
 
 def jitter_s(attempt: int, random: Random) -> float:
@@ -112,8 +121,8 @@ def _delay_s(code: int, hint: Disconnect | None, *, attempt: int, random: Random
     if code in AS_TOLD:
         if hint is None:
             return backoff_s
-        told_s = (hint.retry_after_ms + random.uniform(0, hint.window_ms)) / 1000
-        return told_s if attempt == 0 else max(told_s, backoff_s)
+        delay_s = told_s(hint.retry_after_ms) + random.uniform(0, told_s(hint.window_ms))
+        return delay_s if attempt == 0 else max(delay_s, backoff_s)
     if attempt > 0:
         return backoff_s
     return 0.0 if code in AT_ONCE else random.uniform(0, FIRST_DELAY_S)
