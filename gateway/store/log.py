@@ -76,12 +76,17 @@ def parse_live(conversation_id: str, payload: bytes) -> list[Published]:
     """
     if payload[0] == _ONE:
         _, of, at, entry = payload.split(b":", 3)
-        return [published(conversation_id, of.decode(), _offset(at), entry)]
+        offset = int(at)
+        if not 0 < offset < MAX_OFFSET:
+            raise ValueError(_NO_OFFSET)
+        return [published(conversation_id, of.decode(), offset, entry)]
     _, of, first, sizes, rest = payload.split(b":", 4)
     lengths = [int(size) for size in sizes.split(b",")]
     if min(lengths) < 0 or sum(lengths) != len(rest):
         raise ValueError("the entries are not as long as it says")
-    epoch, offset, begin, found = of.decode(), _offset(first), 0, list[Published]()
+    epoch, offset, begin, found = of.decode(), int(first), 0, list[Published]()
+    if not 0 < offset < MAX_OFFSET:
+        raise ValueError(_NO_OFFSET)
     for length in lengths:
         end = begin + length
         found.append(published(conversation_id, epoch, offset, rest[begin:end]))
@@ -89,11 +94,5 @@ def parse_live(conversation_id: str, payload: bytes) -> list[Published]:
     return found
 
 
-def _offset(text: bytes) -> int:
-    offset = int(text)
-    if 0 < offset < MAX_OFFSET:
-        return offset
-    raise ValueError("no offset that a log can have")
-
-
 _ONE = ord("e")
+_NO_OFFSET = "no offset that a log can have"
