@@ -333,8 +333,9 @@ def _tenant(claims: dict[str, object]) -> str:
 
 
 def _scopes(scope: object) -> frozenset[str]:
-    if isinstance(scope, str):
-        return frozenset(scope.split())
-    if not isinstance(scope, list) or not all(isinstance(word, str) for word in scope):
+    words = scope.split() if isinstance(scope, str) else scope
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise InvalidToken("the token's scope is neither a text nor a list of texts")
-    return frozenset(scope)
+    if not all(word.isprintable() for word in words):  # nor can half a character be kept
+        raise InvalidToken("the token's scope is not printable")
+    return frozenset(words)

@@ -90,7 +90,7 @@ def test_bad_tenant_is_refused(tenant):
     assert "tenant" in refusal(signed(CLAIMS | {"tenant": tenant}))
 
 
-@pytest.mark.parametrize("scope", [None, 1, {"read": True}, ["read", 1]])
+@pytest.mark.parametrize("scope", ["a\x00", ["\ud800"], None, 1, {"read": True}, ["read", 1]])
 def test_bad_scope_is_refused(scope):
     """Neither a text nor a list of texts."""
     assert "scope" in refusal(signed(CLAIMS | {"scope": scope}))

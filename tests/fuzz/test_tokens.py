@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import EarlyToken, ExpiredToken, InvalidToken, NotFound
@@ -14,7 +15,14 @@ from gateway.ids import ID_PATTERN, IdMaker, ShownToken
 from gateway.settings import load_settings
 from gateway.store.invites import invite_conversation
 from gateway.token_keys import PUBLIC_KEY_ALGORITHMS, BadKeySet, read_key_set, secret_key
-from gateway.tokens import ClaimRules, identity_of, mint_token, read_header, verified_payload
+from gateway.tokens import (
+    ClaimRules,
+    Identity,
+    identity_of,
+    mint_token,
+    read_header,
+    verified_payload,
+)
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import any_text, anything, damaged, json_values
 
@@ -43,6 +51,7 @@ claim_sets = st.dictionaries(
     st.sampled_from(["sub", "exp", "nbf", "iat", "iss", "aud", "tenant", "scope", "jti"])
     | any_text,
     st.sampled_from(["alice", "agent:a", "\x00", NOW, NOW + 3, NOW - 1, 1e400, -1, 2**80, "a\nb"])
+    | st.sampled_from(["\ud800 a", ["\ud800"], "a b", ["a", "b"], [1], "s" * 9_000])
     | json_values,
     max_size=7,
 )
@@ -77,6 +86,7 @@ def test_only_what_was_signed_is_let_in(token: str) -> None:
 
 
 @fuzz
+@example({"sub": "alice", "exp": NOW + 9, "scope": "\ud800 a"}, ClaimRules())
 @given(claim_sets | json_values | any_text, st.sampled_from([ClaimRules(), ClaimRules("i", "a")]))
 def test_claims_that_were_signed_name_a_subject_or_are_refused(
     claims: object, rules: ClaimRules
@@ -92,6 +102,7 @@ def test_claims_that_were_signed_name_a_subject_or_are_refused(
     assert not found.subject.startswith("agent:")
     assert ID_PATTERN.match(found.tenant)
     assert NOW < found.expires_at < 1e12
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Identity) == found  # as in a ticket
 
 
 @fuzz
