@@ -90,8 +90,8 @@ class FrameDecoder:
         """
         if not frame:
             return ()
-        if self.codec == "msgpack" and isinstance(frame, str):
-            return (Rejected(BadRequest("$: MessagePack comes in binary frames")),)
+        if isinstance(frame, str) is (self.codec == "msgpack"):
+            return self._decode_other(frame)
         if frame[0] not in self._batch_beginnings or not self._is_batch(frame):
             return self._decode_one(frame)
         try:
@@ -101,6 +101,15 @@ class FrameDecoder:
         if not self._fits(items):
             return (Rejected(TooLarge(f"$: a batch has at most {self._max_batch} messages")),)
         return [found for item in items for found in self._decode_one(bytes(item))]
+
+    def _decode_other(self, frame: Frame) -> Sequence[Decoded]:
+        """Read a frame of the kind that was not agreed upon: JSON in a binary one will do."""
+        if isinstance(frame, str):
+            return (Rejected(BadRequest("$: MessagePack comes in binary frames")),)
+        try:
+            return self.decode(frame.decode())  # JSON's decoder passes over what it does not keep
+        except UnicodeDecodeError as exc:
+            return (Rejected(_syntax_error(exc)),)
 
     def request_ids(self, frame: Frame) -> Sequence[str | int | None]:
         """The ids of a frame's messages, to refuse them by; nothing else of it is decoded.
