@@ -290,8 +290,9 @@ class Attachments:
             batch = tail.after(position)
             if batch is None:
                 return False
-            if batch.size > self.outbox.room_bytes and len(batch.events) > 1:
-                return False  # a single one passes: there is room
+            is_single = len(batch.events) == 1  # it may be larger than the room there is
+            if batch.size > self.outbox.room_bytes and not (is_single and self.outbox.has_room):
+                return False
             if batch.is_left_by(self.caller.subject):
                 return False  # the log is read by participants only; memory cannot tell
             reader.deliver(batch)
@@ -335,6 +336,8 @@ class Attachments:
             _log.warning("replay_waits", conversation_id=reader.conversation_id, problem=str(exc))
             await asyncio.sleep(_RETRY_S)
             return False
+        if cut.snapshot is not None:
+            await self.outbox.room()  # it may have been taken meanwhile
         if not self._is_current(reader):
             return True
         if cut.snapshot is not None:

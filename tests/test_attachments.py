@@ -367,6 +367,47 @@ def test_events_without_room_come_from_the_log_and_the_reader_is_live_again() ->
     reading_test(scenario, outbox_bytes=2_000)
 
 
+def test_what_memory_has_waits_for_room_behind_a_page_of_the_log() -> None:
+    """The page took what room there was; the one event after it must not make a client slow."""
+
+    async def scenario(reading: Reading) -> None:
+        for _ in range(3):
+            reading.log.append(SAID | {"content": "x" * 560})
+        await reading.hear(3)
+        reading.log.page = 2
+        await joined(reading, at=Position("e0", 0))
+        assert not reading.is_slow
+        assert (reading.position, reading.is_live) == (Position("e0", 3), True)
+
+    reading_test(scenario, outbox_bytes=1_500)
+
+
+def test_a_snapshot_waits_for_room_that_was_taken_while_it_was_read() -> None:
+    """By replies, or by what is live: the client is not slow for it."""
+
+    async def scenario(reading: Reading) -> None:
+        for _ in range(8):
+            reading.log.append(SAID)
+        reading.log.kept_from = 6
+        reading.position = Position("e0", 3)
+        await reading.join(with_cursor=True)
+        await settle()
+        reading.outbox.put(b" " * 500)
+        for number in range(2):
+            reading.log.run_read()
+            if number:
+                reading.outbox.put(b" " * 700)
+            reading.log.answer_read()
+            await settle()
+        assert reading.snapshots == 0
+        assert not reading.is_slow
+        reading.outbox.take(500)  # the room that the snapshot waits for
+        await settle()
+        assert not reading.is_slow
+
+    reading_test(scenario, outbox_bytes=1_500)
+
+
 async def test_connect_does_not_exceed_the_number_of_conversations() -> None:
     """Though all are held at once."""
     async with asyncio.TaskGroup() as group:
@@ -385,7 +426,8 @@ async def test_connect_does_not_exceed_the_number_of_conversations() -> None:
 
 STEPS = st.lists(
     st.sampled_from(
-        ["write"] * 6
+        ["write"] * 5
+        + ["write_large"]
         + ["hear", "hear", "run_read", "run_read", "answer_read", "answer_read"]
         + [
             "drain",
@@ -411,6 +453,8 @@ async def step(reading: Reading, name: str) -> None:  # noqa: C901, PLR0912  # a
     match name:
         case "write":
             log.append(SAID)
+        case "write_large":
+            log.append(SAID | {"content": "x" * 600})
         case "hear":
             await reading.hear(1)
         case "run_read":

@@ -103,7 +103,7 @@ class AttackSocket:
                 found: dict[str, Any] = json.loads(frame.payload)
                 return found
             elif frame.opcode == frames.CLOSE:
-                raise Ended(frame.payload[:2])
+                raise self._ended()
 
     def count(self) -> Self:
         """Read all that comes from now on, and count answers."""
@@ -129,12 +129,12 @@ class AttackSocket:
             Ended: the connection has.
         """
         if self._is_over or self._writer.is_closing():
-            raise Ended
+            raise self._ended()
         self._writer.write(data)
         try:
             await self._writer.drain()
         except OSError as exc:
-            raise Ended from exc
+            raise self._ended() from exc
         await asyncio.sleep(0)  # `drain` alone lets nobody else run
 
     def abort(self) -> None:
@@ -155,24 +155,28 @@ class AttackSocket:
             self._counting.cancel()
             with suppress(asyncio.CancelledError):
                 await self._counting
-        if exc_type is not None and issubclass(exc_type, Ended):
-            self._counts.closed += 1
         self.abort()
+
+    def _ended(self) -> Ended:
+        """Count the end once, unless it is our own."""
+        if not self._is_over:
+            self._is_over = True
+            self._counts.closed += 1
+        return Ended()
 
     async def _read(self) -> bytes:
         try:
             data = await self._reader.read(CHUNK_BYTES)
         except OSError as exc:
-            raise Ended from exc
+            raise self._ended() from exc
         if not data:
-            raise Ended
+            raise self._ended()
         return data
 
     async def _listen(self) -> None:
         with suppress(Ended):
             while True:
                 await self._read()
-        self._counts.closed += 1
 
     async def _count(self) -> None:
         rest = b""
@@ -183,7 +187,6 @@ class AttackSocket:
                 self._counts.refused += errors
                 self._counts.let_through += max(0, data.count(_REPLY) - errors)
                 if _GOODBYE in data:
-                    break
+                    raise self._ended()
                 rest = data[-8:]  # shorter than what is counted: nothing is counted twice
-        self._is_over = True
         self._writer.transport.abort()
