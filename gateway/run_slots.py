@@ -5,6 +5,7 @@ Hence some are always kept free for who comes next: a subject, and a tenant, may
 while it has fewer than there are free ones, times a factor. One that is alone gets its share of all
 slots; the more there are, the less each gets, and the less stays free: n of them, who all want
 more, leave 1 / (1 + n * factor). (Dynamic thresholds, Choudhury and Hahne 1998, of switch memory.)
+The last free slot goes to somebody who has none.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from gateway.store.run_lines import Line
 
+FEW = 4  # of fewer slots the last one is for anybody: keeping it would cost too much
 _ROUNDING = 1e-9  # of factors: 0.9 / (1 - 0.9) is more than 9
 REMEMBERED = 4096  # who had a turn, the latest; who is forgotten comes first once more
 Who: TypeAlias = "str | Line"
@@ -33,6 +35,7 @@ class Slots:
             tenant_share: how much one tenant gets.
         """
         self.free = count
+        self._kept = 1 if count >= FEW else 0
         self._subject_factor = _factor(subject_share)
         self._tenant_factor = _factor(tenant_share)
         self._taken: Counter[Who] = Counter()
@@ -78,7 +81,10 @@ class Slots:
 
     def _has_room(self, who: Who) -> bool:
         factor = self._tenant_factor if isinstance(who, str) else self._subject_factor
-        return self.free > 0 and self._taken[who] < factor * self.free - _ROUNDING
+        taken = self._taken[who]
+        if factor == math.inf or not taken:
+            return self.free > 0
+        return self.free > self._kept and taken < factor * self.free - _ROUNDING
 
 
 def _factor(share: float) -> float:
