@@ -20,6 +20,7 @@ from tests.support.workers import ServingProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
 
     from gateway.agents import RunContext
     from gateway.store.store import Store
