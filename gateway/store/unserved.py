@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.events import RunError
 from gateway.store.calls import ConversationCalls, text
+from gateway.store.keys import shard_of
 from gateway.store.run_lines import FIRST_PAUSE
 from gateway.store.runs import RunName
 from gateway.store.scripts import ON_RUNS, Script
@@ -123,6 +124,11 @@ class UnservedRuns:
             more_keys=keys.run_keys(),
         )
         return bool(reply[0])
+
+
+def shard_of_run(name: RunName) -> int:
+    """In which shard a run is."""
+    return int(shard_of("c", name.tenant, name.conversation_id)[2:4])  # {s07}
 
 
 def _name_of(line: bytes) -> RunName:
