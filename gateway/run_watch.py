@@ -62,7 +62,7 @@ class RunWatch:
         await self._forget(self._since_s.keys() - without.keys())
 
     async def _look_at(self, shard: int, agents: frozenset[str]) -> Unserved:
-        """Look at one shard; if its server is away, nothing is known of its runs, as of none before."""
+        """Look at one shard; if its server is away, nothing is known of its runs any more."""
         try:
             return await self._store.unserved.look(shard, agents)
         except StoreUnavailable as exc:
