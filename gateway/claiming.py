@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.run_slots import Slots
     from gateway.store.run_lines import Claim, Found, Line, RunLines
 
-PATIENCE_S = 0.05  # for shards that were asked whose runs wait, before the next one is chosen
+PATIENCE_S = 0.2  # for shards that were asked whose runs wait, before the next one is chosen
 _log = structlog.get_logger(__name__)
 
 

@@ -77,6 +77,16 @@ async def fill(store: Store, tenant: str, subjects: Iterable[str], count: int) -
         await together(ask(number) for number in range(first, min(count, first + AT_ONCE)))
 
 
+async def hears(redis: RedisNode) -> None:
+    """Wait until the worker hears of runs that become ready; else it finds them with its sweep."""
+
+    async def is_subscribed() -> bool:
+        _, count = await redis.call("PUBSUB", "NUMSUB", "gw:wake")
+        return bool(count)
+
+    await eventually(is_subscribed, what="the worker hears")
+
+
 async def test_long_runs_of_one_subject_leave_slots_to_others(
     own_redis: OwnRedis, own_stage: Any, arrive: Arrive
 ) -> None:
@@ -109,6 +119,7 @@ async def test_first_run_of_a_tenant_waits_for_one_slot_at_most(
     async with opened(redis.url) as store:
         await fill(store, "hog", [f"h{n}" for n in range(10)], HOGS_RUNS)
     gateway = await own_stage(redis_url=redis.url, worker_concurrency=1, agents=(OWN,))
+    await hears(redis)
     await watched.have_begun(1)
     people = [await arrive(gateway, "bob", tenant=tenant) for tenant in ("small", "tiny")]
     runs = [await person.ask("hello", agent="own") for person in people]
@@ -130,6 +141,7 @@ async def test_first_run_of_a_subject_waits_for_one_slot_at_most(
     async with opened(redis.url) as store:
         await fill(store, "shared", ["hog"], 1000)
     gateway = await own_stage(redis_url=redis.url, worker_concurrency=1, agents=(OWN,))
+    await hears(redis)
     await watched.have_begun(1)
     people = [await arrive(gateway, name, tenant="shared") for name in ("ann", "zoe")]
     for person in people:

@@ -61,8 +61,9 @@ async def call(store: Store, attempt: Attempt, number: int, size: int) -> None:
 
 
 async def size_of(redis: RedisNode, kind: str) -> int:
-    """Return the bytes of a key of the conversation."""
-    found = await redis.call("MEMORY", "USAGE", (await redis.call("KEYS", f"*:c_1:{kind}"))[0])
+    """Return the bytes of a key of the conversation, all of its fields measured."""
+    (key,) = await redis.call("KEYS", f"*:c_1:{kind}")
+    found = await redis.call("MEMORY", "USAGE", key, "SAMPLES", 0)
     assert isinstance(found, int)
     return found
 
