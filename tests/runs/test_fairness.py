@@ -200,6 +200,33 @@ async def test_shards_whose_server_is_away_hold_up_no_others(
                     node.resume()
 
 
+async def test_shards_whose_server_is_away_hide_no_run_without_a_worker(
+    arrive: Arrive, tmp_path: Path
+) -> None:
+    """Runs of the others, which nobody takes, end in time all the same."""
+    async with cluster(options={"cluster-require-full-coverage": "no"}) as servers:
+        settings = RUN_SETTINGS | {"redis_timeout_s": 1, "run_claim_s": 3}
+        gateway = ServingProcess(tmp_path / "gateway", redis_url=servers.url, **settings)
+        with serving((gateway,)):
+            people = [await arrive(gateway, f"person{n}") for n in range(12)]
+            for person in people:
+                await person.create()
+            homes = [await home(servers, person) for person in people]
+            knows_agents = await servers.node_for_key("gw:agents")
+            away = next(node for node in homes if node is not knows_agents)
+            other = next(one for one, at in zip(people, homes, strict=True) if at is not away)
+            stopped = [node for node in servers.nodes if node is away or await follows(node, away)]
+            try:
+                for node in stopped:
+                    node.pause()
+                run = await other.sees_end(await other.ask("x"), within_s=30)
+                assert run.ends[0]["code"] == "no_agent"
+                assert "run_watch_failed" in gateway.logs
+            finally:
+                for node in stopped:
+                    node.resume()
+
+
 async def home(servers: Any, person: Person) -> RedisNode:
     """Return the master that has a person's conversation."""
     for node in servers.nodes:
