@@ -227,9 +227,10 @@ async def begun_run(store: Store, name: str) -> RunAttempt:
         ALICE, Draft(name, "m_ask", "ask", TEXT, may_create=False, run=request)
     )
     for shard in range(SHARDS):
-        claim = await store.runs.claim(shard, ["demo"])
-        if claim is not None and (attempt := await store.runs.begin(claim)) is not None:
-            return attempt
+        for line in (await store.lines.look(shard, ["demo"])).lines:
+            claim = (await store.lines.claim(shard, ["demo"], line)).claim
+            if claim is not None and (attempt := await store.runs.begin(claim)) is not None:
+                return attempt
     raise RuntimeError("the run is not there to be claimed")
 
 

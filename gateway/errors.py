@@ -12,7 +12,7 @@ GatewayError
 ├── RequestError            the client gets code and message
 │   ├── BadRequest, TooLarge, UnknownType, NotFound, Forbidden, Conflict, VersionConflict,
 │   ├── RunActive,
-│   └── RateLimited, TimedOut, Gone, NotNow
+│   └── RateLimited, TooManyRuns, TimedOut, Gone, NotNow
 └── StoreError
     └── StoreUnavailable    Redis cannot be reached, or refuses to write; the client gets
                             `unavailable`
@@ -199,6 +199,20 @@ class Gone(RequestError):
     """It was there and has ended, as an invite that is used up."""
 
     code = ErrorCode.GONE
+
+
+class TooManyRuns(RequestError):
+    """A run more may not be started now; nothing was accepted. `details.of` has too many."""
+
+    code = ErrorCode.RATE_LIMITED
+
+    def __init__(self, of: str, *, limit: int, retry_after_ms: int) -> None:
+        wait = "wait" if of == "conversation" else "wait or go on"
+        super().__init__(
+            f"{limit} runs of this {of} {wait}; try again when some have ended",
+            retry_after_ms=retry_after_ms,
+            details={"of": of, "limit": limit},
+        )
 
 
 class NotNow(RequestError):

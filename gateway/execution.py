@@ -34,7 +34,7 @@ from gateway.events import (
 )
 from gateway.patching_aside import apply_patch_aside
 from gateway.store.availability import once_available
-from gateway.store.runs import Change, Ending, LeaseLost
+from gateway.store.runs import Change, Ending, LeaseLost, NoRoomToAsk
 
 if TYPE_CHECKING:
     from msgspec import UnsetType
@@ -74,6 +74,7 @@ class Execution:
         self.is_ending = False  # its end is being written
         self.is_lost = False  # another ended it, or has it
         self._speaking: AgentTask[list[Interrupt]] | None = None
+        self._speech: Speech | None = None
 
     @property
     def is_bound(self) -> bool:
@@ -89,7 +90,7 @@ class Execution:
         log = _log.bind(run_id=self._attempt.name.run_id, attempt=self._attempt.number)
         try:
             ending = await self._attempt_it()
-            await self._finish(ending)
+            ending = await self._finish(ending)
         except LeaseLost:
             log.info("run_lost")
             return False
@@ -183,7 +184,9 @@ class Execution:
         """Let the agent speak; returns what it asks at the end."""
         context = self._context = await self._make_context()
         interrupts: list[Interrupt] = []
-        speech = Speech(self._settings, said_chars=len(self._attempt.emitted))
+        speech = self._speech = Speech(
+            self._settings, emitted=self._attempt.emitted, kept_bytes=context.journal_bytes
+        )
         async with speaking(agent, context) as said:
             async for item in said:
                 if self._is_stopped():  # the agent was cancelled and goes on all the same
@@ -221,6 +224,8 @@ class Execution:
 
     async def _write_step(self, name: str, result: bytes) -> None:
         self._refuse_if_left()
+        if self._speech is not None:
+            self._speech.keep(len(name) + len(result))
         await self._emitter.change(Change("journal", b"", name, result))
         await self._emitter.flush()
 
@@ -326,12 +331,31 @@ class Execution:
     def _usage(self) -> list[TokenUsage] | UnsetType:
         return UNSET if self._context is None else used(self._context.usage) or UNSET
 
-    async def _finish(self, ending: Ending) -> None:
-        """Write what still waits, then the end; tried until Redis has it or the lease is lost."""
+    async def _finish(self, ending: Ending) -> Ending:
+        """Write what still waits, then the end; tried until Redis has it or the lease is lost.
+
+        Returns:
+            How it ended: as failed if there is no room for what it asks.
+        """
         await self._emitter.flush(is_last=True)
         self.is_ending = True
         finish, last_batch = self._store.runs.finish, self._emitter.last_batch
-        await once_available(lambda: finish(self._attempt, ending, last_batch=last_batch))
+        try:
+            await once_available(lambda: finish(self._attempt, ending, last_batch=last_batch))
+        except NoRoomToAsk as exc:
+            failed = self._failed_to_ask(ending, exc.waiting_bytes)
+            await once_available(lambda: finish(self._attempt, failed, last_batch=last_batch))
+            return failed
+        return ending
+
+    def _failed_to_ask(self, ending: Ending, waiting_bytes: int) -> Ending:
+        size = sum(len(kept) for *_, kept in ending.interrupts)
+        problem = (
+            f"the agent asks {size} bytes of questions; {waiting_bytes} of this conversation wait"
+            f" for answers, and all may have {self._settings.max_interrupts_bytes}"
+        )
+        self._tell_refused(problem)
+        return self._failed(problem, "agent_error")
 
 
 def _replacing(snapshot: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import msgspec
 
 MAX_UTF8_BYTES = 4  # of a character
 _decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 
 
 class JsonText:
@@ -66,3 +67,11 @@ def exceeds(text: str, max_bytes: int) -> bool:
     if len(text) * MAX_UTF8_BYTES <= max_bytes:
         return False
     return len(text.encode("utf-8", "surrogatepass")) > max_bytes
+
+
+def json_bytes(text: str) -> int:
+    """How many bytes a text has inside a JSON string; half a character counts as a whole one."""
+    try:
+        return len(_encode(text)) - 2
+    except UnicodeEncodeError:
+        return len(_encode(text.encode("utf-8", "replace").decode())) - 2

@@ -14,6 +14,7 @@ import structlog
 from gateway.concurrently import together
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.store.keys import SHARDS
+from gateway.store.unserved import Unserved, shard_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -52,13 +53,23 @@ class RunWatch:
     async def _look(self) -> None:
         unserved = self._store.unserved
         agents = await unserved.vouch()
-        found = await together(unserved.look(shard, agents) for shard in range(SHARDS))
+        found = await together(self._look_at(shard, agents) for shard in range(SHARDS))
         for name in [name for one in found for name in one.silent]:
             await _attended(name, unserved.tell_interrupted(name, noticed_s=self._pause_s))
         without = {name: agent for one in found for name, agent in one.without_agent}
         for name, agent in without.items():
             await _attended(name, self._wait(name, agent, agents))
         await self._forget(self._since_s.keys() - without.keys())
+
+    async def _look_at(self, shard: int, agents: frozenset[str]) -> Unserved:
+        """Look at one shard; if its server is away, nothing is known of its runs any more."""
+        try:
+            return await self._store.unserved.look(shard, agents)
+        except StoreUnavailable as exc:
+            _log.warning("run_watch_failed", shard=shard, problem=str(exc))
+            for name in [name for name in self._since_s if shard_of_run(name) == shard]:
+                del self._since_s[name]
+            return Unserved([], [])
 
     async def _wait(self, name: RunName, agent: str, agents: frozenset[str]) -> None:
         """Go on waiting for a worker that has the agent, or end the run."""

@@ -24,6 +24,7 @@ JWT_SECRET_MIN_BYTES = 32  # RFC 7518 section 3.2: a key as long as the hash out
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]  # at most a year: keeps infinity out
 Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1024)]
+Share = Annotated[float, Meta(gt=0, le=1)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +75,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_conversations_per_session: Count = 200
     max_context_bytes: Bytes = 262_144
     max_event_bytes: Bytes = 524_288  # of an agent's event: half of outbox_bytes, see Outbox
-    max_reply_chars: Annotated[int, Meta(ge=1024)] = 4_000_000  # of one reply of an agent
+    max_reply_bytes: Bytes = 4_194_304  # of one reply of an agent, as JSON
+    max_run_bytes: Bytes = 16_777_216  # of all that one attempt at a run says besides
+    max_interrupts_bytes: Bytes = 262_144  # questions of a conversation that wait for answers
     requests_per_s: Seconds = 500.0  # of one connection
     requests_burst: Count = 2_000
     subject_requests_per_s: Seconds = 1_000.0  # of one subject, over all its sockets at one replica
@@ -122,6 +125,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     run_attempts: Count = 3  # a run ends after so many deaths of its workers
     run_cleanup_s: Seconds = 3.0  # how long a stopped agent may clean up; then it is abandoned
     worker_concurrency: Count = 100  # runs at once in a worker
+    worker_subject_share: Share = 0.75  # of them, that one subject may have; less beside others
+    worker_tenant_share: Share = 0.9  # the same of one tenant
+    waiting_runs_per_conversation: Count = 100
+    open_runs_per_subject: Count = 1_000  # waiting or going on, in each of the 64 shards
+    open_runs_per_tenant: Count = 20_000  # the same
     default_agent: str | None = None  # `demo` with --dev, else none
     agents: tuple[str, ...] = ()  # name=package.module:attribute
     handlers: tuple[str, ...] = ()  # package.module

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, cast
 import structlog
 
 from gateway.agent_task import containing_agents
+from gateway.claiming import Claiming
 from gateway.errors import GatewayError
 from gateway.execution import Execution
 from gateway.ids import random_id
 from gateway.lease_keeper import LeaseKeeper
 from gateway.neighbours import Neighbours
-from gateway.store.keys import SHARDS
+from gateway.run_slots import Slots
 from gateway.store.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from gateway.agents import AgentRegistry
     from gateway.clock import Clock
     from gateway.settings import Settings
-    from gateway.store.runs import Attempt, Claim
+    from gateway.store.run_lines import Claim
+    from gateway.store.runs import Attempt
     from gateway.store.store import Store
 
 SWEEPS_A_LEASE = 5  # a run of a dead worker waits a lease and a fifth of it, at most
@@ -50,10 +52,13 @@ class Worker:
         self._settings = settings
         self._agents = agents
         self._clock = clock
-        self._free = asyncio.Semaphore(concurrency)
+        self._slots = Slots(
+            concurrency,
+            subject_share=settings.worker_subject_share,
+            tenant_share=settings.worker_tenant_share,
+        )
+        self._claiming = Claiming(store.lines, agents.names, self._slots, self._execute)
         self._attempts: dict[str, tuple[Execution, asyncio.Task[None]]] = {}  # by owner
-        self._shards: asyncio.Queue[int] = asyncio.Queue(SHARDS)  # each at most once
-        self._queued: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._keeper = LeaseKeeper(
             settings, redis_url, clock=clock, agents=agents.names, on_lost=self._lose_later
@@ -65,7 +70,7 @@ class Worker:
             store.redis,
             store.keys.replica_channel(self.worker_id),
             on_message=self._hear,
-            on_rebuilt=self._look_everywhere,
+            on_rebuilt=self._claiming.look_everywhere,
         )
 
     @property
@@ -88,7 +93,7 @@ class Worker:
             group.create_task(self._subscribe(), name="worker-subscribe")
             group.create_task(self._sweep_for_ever(), name="worker-sweep")
             try:
-                await self._claim_for_ever(group)
+                await self._claiming.run(group)
             finally:
                 self.is_stopping = True
                 await self._let_finish()
@@ -111,28 +116,6 @@ class Worker:
                 continue
             return
 
-    async def _claim_for_ever(self, group: asyncio.TaskGroup) -> None:
-        while True:
-            shard = await self._shards.get()
-            self._queued.discard(shard)
-            await self._free.acquire()
-            claim = await self._claim(shard)
-            if claim is None:
-                self._free.release()
-                continue
-            self._look_at(shard)  # there may be more
-            group.create_task(self._execute(claim), name=f"run {claim.name.run_id}")
-
-    async def _claim(self, shard: int) -> Claim | None:
-        def look_later(pause_s: float) -> None:
-            self._loop.call_later(pause_s, self._look_at, shard)
-
-        try:
-            return await self._store.runs.claim(shard, self._agents.names, on_put_off=look_later)
-        except GatewayError as exc:
-            _log.warning("claim_failed", problem=str(exc))
-            return None
-
     async def _execute(self, claim: Claim) -> None:
         try:
             attempt = await self._store.runs.begin(claim, worker_id=self.worker_id)
@@ -142,8 +125,6 @@ class Worker:
             _log.warning("run_left", run_id=claim.name.run_id, problem=str(exc))
         except Exception:  # noqa: BLE001  # the edge: a bug costs this attempt, not the worker
             _log.exception("run_broken", run_id=claim.name.run_id)
-        finally:
-            self._free.release()
 
     async def _attempt(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
         run_id = attempt.name.run_id
@@ -176,24 +157,16 @@ class Worker:
     async def _sweep_for_ever(self) -> None:
         pause_s = min(self._settings.run_lease_s / SWEEPS_A_LEASE, LONGEST_SWEEP_S)
         while True:
-            if await self._neighbours.release_dead() or self._shards.empty():
-                self._look_everywhere()
+            self._claiming.look_everywhere()
+            if await self._neighbours.release_dead():
+                self._claiming.look_everywhere()
             await asyncio.sleep(pause_s)
-
-    def _look_everywhere(self) -> None:
-        for shard in self._store.runs.shards():
-            self._look_at(shard)
-
-    def _look_at(self, shard: int) -> None:
-        if shard not in self._queued:
-            self._queued.add(shard)
-            self._shards.put_nowait(shard)
 
     def _hear(self, channel: str, payload: bytes) -> None:
         del channel
         what, _, which = payload.decode().partition(":")
         if what == "ready":
-            self._look_at(int(which))
+            self._claiming.look_at(int(which))
         elif what == "ended":
             for owner, (execution, _) in list(self._attempts.items()):
                 if execution.run_id == which:

@@ -80,6 +80,11 @@ class RunContext:
         workflow: dict[str, Any] = self.document["workflow"]
         return workflow
 
+    @property
+    def journal_bytes(self) -> int:
+        """What the journal holds: results of steps and of tool calls."""
+        return sum(map(len, self._journal.values()))
+
     async def message(self) -> Message | None:
         """The message this run replies to; None if it goes on from an interrupt, or is deleted."""
         wanted = self._attempt.input.message_id

@@ -26,8 +26,9 @@ from gateway.events import (
     TokenUsage,
     ToolCallArgs,
     ToolCallEnd,
+    ToolCallResult,
 )
-from gateway.json_text import ends_in_half, whole
+from gateway.json_text import ends_in_half, json_bytes, whole
 from gateway.json_values import MAX_NODES, check_json, whole_json
 
 if TYPE_CHECKING:
@@ -81,16 +82,18 @@ async def speaking(agent: Agent, context: RunContext) -> AsyncIterator[AsyncIter
 class Speech:
     """What one attempt says: each thing is checked by itself, and some by what was said before."""
 
-    def __init__(self, settings: Settings, *, said_chars: int) -> None:
+    def __init__(self, settings: Settings, *, emitted: str, kept_bytes: int) -> None:
         """Begin.
 
         Args:
             settings: the limits.
-            said_chars: the length of what earlier attempts said of the reply.
+            emitted: what earlier attempts said of the reply.
+            kept_bytes: what is kept of their steps and tool calls.
         """
         self._settings = settings
-        self._chars = said_chars
-        self._argument_bytes: dict[str, int] = {}  # by tool call
+        self._reply_bytes = json_bytes(emitted)
+        self._run_bytes = kept_bytes
+        self._call_bytes: dict[str, int] = {}  # arguments and result, by tool call
         self._halves: dict[tuple[str, str], str] = {}  # first halves of characters, by stream
         self._asked_bytes = 0
         self._asked: set[str] = set()
@@ -101,11 +104,23 @@ class Speech:
         Raises:
             Refused: the reply is too long.
         """
-        self._chars += len(text)
-        if self._chars > self._settings.max_reply_chars:
-            limit = self._settings.max_reply_chars
-            raise Refused(f"the agent's reply is longer than {limit} characters")
-        return text if type(text) is str else str.__str__(text)
+        text = text if type(text) is str else str.__str__(text)
+        self._reply_bytes += json_bytes(text)
+        limit = self._settings.max_reply_bytes
+        if self._reply_bytes > limit:
+            raise Refused(f"the agent's reply is longer than {limit} bytes")
+        return text
+
+    def keep(self, size: int) -> None:
+        """Count what is kept of the run beside its reply: events, and results of steps.
+
+        Raises:
+            Refused: that is too much.
+        """
+        self._run_bytes += size
+        limit = self._settings.max_run_bytes
+        if self._run_bytes > limit:
+            raise Refused(f"the agent's events and steps have more than {limit} bytes in this run")
 
     def heard(self, item: object) -> list[str | RunEvent | Interrupt]:
         """What is to be said for something that was yielded: mostly that, checked.
@@ -125,10 +140,10 @@ class Speech:
 
     def _event(self, event: RunEvent) -> RunEvent:
         checked, size = self._checked(event)
-        if isinstance(checked, ToolCallArgs):
-            size += self._argument_bytes.get(checked.tool_call_id, 0)
-            self._argument_bytes[checked.tool_call_id] = size
-            _bounded(size, self._settings.max_event_bytes, "the arguments of a tool call")
+        if isinstance(checked, ToolCallArgs | ToolCallResult):
+            size += self._call_bytes.get(checked.tool_call_id, 0)
+            self._call_bytes[checked.tool_call_id] = size
+            _bounded(size, self._settings.max_event_bytes, "arguments and result of a tool call")
         if isinstance(checked, Custom) and checked.name in GATEWAY_NAMES:
             raise Refused(f"the agent yielded Custom {checked.name!r}, a name of the gateway's own")
         return checked
@@ -139,17 +154,21 @@ class Speech:
             raise Refused(f"the agent asked twice under the id {checked.id!r}")
         self._asked.add(checked.id)
         self._asked_bytes += size
-        _bounded(self._asked_bytes, self._settings.max_event_bytes, "what it asks")
+        limits = self._settings
+        most = min(limits.max_event_bytes, limits.max_interrupts_bytes)
+        _bounded(self._asked_bytes, most, "what it asks")
         return answerable(checked)
 
     def _checked(self, event: S) -> tuple[S, int]:
         limits = self._settings
-        return _checked(
+        checked, size = _checked(
             event,
             limits.max_event_bytes,
             max_depth=limits.max_json_depth + _LEVELS,
             max_nodes=limits.max_json_nodes,
         )
+        self.keep(size)
+        return checked, size
 
     def _joined(self, event: RunEvent) -> list[RunEvent]:
         """The event, with the half of a character that its stream was left with before it."""

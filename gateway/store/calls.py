@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BIRTH_CHARS = 6  # 36 bits; lua/prelude.lua takes an epoch apart by it
 SHARED_ARGUMENTS = 15  # the number of keys, 7 keys and ARGV 1 to 7 (lua/prelude.lua)
-_COUNTS = [packed_arguments((7 + more,)) for more in range(8)]  # of keys, with those of a script
+_COUNTS = [packed_arguments((7 + more,)) for more in range(9)]  # of keys, with those of a script
 
 
 class Caller(msgspec.Struct, frozen=True):

@@ -60,7 +60,7 @@ class Contexts:
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
         self._read = Script("context", prelude=(*ON_CONVERSATION, "names", "state"))
-        self._write = Script("set_context")
+        self._write = Script("set_context", prelude=(*ON_CONVERSATION, "kept"))
         self._versions = Script("versions")
 
     async def get(self, caller: Caller, conversation_id: str) -> Context:

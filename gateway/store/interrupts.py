@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.errors import Conflict, NotFound
+from gateway.errors import Conflict, NotFound, TooLarge
 from gateway.ids import content_hash
 from gateway.store.contexts import pending_interrupt
-from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.store.scripts import ON_RUNS, Script
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,7 +41,7 @@ class Interrupts:
         self._calls = calls
         self._settings = settings
         self._question = Script("question")
-        self._respond = Script("respond", prelude=(*ON_CONVERSATION, "names", "runs"))
+        self._respond = Script("respond", prelude=(*ON_RUNS, "questions"))
 
     async def respond(
         self,
@@ -69,6 +69,7 @@ class Interrupts:
         Raises:
             NotFound: there is no such interrupt.
             Conflict: it was not answered in time.
+            TooLarge: answers wait for others already, and take the room for it.
         """
         for _ in range(ANSWER_TRIES):
             stamp = ""
@@ -79,6 +80,11 @@ class Interrupts:
             )
             if reply[0] == b"expired":
                 raise Conflict("the interrupt was not answered in time")
+            if reply[0] == b"too_large":
+                limit = self._settings.max_interrupts_bytes
+                raise TooLarge(
+                    f"$.payload: the answers that wait for others would exceed {limit} bytes"
+                )
             if reply[0] == b"ok":
                 return bool(reply[1])
         raise NotFound
@@ -134,6 +140,7 @@ class Interrupts:
             round(self._settings.run_timeout_s * 1000),
             content_hash(encode([caller.subject, *said], order="sorted")),
             stamp,
+            self._settings.max_interrupts_bytes,
             writes=True,
             more_keys=(*keys.run_keys(), keys.answer(answer.asked_by, answer.interrupt_id)),
         )

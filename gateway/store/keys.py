@@ -115,11 +115,32 @@ KINDS = (
     ),
     KeyKind("answer", _CONVERSATION + ":answer:.+", "string", "respond.lua", expiry="1 h"),
     KeyKind(
+        "line of runs",
+        rf"{_SHARD}:runs:line",
+        "zset",
+        "runs.lua",
+        lasting="a line goes when a worker claims it",
+    ),
+    KeyKind(
+        "open runs",
+        rf"{_SHARD}:runs:open",
+        "zset",
+        "runs.lua",
+        lasting="a line goes when the run ends",
+    ),
+    KeyKind(
+        "turns of runs",
+        rf"{_SHARD}:runs:turns",
+        "hash",
+        "claim.lua",
+        lasting="until no run of the shard waits for a worker",
+    ),
+    KeyKind(
         "ready runs",
         rf"{_SHARD}:runs:ready",
         "list",
-        "runs.lua",
-        lasting="a line goes when a worker claims it",
+        "runs.lua of earlier versions",
+        lasting="until claim.lua has put its lines into the line of runs",
     ),
     KeyKind(
         "leased runs",
@@ -216,15 +237,16 @@ class ConversationKeys:
         return f"{self.base}:absent"
 
     def run_keys(self) -> tuple[str, ...]:
-        """KEYS 8 to 13 of every script that changes a run (lua/runs.lua names them)."""
+        """KEYS 8 to 14 of every script that changes a run (lua/runs.lua names them)."""
         head = self.base[: self.base.index("}") + 1]
         return (
-            f"{head}:runs:ready",
+            f"{head}:runs:line",
             f"{head}:runs:leased",
             f"{self.base}:waiting",
             f"{self.base}:tools",
             self.interrupts,
             self.absent,
+            f"{head}:runs:open",
         )
 
     @property
@@ -331,10 +353,10 @@ class Keys:
         """The deployment's secret."""
         return f"{self.prefix}:secret"
 
-    def queue(self, shard: int) -> tuple[str, str, str]:
-        """The runs of a shard that are ready, those that are leased, and a key that never is."""
+    def queue(self, shard: int) -> tuple[str, ...]:
+        """The runs of a shard, as claim.lua takes them; the last is a key that never is."""
         head = f"{self.prefix}:{{s{shard:02d}}}:runs"
-        return f"{head}:ready", f"{head}:leased", f"{head}:absent"
+        return tuple(f"{head}:{name}" for name in ("line", "leased", "turns", "ready", "absent"))
 
     @property
     def wake_channel(self) -> str:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.errors import Conflict, Forbidden, NotFound, RequestError
+from gateway.errors import Conflict, Forbidden, NotFound, RequestError, TooManyRuns
 from gateway.json_text import JsonText
 from gateway.messages import Position
 from gateway.store.calls import Caller, ConversationCalls, new_birth, position_of, text
 from gateway.store.runs import RunInput
-from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.store.scripts import ON_CONVERSATION, ON_RUNS, Script
 from gateway.unreadable import messages_of
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SEARCH_PAGE = 200  # messages read at once while searching
 SEARCH_MAX_PAGES = 50  # a search looks at the newest 10,000 messages
 EDIT_TRIES = 3  # an edit that meets another one is done again on the new text
+RUNS_RETRY_MS = 5000  # a run takes seconds; who comes back earlier finds no room either
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _NEW, _OBSERVER = 1, 0  # what the scripts say of a message besides what is known of it
@@ -88,9 +89,7 @@ class Messages:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._send = Script(
-            "send", prelude=(*ON_CONVERSATION, "names", "members", "accept", "runs")
-        )
+        self._send = Script("send", prelude=(*ON_RUNS, "members", "accept", "room"))
         self._send_many = Script("send_many", prelude=(*ON_CONVERSATION, "accept"))
         self._history = Script("history")
         self._message = Script("message")
@@ -103,6 +102,7 @@ class Messages:
             NotFound: no such conversation, or the caller takes no part.
             Forbidden: the caller only observes.
             Conflict: the same client_message_id with other content.
+            TooManyRuns: it would start a run, and there are too many. Nothing was done.
         """
         if draft.run is None and not draft.may_create:
             (answer,) = await self.send_many(caller, draft.conversation_id, (draft,))
@@ -123,6 +123,8 @@ class Messages:
                 birth=new_birth() if draft.may_create else "",
                 more_keys=keys.run_keys(),
             )
+            if reply[0] == b"too_many_runs":
+                raise self._too_many_runs(text(reply[1]))
             (answer,) = _answers(reply, (hashed,))
             if draft.run is not None and isinstance(answer, Accepted) and not answer.is_duplicate:
                 answer = msgspec.structs.replace(answer, run_id=draft.run.run_id)
@@ -156,7 +158,7 @@ class Messages:
     def _run_arguments(self, caller: Caller, draft: Draft) -> tuple[Argument, ...]:
         settings, run = self._calls.settings, draft.run
         if run is None:
-            return ("", "", "", "", "", 0, settings.context_versions)
+            return ("", "", "", "", "", 0, settings.context_versions, 0, 0, 0)
         given = RunInput(message_id=draft.message_id, by=caller.subject)
         return (
             run.run_id,
@@ -166,7 +168,19 @@ class Messages:
             msgspec.json.encode(given),
             round(settings.run_timeout_s * 1000),
             settings.context_versions,
+            settings.waiting_runs_per_conversation,
+            settings.open_runs_per_subject,
+            settings.open_runs_per_tenant,
         )
+
+    def _too_many_runs(self, of: str) -> TooManyRuns:
+        settings = self._calls.settings
+        limits = {
+            "conversation": settings.waiting_runs_per_conversation,
+            "subject": settings.open_runs_per_subject,
+            "tenant": settings.open_runs_per_tenant,
+        }
+        return TooManyRuns(of, limit=limits[of], retry_after_ms=RUNS_RETRY_MS)
 
     async def page(
         self,

@@ -12,23 +12,33 @@ import structlog
 from gateway.errors import GatewayError
 from gateway.events import RunError
 from gateway.store.calls import Caller, ConversationCalls, text
-from gateway.store.keys import SHARDS
-from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.store.scripts import ON_CONVERSATION, ON_RUNS, Script
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gateway.clock import Clock
     from gateway.settings import Settings
     from gateway.store.link import Argument, Reply
+    from gateway.store.run_lines import Claim
 
-FIRST_PAUSE = 1 / 15  # of a lease, after a worker died with a run; 4 times as long each time
 _log = structlog.get_logger(__name__)
 SYSTEM = ""  # the subject of what the gateway does by itself
 
 
 class LeaseLost(GatewayError):
     """This attempt does not own the run any more: another does, or it has ended."""
+
+
+class NoRoomToAsk(GatewayError):
+    """What the run asks does not fit beside the questions that wait; it has not ended.
+
+    `waiting_bytes`: what these have.
+    """
+
+    def __init__(self, waiting_bytes: int) -> None:
+        super().__init__(waiting_bytes)
+        self.waiting_bytes = waiting_bytes
 
 
 class ContextMoved(GatewayError):
@@ -64,14 +74,6 @@ class RunName:
     def caller(self) -> Caller:
         """As whom the gateway works on it."""
         return Caller(self.tenant, SYSTEM)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A run that this worker may begin, unless it is claimed anew before."""
-
-    name: RunName
-    until_ms: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,51 +133,13 @@ class Runs:
         self._clock = clock
         self._settings = settings
         self._lease_ms = round(settings.run_lease_s * 1000)
-        self._claim = Script("claim", prelude=())
-        both = (*ON_CONVERSATION, "names", "runs")
-        self._begin = Script("begin", prelude=both)
-        self._extend = Script("extend", prelude=both)
-        self._finish = Script("finish", prelude=both)
-        self._renew = Script("renew", prelude=both)
-        self._give_back = Script("give_back", prelude=both)
-        self._cancel = Script("cancel", prelude=both)
+        self._begin = Script("begin", prelude=ON_RUNS)
+        self._extend = Script("extend", prelude=ON_RUNS)
+        self._finish = Script("finish", prelude=(*ON_RUNS, "questions"))
+        self._renew = Script("renew", prelude=ON_RUNS)
+        self._give_back = Script("give_back", prelude=ON_RUNS)
+        self._cancel = Script("cancel", prelude=ON_RUNS)
         self._journal = Script("journal", prelude=(*ON_CONVERSATION, "names"))
-
-    async def claim(
-        self,
-        shard: int,
-        agents: Sequence[str],
-        *,
-        on_put_off: Callable[[float], object] | None = None,
-    ) -> Claim | None:
-        """Take a run of a shard that nobody works on, of one of these agents.
-
-        Args:
-            shard: which.
-            agents: those that the caller has.
-            on_put_off: called if there is none, but a worker was seen to have died with one, with
-                the seconds after which it may be claimed.
-        """
-        pause_ms = round(self._lease_ms * FIRST_PAUSE)
-        found = await self._claim(
-            self._calls.redis,
-            self._calls.keys.queue(shard),
-            (
-                self._clock.offset_ms,
-                self._lease_ms,
-                self._settings.run_attempts,
-                pause_ms,
-                *agents,
-            ),
-            idempotent=False,  # a claim whose reply is lost ends by its lease
-        )
-        if not found:
-            return None
-        if found[0] == b"":
-            if on_put_off is not None:
-                on_put_off(found[1] / 1000)
-            return None
-        return Claim(RunName(*text(found[0]).split(":")), found[1])
 
     async def begin(self, claim: Claim, *, worker_id: str = "") -> Attempt | None:
         """Begin an attempt, of this worker.
@@ -251,6 +215,7 @@ class Runs:
 
         Raises:
             LeaseLost: refused; somebody else ended or owns it, or Redis lost a batch.
+            NoRoomToAsk: nothing was done, the conversation's questions would have too many bytes.
         """
         asked = [part for interrupt in ending.interrupts for part in interrupt]
         reply = await self._run(
@@ -263,10 +228,13 @@ class Runs:
             ending.message_status,
             self._settings.context_versions,
             last_batch,
+            self._settings.max_interrupts_bytes,
             *asked,
             writes=True,
         )
         _raise_if_lost(reply)
+        if isinstance(reply, list):
+            raise NoRoomToAsk(int(reply[1]))
 
     async def renew(self, attempt: Attempt) -> bool:
         """Keep the lease; False if it is lost."""
@@ -293,10 +261,6 @@ class Runs:
         versions = self._settings.context_versions
         reply = await self._run(self._cancel, name, run_id, versions, caller=caller, writes=True)
         return text(reply[1])
-
-    def shards(self) -> range:
-        """All shards that may hold runs."""
-        return range(SHARDS)
 
     async def _run(
         self,

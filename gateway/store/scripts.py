@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _LUA = files("gateway.store") / "lua"
 RIGHTS = "rights"  # no file: made of the table in gateway/roles.py
 ON_CONVERSATION = (RIGHTS, "reign", "prelude")  # first in every script of a conversation
+ON_RUNS = (*ON_CONVERSATION, "names", "kept", "tools", "runs")  # first in those that change a run
 
 
 class Script:

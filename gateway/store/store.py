@@ -17,6 +17,7 @@ from gateway.store.log import Log
 from gateway.store.messages import Messages
 from gateway.store.quotas import Quotas
 from gateway.store.redis import Redis
+from gateway.store.run_lines import RunLines
 from gateway.store.runs import Runs
 from gateway.store.secret import Secret
 from gateway.store.server_risks import tell_risks
@@ -47,7 +48,6 @@ class Store:
             timeout_s=settings.redis_timeout_s,
             reconnect_s=settings.redis_reconnect_s,
         )
-        self._durability = settings.durability
         self._require(settings)
         self._calls = ConversationCalls(self.redis, self.keys, clock, settings)
         self.conversations, self.invites = Conversations(self._calls), Invites(self._calls)
@@ -55,6 +55,7 @@ class Store:
         self.contexts = Contexts(self._calls)
         self.log = Log(self._calls)
         self.runs = Runs(self._calls, clock, settings)
+        self.lines = RunLines(self._calls, clock, settings)
         self.interrupts = Interrupts(self._calls, settings)
         self.unserved = UnservedRuns(self._calls, clock, settings)
         self._route = url.topology().route
@@ -115,6 +116,7 @@ class Store:
         self.redis.close()
 
     def _require(self, settings: Settings) -> None:
+        self._durability = settings.durability
         wait_ms = round(settings.redis_timeout_s * 800)  # before the link itself gives up
         if settings.durability == "disk":
             self.redis.durability_command = ("WAITAOF", 1, 0, wait_ms)

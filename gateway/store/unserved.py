@@ -9,8 +9,10 @@ import msgspec
 
 from gateway.events import RunError
 from gateway.store.calls import ConversationCalls, text
-from gateway.store.runs import FIRST_PAUSE, RunName
-from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.store.keys import shard_of
+from gateway.store.run_lines import FIRST_PAUSE
+from gateway.store.runs import RunName
+from gateway.store.scripts import ON_RUNS, Script
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -39,13 +41,12 @@ class UnservedRuns:
         self._clock = clock
         self._settings = settings
         self._lease_ms = settings.run_lease_s * 1000
-        both = (*ON_CONVERSATION, "names", "runs")
         self._vouch = Script("vouch", prelude=())
         self._unserved = Script("unserved", prelude=())
-        self._interrupted = Script("interrupted", prelude=both)
-        self._wait = Script("wait", prelude=both)
+        self._interrupted = Script("interrupted", prelude=ON_RUNS)
+        self._wait = Script("wait", prelude=ON_RUNS)
         self._release = Script("release", prelude=())
-        self._give_up = Script("give_up", prelude=both)
+        self._give_up = Script("give_up", prelude=ON_RUNS)
 
     async def vouch(self, agents: Collection[str] = ()) -> frozenset[str]:
         """Say which agents a worker has; return those that any worker has."""
@@ -123,6 +124,11 @@ class UnservedRuns:
             more_keys=keys.run_keys(),
         )
         return bool(reply[0])
+
+
+def shard_of_run(name: RunName) -> int:
+    """In which shard a run is."""
+    return int(shard_of("c", name.tenant, name.conversation_id)[2:4])  # {s07}
 
 
 def _name_of(line: bytes) -> RunName:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from tests.runs import leaving
+from tests.runs import leaving, overdoing
 from tests.runs.agents import SETTING
 from tests.runs.misspeaking import SETTING as MISSPEAKING
 from tests.runs.person import Person
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LEASE_S = 1.0
 RUN_SETTINGS: dict[str, Any] = {
-    "agents": ",".join((*SETTING, *MISSPEAKING, *leaving.SETTING)),
+    "agents": ",".join((*SETTING, *MISSPEAKING, *leaving.SETTING, *overdoing.SETTING)),
     "default_agent": "demo",
     "run_lease_s": LEASE_S,
 }
@@ -156,7 +156,7 @@ async def own_stage(in_process: Any) -> Any:
     """Start gateways with workers in this process, with the settings of runs."""
 
     async def start(**settings: Any) -> InProcessGateway:
-        agents = (*SETTING, *MISSPEAKING, *leaving.SETTING)
+        agents = (*SETTING, *MISSPEAKING, *leaving.SETTING, *overdoing.SETTING)
         return await in_process(**(RUN_SETTINGS | {"agents": agents} | settings))
 
     return start

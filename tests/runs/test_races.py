@@ -16,13 +16,15 @@ from gateway.store.keys import SHARDS
 from gateway.store.messages import Draft
 from gateway.store.runs import Change, Ending, LeaseLost, RunRequest
 from gateway.store.store import Store
+from tests.support.claims import claim_any, claim_in
 from tests.support.eventually import eventually, passing
 from tests.support.proxy import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway.store.runs import Attempt, Claim
+    from gateway.store.run_lines import Claim
+    from gateway.store.runs import Attempt
     from tests.conftest import OwnRedis
     from tests.support.redis_node import RedisNode
 
@@ -52,15 +54,7 @@ async def accept(store: Store, number: int = 1) -> None:
 
 async def claimed(store: Store) -> Claim:
     """Claim the one run that is there to be claimed."""
-
-    async def look() -> Claim | None:
-        for shard in range(SHARDS):
-            found = await store.runs.claim(shard, ["demo"])
-            if found is not None:
-                return found
-        return None
-
-    return await eventually(look, what="a run to claim")
+    return await eventually(lambda: claim_any(store, ["demo"]), what="a run to claim")
 
 
 async def begun(store: Store) -> Attempt:
@@ -137,9 +131,7 @@ async def test_run_of_an_agent_that_a_worker_lacks_is_left_to_others(own_redis: 
     redis = await own_redis()
     async with opened(redis.port) as store:
         await accept(store)
-        assert [await store.runs.claim(shard, ["another"]) for shard in range(SHARDS)] == [
-            None
-        ] * SHARDS
+        assert await claim_any(store, ["another"]) is None
         assert (await begun(store)).number == 1
 
 
@@ -209,9 +201,7 @@ async def test_given_back_run_is_claimed_at_once(own_redis: OwnRedis) -> None:
         await store.runs.give_back(attempt)
         again = await begun(store)
         assert again.number == 2
-        assert [await store.runs.claim(shard, ["demo"]) for shard in range(SHARDS)] == [
-            None
-        ] * SHARDS
+        assert await claim_any(store, ["demo"]) is None
 
 
 async def test_run_is_always_ready_or_leased_or_waiting_or_ended(own_redis: OwnRedis) -> None:
@@ -242,9 +232,9 @@ async def test_run_is_always_ready_or_leased_or_waiting_or_ended(own_redis: OwnR
 
 async def assert_reachable(redis: RedisNode) -> None:
     """Check that the active run is in exactly one queue, and each other one waits or has ended."""
-    (ready,) = await redis.call("KEYS", "*:runs:ready") or [""]
+    (line,) = await redis.call("KEYS", "*:runs:line") or [""]
     (leased,) = await redis.call("KEYS", "*:runs:leased") or [""]
-    queued = await redis.call("LRANGE", ready, 0, -1) if ready else []
+    queued = await redis.call("ZRANGE", line, 0, -1) if line else []
     queued += await redis.call("ZRANGE", leased, 0, -1) if leased else []
     (waiting,) = await redis.call("KEYS", "*:waiting") or [""]
     others = await redis.call("LRANGE", waiting, 0, -1) if waiting else []
@@ -271,7 +261,7 @@ async def test_run_that_workers_died_with_rests_longer_each_time(own_redis: OwnR
 
         async def has_rested() -> bool:
             for shard in range(SHARDS):
-                claim = await store.runs.claim(shard, ["demo"], on_put_off=pauses.append)
+                claim = await claim_in(store, shard, ["demo"], on_put_off=pauses.append)
                 assert claim is None
             return bool(pauses)
 
@@ -290,9 +280,8 @@ async def test_run_that_workers_died_with_rests_longer_each_time(own_redis: OwnR
 
 async def is_given_up(store: Store) -> bool:
     """Claim and begin until that gives the run up."""
-    for shard in range(SHARDS):
-        claim = await store.runs.claim(shard, ["demo"])
-        if claim is not None:
-            assert await store.runs.begin(claim) is None
-            return True
-    return False
+    claim = await claim_any(store, ["demo"])
+    if claim is None:
+        return False
+    assert await store.runs.begin(claim) is None
+    return True

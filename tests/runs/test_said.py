@@ -124,11 +124,11 @@ async def test_halves_of_a_character_are_joined_and_lone_ones_replaced(
 
 
 async def test_a_reply_has_a_longest_length(own_stage: Any, arrive: Arrive) -> None:
-    """`GATEWAY_MAX_REPLY_CHARS`: what was said up to there is kept."""
-    alice = await arrive(await own_stage(max_reply_chars=20_000))
+    """`GATEWAY_MAX_REPLY_BYTES`: what was said up to there is kept."""
+    alice = await arrive(await own_stage(max_reply_bytes=20_000))
     run = await alice.sees_end(await alice.ask("x", agent="novel"))
     assert run.outcome == "error"
-    assert "longer than 20000 characters" in run.ends[0]["message"]
+    assert "longer than 20000 bytes" in run.ends[0]["message"]
     assert len(run.text) == 16_000
 
 

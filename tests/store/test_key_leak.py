@@ -12,11 +12,12 @@ from gateway.ids import ShownToken
 from gateway.messages import Position
 from gateway.store.contexts import ContextChange
 from gateway.store.interrupts import Answer
-from gateway.store.keys import KINDS, Keys
+from gateway.store.keys import KINDS, Keys, shard_of
 from gateway.store.runs import Change, Ending, RunInput, RunRequest
 from gateway.store.sessions import Attempt as SessionAttempt
 from gateway.store.sessions import Holder, Vouched
 from gateway.tokens import Identity
+from tests.support.claims import claim_any, claim_in
 from tests.support.store_view import StoreView
 from tests.support.stores import draft, make, opened, say, under_another_reign
 
@@ -100,6 +101,13 @@ async def do_runs(store: Store, caller: Caller) -> None:
     await store.runs.finish(await begin(store, "r_5"), ASKING, last_batch=0)
     await answer(store, caller, "c_5", "r_5", "i_1", goes_on="r_held")
     await start(store, caller, "c_4", "r_4", may_create=True)
+    shard = shard_of("c", caller.tenant, "c_4")
+    names = (f"c_beside{n}" for n in range(10_000))
+    beside = next(name for name in names if shard_of("c", caller.tenant, name) == shard)
+    await start(store, caller, beside, "r_6", may_create=True)
+    assert (await claim_in(store, int(shard[2:4]), ["demo"])) is not None
+    ready = store.keys.queue(int(shard[2:4]))[3]
+    await store.redis.execute(ready, "RPUSH", ready, f"{caller.tenant}:c_4:r_earlier")
     assert await store.unserved.vouch(["demo"]) == {"demo"}
 
 
@@ -127,14 +135,12 @@ async def start(
 
 async def begin(store: Store, run_id: str) -> Attempt:
     """Claim a run and begin it."""
-    for shard in store.runs.shards():
-        claim = await store.runs.claim(shard, ["demo"])
-        if claim is not None:
-            assert claim.name.run_id == run_id
-            attempt = await store.runs.begin(claim)
-            assert attempt is not None
-            return attempt
-    raise AssertionError(f"{run_id} is not ready")
+    claim = await claim_any(store, ["demo"])
+    assert claim is not None, f"{run_id} is not ready"
+    assert claim.name.run_id == run_id
+    attempt = await store.runs.begin(claim)
+    assert attempt is not None
+    return attempt
 
 
 async def hold_sessions(store: Store, caller: Caller) -> None:

@@ -18,6 +18,7 @@ from gateway.store.interrupts import Answer
 from gateway.store.link import packed_arguments
 from gateway.store.master_link import MasterLink
 from gateway.store.runs import Change, Ending, RunInput, RunRequest
+from tests.support.claims import claim_any
 from tests.support.stores import draft, make, opened, say
 
 if TYPE_CHECKING:
@@ -36,13 +37,11 @@ async def attempt_of(store: Store, run_id: str, conversation_id: str = "c_run") 
     message = draft(conversation_id, run_id, may_create=True)
     run = RunRequest(run_id, "demo", f"m_{run_id}_reply")
     await store.messages.send(ALICE, replace(message, run=run))
-    for shard in store.runs.shards():
-        claim = await store.runs.claim(shard, ["demo"])
-        if claim is not None:
-            attempt = await store.runs.begin(claim)
-            assert attempt is not None
-            return attempt
-    raise AssertionError(run_id)
+    claim = await claim_any(store, ["demo"])
+    assert claim is not None, run_id
+    attempt = await store.runs.begin(claim)
+    assert attempt is not None
+    return attempt
 
 
 async def creating(store: Store) -> Act:

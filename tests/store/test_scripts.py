@@ -38,7 +38,7 @@ async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
     """Run a conversation's script as alice, on `c_1`."""
     keys = Keys().conversation("t", "c_1")
     common = (0, 1000, 60_000, "reign__1", 2**50, "birth1", "alice")
-    parts = (*ON_CONVERSATION, "names", "members", "accept", "runs")
+    parts = (*ON_CONVERSATION, "names", "kept", "tools", "runs", "members", "accept", "room")
     names = (*keys.all(), *keys.run_keys())
     script = Script(name, prelude=parts)
     believing = script.text.replace("local BELIEVED_MS = 100", "local BELIEVED_MS = 2^60")
@@ -51,8 +51,8 @@ async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
 EPOCH = b"reign__1birth11"
 CREATE = ("hash", '"t"', "private", "{}", '"alice"', "0", "bob", '"bob"')
 SEND = ("m_1", "hash", ',"x":1}', "0", '"alice"')
-NO_RUN = ("", "", "", "", "", 0, 50)
-RUN = ("r_1", "demo", "enqueue", "m_2", "{}", 60_000, 50)
+NO_RUN = ("", "", "", "", "", 0, 50, 0, 0, 0)
+RUN = ("r_1", "demo", "enqueue", "m_2", "{}", 60_000, 50, 100, 100, 100)
 
 
 @pytest.mark.parametrize("name", [name for name in LUA if name.endswith(".lua")])
@@ -97,8 +97,8 @@ async def test_a_message_sent_twice_tells_the_run_it_started_the_first_time(
     await run(fake, "create", *CREATE)
     assert await run(fake, "send", *SEND, *first) == [EPOCH, 4, 1, 1]
     assert (await run(fake, "send", *SEND, *RUN))[3] == b"1:4:%b:hash:" % EPOCH + told
-    ready = Keys().conversation("t", "c_1").run_keys()[0]
-    assert await fake.llen(ready) == (1 if told else 0)
+    line = Keys().conversation("t", "c_1").run_keys()[0]
+    assert await fake.zcard(line) == (1 if told else 0)
 
 
 async def test_messages_sent_twice_in_one_call_are_one(fake: FakeAsyncRedis) -> None:

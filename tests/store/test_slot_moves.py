@@ -17,8 +17,10 @@ from gateway.store.contexts import ContextChange
 from gateway.store.interrupts import Answer
 from gateway.store.keys import shard_of
 from gateway.store.messages import Draft
-from gateway.store.runs import Change, Claim, Ending, RunInput, RunName, RunRequest
+from gateway.store.run_lines import Claim
+from gateway.store.runs import Change, Ending, RunInput, RunName, RunRequest
 from gateway.store.scripts import Script
+from tests.support.claims import claim_in
 from tests.support.eventually import eventually
 from tests.support.redis_servers import cluster, redis7
 from tests.support.slot_moves import SlotMove, slot_of
@@ -57,7 +59,8 @@ async def ask(store: Store, conversation: str, run: RunRequest) -> None:
 async def begun(store: Store) -> Attempt:
     """Claim the run that is ready, and begin it."""
     shard = int(shard_of("c", "t", HERE)[2:4])
-    claim = await store.runs.claim(shard, ["demo"])
+    claim = await claim_in(store, shard, ["demo"])
+    assert claim is not None
     attempt = await store.runs.begin(claim)
     assert attempt is not None
     return attempt
@@ -116,7 +119,7 @@ def calls(store: Store, active: Attempt) -> dict[str, Callable[[], Awaitable[Any
         ),
         "unserved": lambda: store.unserved.look(int(shard_of("c", "t", HERE)[2:4]), ["demo"]),
         "release": lambda: store.unserved.release(int(shard_of("c", "t", HERE)[2:4]), ["w_1"]),
-        "claim": lambda: runs.claim(int(shard_of("c", "t", HERE)[2:4]), ["demo"]),
+        "claim": lambda: claim_in(store, int(shard_of("c", "t", HERE)[2:4]), ["demo"]),
         "context": lambda: store.contexts.get(ALICE, HERE),
         "describe": lambda: store.conversations.describe(ALICE, HERE),
         "read": lambda: store.log.read(ALICE, HERE, GONE),

@@ -6,12 +6,13 @@ if not position() or not role_of(subject) then
   return {'not_found'}
 end
 if ARGV[8] ~= '' then
-  local old = redis.call('HGET', KEYS[7], ARGV[8])
-  if not old and ARGV[8] ~= '0' then
+  local of = redis.call('HGET', KEYS[7], 'same:' .. ARGV[8]) or ARGV[8] -- kept.lua
+  local old = redis.call('HGET', KEYS[7], of)
+  if not old and of ~= '0' then
     return {'no_version'}
   end
   return {'ok', epoch, offset, ARGV[8], old}
 end
-local now = redis.call('HMGET', KEYS[6], 'version', 'memory', 'workflow', 'tool_calls')
-return {'ok', epoch, offset, now[1], now[2], now[3], now[4], active_run(),
+local now = redis.call('HMGET', KEYS[6], 'version', 'memory', 'workflow')
+return {'ok', epoch, offset, now[1], now[2], now[3], tool_calls(), active_run(),
   pending_interrupts()}

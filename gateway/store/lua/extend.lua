@@ -63,7 +63,7 @@ for i = 14, #ARGV, 5 do
     end
   elseif kind == 'context' then
     append(event)
-    set_version(a, b, nil, '{"memory":' .. a .. ',"workflow":' .. b .. '}',
+    set_version('{"memory":' .. a .. ',"workflow":' .. b .. '}', a, b,
       '{"type":"CONTEXT_UPDATED","version":', ',"patch":' .. c .. ',"by":"agent:' .. agent .. '"}',
       'agent:' .. agent, kept)
   elseif kind == 'journal' then

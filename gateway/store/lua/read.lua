@@ -82,6 +82,7 @@ if good_to and lowest <= good_to then
 end
 
 local messages = redis.call('LRANGE', KEYS[3], -tonumber(ARGV[12]), -1)
-local context = redis.call('HMGET', KEYS[6], 'version', 'memory', 'workflow', 'tool_calls')
+local context = redis.call('HMGET', KEYS[6], 'version', 'memory', 'workflow')
+context[4] = tool_calls()
 reply[6] = {seq, messages, context, active_run(), pending_interrupts()}
 return reply

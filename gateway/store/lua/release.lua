@@ -1,8 +1,8 @@
 -- End the leases of workers that are known to have died.
--- KEYS 1 ready, 2 leased, 3 a key that never is (keys.py, absent): the keys of runs are made here
+-- KEYS as of claim.lua
 -- ARGV 1 the ids of the workers, each an owner's name up to its dot
 -- Returns how many leases were ended
-local head = string.match(KEYS[1], '^(.-):runs:ready$')
+local head = string.match(KEYS[1], '^(.-):runs:line$')
 local dead, ended = {}, 0
 for i = 1, #ARGV do
   dead[ARGV[i]] = true

@@ -1,21 +1,23 @@
--- Shared by every script that changes a run; comes after prelude.lua.
+-- Shared by every script that changes a run; comes after tools.lua.
 --
--- KEYS  8 ready (list, "<tenant>:<conversation>:<run>" to be claimed), 9 leased (zset, the same by
---         when the lease ends), 10 waiting (list, runs of the conversation that wait their turn),
+-- KEYS  8 line (zset, all of score 0, "<tenant>:<subject>:<since ms>:<conversation>:<run>" to be claimed:
+--         runs of one tenant, and of one subject of it, stand together, the oldest first), 9 leased (zset,
+--         "<tenant>:<conversation>:<run>" by when the lease ends), 10 waiting (list, runs of the
+--         conversation that wait their turn),
 --       11 tools (list, the newest finished tool calls of the conversation, JSON), 12 interrupts
 --         (hash, "<run>|<interrupt id>" = "<deadline ms>|<run>|<agent>|<its id for the agent>|<interrupt
 --         JSON>", unanswered; what respond.lua keeps of a run that asked several things begins with "0|"),
---       13 a key that never is (keys.py, absent): while the slot of a cluster moves, none of them runs
+--       13 a key that never is (keys.py, absent): while the slot of a cluster moves, none of them runs,
+--       14 open (zset, all of score 0, "<tenant>:<subject>:<conversation>:<run>" of all that have not ended)
 -- A run's own keys are made here, in the conversation's slot:
---   <conversation>:run:<run id> (hash: agent, status, message_id, owner, batch, attempt, deaths (of
---     workers that had it), held ('1' while it waits for further answers), waits_for (agent,
+--   <conversation>:run:<run id> (hash: agent, status, message_id, by (the subject who asked, quoted),
+--     since (ms, when it was accepted), owner, batch, attempt, deaths (of workers that had it), held ('1' while it waits for further answers), waits_for (agent,
 --     worker, takeover), input, started, text_open, timeout, deadline, ended_by, ended_at), :text (string, the reply so far, as the inside of a JSON
 --     string), :tools (hash, open tool calls: id = JSON of the record up to its end), :journal (hash,
 --     completed steps)
 -- status: waiting, ready, running, and then once and for ever success, interrupt, cancelled, failed
 
 local RUN_KEPT_MS = 3600000 -- how long a run that ended can still be asked about
-local KEPT_TOOLS = 200
 local TERMINAL = {success = true, interrupt = true, cancelled = true, failed = true}
 
 local function queue_name(run_id)
@@ -23,12 +25,32 @@ local function queue_name(run_id)
   return tenant .. ':' .. conversation .. ':' .. run_id
 end
 
+-- A subject as the names of lines hold it: as in keys.py, without a colon.
+local function quoted(who)
+  return (string.gsub(who, '[^%w_.@+~-]', function(char)
+    return string.format('%%%02X', string.byte(char))
+  end))
+end
+
+-- The names of a run in KEYS 8 and 14. One that an earlier version recorded has no subject.
+local function names_of(run_id, by, since)
+  local tenant, conversation = string.match(KEYS[1], '^[^}]*}:([^:]+):c:(.+)$')
+  local subject_of = tenant .. ':' .. (by or '') .. ':'
+  return subject_of .. (since or '0') .. ':' .. conversation .. ':' .. run_id,
+    subject_of .. conversation .. ':' .. run_id
+end
+
+local function names(run_id)
+  local run = redis.call('HMGET', run_key(run_id), 'by', 'since')
+  return names_of(run_id, run[1], run[2])
+end
+
 local function tell_workers(what)
   redis.pcall('PUBLISH', string.match(KEYS[8], '^(.-):{') .. ':wake', what)
 end
 
 local function wake(run_id)
-  redis.call('RPUSH', KEYS[8], queue_name(run_id))
+  redis.call('ZADD', KEYS[8], 0, (names(run_id)))
   tell_workers('ready:' .. string.match(KEYS[8], '{s(%d+)}'))
 end
 
@@ -47,8 +69,10 @@ local function start_next()
 end
 
 local function record_run(run_id, agent, message_id, input, timeout_ms)
+  local by, since = quoted(subject), string.format('%.0f', server_ms())
   redis.call('HSET', run_key(run_id), 'agent', agent, 'message_id', message_id, 'input', input,
-    'status', 'waiting', 'attempt', 0, 'batch', 0, 'timeout', timeout_ms)
+    'status', 'waiting', 'attempt', 0, 'batch', 0, 'timeout', timeout_ms, 'by', by, 'since', since)
+  redis.call('ZADD', KEYS[14], 0, (select(2, names_of(run_id, by, since))))
 end
 
 -- Give a run its turn: now, next, or last.
@@ -70,37 +94,10 @@ end
 -- Give its turn to a run that was held for answers (respond.lua), unless it has it already.
 local function release_held(run_id)
   redis.call('ZREM', KEYS[9], queue_name(run_id))
+  redis.call('ZREM', KEYS[8], (names(run_id)))
   if redis.call('HDEL', run_key(run_id), 'held') == 1 then
     line_up(run_id, true)
   end
-end
-
-local function set_version(memory, workflow, tool_calls, record, event_head, event_tail, by, kept)
-  local version = tonumber(redis.call('HGET', KEYS[6], 'version') or '0') + 1
-  redis.call('HSET', KEYS[6], 'version', version)
-  if memory then
-    redis.call('HSET', KEYS[6], 'memory', memory, 'workflow', workflow)
-  end
-  if tool_calls then
-    redis.call('HSET', KEYS[6], 'tool_calls', tool_calls)
-  end
-  record = record or ('{"memory":' .. (redis.call('HGET', KEYS[6], 'memory') or '{}') ..
-    ',"workflow":' .. (redis.call('HGET', KEYS[6], 'workflow') or '{}') .. '}')
-  redis.call('HSET', KEYS[7], version, record, 'by:' .. version, seconds(now_ms()) .. ':' .. by)
-  redis.call('HDEL', KEYS[7], version - kept, 'by:' .. (version - kept))
-  append(event_head .. version .. ',"baseVersion":' .. (version - 1) .. event_tail)
-  return version
-end
-
--- Put a finished tool call into the history that the agent context shows.
-local function keep_tool(record, agent, kept)
-  redis.call('RPUSH', KEYS[11], record)
-  redis.call('LTRIM', KEYS[11], -KEPT_TOOLS, -1)
-  local all = redis.call('LRANGE', KEYS[11], 0, -1)
-  set_version(nil, nil, '[' .. table.concat(all, ',') .. ']', nil,
-    '{"type":"CONTEXT_UPDATED","version":',
-    ',"patch":[{"op":"add","path":"/tool_calls/-","value":' .. record .. '}],"by":"agent:' ..
-    agent .. '"}', 'agent:' .. agent, kept)
 end
 
 -- End a run, whoever does it: nothing it began is left open, its text is in the history before the
@@ -109,7 +106,7 @@ end
 local function end_run(run_id, status, event, message_status, kept)
   be_of_this_reign()
   local key = run_key(run_id)
-  local run = redis.call('HMGET', key, 'message_id', 'agent', 'started', 'text_open')
+  local run = redis.call('HMGET', key, 'message_id', 'agent', 'started', 'text_open', 'by', 'since')
   local message_id, agent = run[1], run[2]
   if not run[3] then
     append('{"type":"RUN_STARTED","threadId":"' .. conversation_id() .. '","runId":"' .. run_id .. '"}')
@@ -141,7 +138,9 @@ local function end_run(run_id, status, event, message_status, kept)
   redis.call('PEXPIRE', key, RUN_KEPT_MS)
   redis.call('DEL', key .. ':text', key .. ':tools', key .. ':journal')
   redis.call('ZREM', KEYS[9], queue_name(run_id))
-  redis.call('LREM', KEYS[8], 1, queue_name(run_id))
+  local line, open_run = names_of(run_id, run[5], run[6])
+  redis.call('ZREM', KEYS[8], line)
+  redis.call('ZREM', KEYS[14], open_run)
   if redis.call('HGET', KEYS[1], 'active_run') == run_id then
     start_next()
   else

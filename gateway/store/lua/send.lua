@@ -2,9 +2,10 @@
 -- ARGV 8 message id, 9 content hash, 10 message JSON after created_at, 11 '1' if the conversation
 --      is to be created when absent, 12 subject JSON, 13 run id ('' for no run), 14 agent,
 --      15 reject, enqueue or interrupt, 16 message id of the reply, 17 the run's input JSON, 18 its
---      time limit in ms, 19 how many context versions are kept
+--      time limit in ms, 19 how many context versions are kept, 20 how many runs of a conversation may
+--      wait, 21 how many of its subject, and 22 of its tenant, may be open in this shard
 -- Returns {epoch, offset, seq, 1} if it is new, or what `ids` knows of it in place of the 1;
---      {'forbidden'}, {'not_found'} or {'run_active'}.
+--      {'forbidden'}, {'not_found'}, {'run_active'}, or {'too_many_runs', conversation, subject or tenant}.
 local message_id, run_id = ARGV[8], ARGV[13]
 local exists = position()
 if not exists and ARGV[11] ~= '1' then
@@ -29,6 +30,10 @@ end
 local active = run_id ~= '' and redis.call('HGET', KEYS[1], 'active_run')
 if active and ARGV[15] == 'reject' then
   return {'run_active'}
+end
+local full = run_id ~= '' and too_many_runs(active and ARGV[15] ~= 'interrupt', ARGV[20], ARGV[21], ARGV[22])
+if full then
+  return {'too_many_runs', full}
 end
 
 if not exists then

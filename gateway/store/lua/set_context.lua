@@ -2,7 +2,6 @@
 -- ARGV 8 base version, 9 memory JSON, 10 workflow JSON, 11 tool calls JSON ('' leaves them),
 --      12 the event CONTEXT_UPDATED up to its version, 13 the rest, 14 how many versions are kept,
 --      15 the version's record, 16 a hash of the request
--- versions holds <version> = record and by:<version> = "<at>:<by>".
 -- A repeat of the last write (its reply was lost) is told by the hash and answered the same.
 -- Returns {'not_found'}, {'forbidden'}, {'moved', version} or {'ok', version}
 local role = role_of(subject)
@@ -27,9 +26,7 @@ redis.call('HSET', KEYS[6], 'version', version, 'memory', ARGV[9], 'workflow', A
 if ARGV[11] ~= '' then
   redis.call('HSET', KEYS[6], 'tool_calls', ARGV[11])
 end
-redis.call('HSET', KEYS[7], version, ARGV[15], 'by:' .. version, seconds(now_ms()) .. ':' .. subject)
-local oldest = version - tonumber(ARGV[14])
-redis.call('HDEL', KEYS[7], oldest, 'by:' .. oldest)
+keep_version(version, ARGV[15], subject, tonumber(ARGV[14]))
 append(ARGV[12] .. version .. ARGV[13])
 write_log()
 return {'ok', version}

@@ -26,3 +26,12 @@ local function pending_interrupts()
   end
   return pending
 end
+
+-- The newest finished tool calls, as a JSON list; false if there are none.
+local function tool_calls()
+  local all = redis.call('LRANGE', KEYS[1] .. ':tools', 0, -1)
+  if all[1] then
+    return '[' .. table.concat(all, ',') .. ']'
+  end
+  return redis.call('HGET', KEYS[6], 'tool_calls') -- written as a whole, not by runs
+end

@@ -1,13 +1,14 @@
 -- The runs of a shard that nobody works on, as far as can be seen.
--- KEYS 1 ready, 2 leased, 3 a key that never is (keys.py, absent): the keys of runs are made here
+-- KEYS as of claim.lua
 -- ARGV 1 clock offset in ms, 2 a worker whose lease ends sooner than in so many ms has gone silent, then
 --      the agents that a worker has
 -- Returns {{the names of runs whose worker has gone silent, and whose readers do not know}, {name and
 --   agent of runs that no worker can take, …}}
 local LOOK_AT = 1000 -- lines, at most
+local OF_A_TENANT = 250 -- of them, so that one does not hide all others
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
-local head = string.match(KEYS[1], '^(.-):runs:ready$')
+local head = string.match(KEYS[1], '^(.-):runs:line$')
 local agents = {}
 for i = 3, #ARGV do
   agents[ARGV[i]] = true
@@ -33,11 +34,23 @@ for i = 1, #leased, 2 do
     without_agent[#without_agent + 1] = run[1]
   end
 end
-for _, name in ipairs(redis.call('LRANGE', KEYS[1], 0, LOOK_AT - 1)) do
-  local run = run_of(name)
-  if run[1] and not agents[run[1]] then
-    without_agent[#without_agent + 1] = name
-    without_agent[#without_agent + 1] = run[1]
+local low, looked_at = '-', 0
+while looked_at < LOOK_AT do
+  local lines = redis.call('ZRANGEBYLEX', KEYS[1], low, '+', 'LIMIT', 0, 1)
+  if not lines[1] then
+    break
   end
+  local tenant = string.match(lines[1], '^[^:]+')
+  low = '(' .. tenant .. ';'
+  lines = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. tenant .. ':', low, 'LIMIT', 0, OF_A_TENANT)
+  for _, line in ipairs(lines) do
+    local name = tenant .. ':' .. string.match(line, '^[^:]+:[^:]*:[^:]+:(.+)$')
+    local run = run_of(name)
+    if run[1] and not agents[run[1]] then
+      without_agent[#without_agent + 1] = name
+      without_agent[#without_agent + 1] = run[1]
+    end
+  end
+  looked_at = looked_at + #lines
 end
 return {silent, without_agent}
