@@ -78,6 +78,9 @@ class Echo:
         control = self._control
         control.write(text_frame(data.encode()) if isinstance(data, str) else binary_frame(data))
 
+    def other_frames(self, count: int) -> None:
+        """Do nothing: what it costs is measured without limits."""
+
     def writing_resumed(self) -> None:
         """Do nothing: nothing waits here."""
 
