@@ -214,7 +214,7 @@ def test_a_flood_with_good_requests_in_it_is_closed_after_a_bounded_number_of_re
     machine = protocol(requests_per_s=500, requests_burst=2000)
     refused = served = 0
     for tick in range(10_000):  # a millisecond each
-        for effect in machine.receive(f"[{PING},{PING},{PING}]", START_S + tick / 1000):
+        for effect in receive(machine, f"[{PING},{PING},{PING}]", START_S + tick / 1000):
             refused += isinstance(effect, Refuse)
             served += isinstance(effect, Perform)
     assert machine.phase is Phase.CLOSED
@@ -259,7 +259,7 @@ def test_frames_over_the_rate_are_refused_without_being_decoded() -> None:
     for _ in range(4):
         machine.receive(PING, START_S)
     bad = '[{"id":"a","type":{}},{"id":7,"typ":"ping"},1]'
-    found = [effect for _ in range(2) for effect in machine.receive(bad, START_S)]
+    found = [effect for _ in range(2) for effect in receive(machine, bad)]
     assert [one.request_id for one in found if isinstance(one, Refuse)] == ["a", 7, None, "a"]
     assert isinstance(found[-1], Close)
     assert decoded == [PING] * 4 + [bad]
@@ -274,6 +274,17 @@ def test_a_batch_is_decoded_message_by_message() -> None:
     assert (machine.is_in_batch, machine.message_bytes) == (True, len(PING))
     assert names(machine.receive_next(START_S)) == []
     assert not machine.is_in_batch
+
+
+@pytest.mark.parametrize("frame", ["", "[]"])
+def test_frames_without_a_message_count_over_the_rate_too(frame: str) -> None:
+    """Where frames are refused without being decoded, by the ids that are in them."""
+    machine = protocol(requests_per_s=1, requests_burst=3)
+    for _ in range(4):
+        machine.receive(PING, START_S)
+    for _ in range(2):
+        assert machine.receive(frame, START_S) == []
+    assert names(machine.receive(frame, START_S)) == ["Close"]
 
 
 @pytest.mark.parametrize("frame", ["", "[]"])
