@@ -21,6 +21,7 @@ from gateway.transport.first_head import FirstHeadProtocol
 from gateway.transport.http import GatewayHttpProtocol
 from gateway.transport.lifespan import GatewayLifespan
 from gateway.transport.limits import KEEP_ALIVE_S, MAX_BODY_BYTES, Limits, limits_of
+from gateway.transport.pace import Pace
 from gateway.transport.websocket import GatewayWebSocketProtocol
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class TransportConfig(uvicorn.Config):
         self.limits = limits
         self._proxies = proxies
         self.refused: Counter[int] = Counter()
+        self.pace = Pace()
         self.surplus: dict[asyncio.BaseProtocol, asyncio.Transport] = {}
 
     def load(self) -> None:

@@ -60,6 +60,7 @@ class FirstHeadProtocol(asyncio.Protocol):
         "_address",
         "_app_state",
         "_config",
+        "_is_lost",
         "_loop",
         "_peer",
         "_server_state",
@@ -81,6 +82,7 @@ class FirstHeadProtocol(asyncio.Protocol):
         self._app_state = app_state
         self._loop = _loop or asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_lost = False
         self._address: Address | None = None
         self._peer: tuple[str, int] | None = None
 
@@ -105,6 +107,7 @@ class FirstHeadProtocol(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """Let go."""
+        self._is_lost = True
         self._leave()
         if self._address is not None:
             self._address.leave()
@@ -114,7 +117,19 @@ class FirstHeadProtocol(asyncio.Protocol):
         self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Become a WebSocket, or an HTTP connection."""
+        """Become a WebSocket, or an HTTP connection, in this turn of the loop or a later one."""
+        if self._config.pace.may_begin(self._loop):
+            self._begin(data)
+        else:
+            self.transport.pause_reading()
+            self._config.pace.wait(lambda: self._begin_late(data))
+
+    def _begin_late(self, data: bytes) -> None:
+        if not self._is_lost and not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._begin(data)
+
+    def _begin(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
         limits = self._config.limits
