@@ -27,23 +27,23 @@ class Pace:
 
     def may_begin(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Count one that begins now; if not, let it `wait`."""
+        if self._left:
+            self._left -= 1
+            return True
         if not self._is_on:
             self._is_on = True
             loop.call_soon(self._next_turn, loop)
-        if not self._left or self._waiting:
-            return False
-        self._left -= 1
-        return True
+        return False
 
     def wait(self, begin: Callable[[], None]) -> None:
         """Call `begin` in a later turn."""
         self._waiting.append(begin)
 
     def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_on = bool(self._waiting)
         self._left = AT_ONCE
-        if self._is_on:
-            loop.call_soon(self._next_turn, loop)
         while self._waiting and self._left:
             self._left -= 1
             self._waiting.popleft()()
+        self._is_on = bool(self._waiting)
+        if self._is_on:
+            loop.call_soon(self._next_turn, loop)
