@@ -43,7 +43,7 @@ class Pace:
         self._left = AT_ONCE
         while self._waiting and self._left:
             self._left -= 1
-            self._waiting.popleft()()
+            loop.call_soon(self._waiting.popleft())  # each by itself: one's failure is its own
         self._is_on = bool(self._waiting)
         if self._is_on:
             loop.call_soon(self._next_turn, loop)
