@@ -7,7 +7,7 @@ are decoded, so that one bad item costs only itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Protocol, final, get_args, get_type_hints
 
 import msgspec
 import structlog
@@ -21,7 +21,8 @@ from gateway.messages import Request, SendMessage
 from gateway.unreadable import CANNOT, is_readable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Self
 
     from gateway.published import Published
 
@@ -56,6 +57,31 @@ class _Raw(Protocol):
     def decode(self, data: Any) -> Any: ...
 
 
+@final
+class Batch:
+    """The messages of a batch, each decoded when it is asked for: what was found of it.
+
+    `message_bytes` are those of the last one.
+    """
+
+    __slots__ = ("_decode", "_items", "message_bytes")
+
+    def __init__(
+        self, items: Sequence[msgspec.Raw], decode: Callable[[bytes], tuple[Decoded, ...]]
+    ) -> None:
+        self._items = iter(items)
+        self._decode = decode
+        self.message_bytes = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[Decoded, ...]:
+        item = bytes(next(self._items))
+        self.message_bytes = len(item)
+        return self._decode(item)
+
+
 class FrameDecoder:
     """Reads the frames of one codec into the requests of one registry."""
 
@@ -83,8 +109,8 @@ class FrameDecoder:
         self._max_batch = max_batch
         self._json_limits = {"max_depth": max_depth, "max_nodes": max_nodes}
 
-    def decode(self, frame: Frame) -> Sequence[Decoded]:
-        """Read one frame: no message if it is empty, several if it is a batch.
+    def decode(self, frame: Frame) -> tuple[Decoded, ...] | Batch:
+        """Read one frame: no message if it is empty, those of a batch as they are asked for.
 
         A misspelling comes after the message it is about.
         """
@@ -100,9 +126,9 @@ class FrameDecoder:
             return (Rejected(_syntax_error(exc)),)
         if not self._fits(items):
             return (Rejected(TooLarge(f"$: a batch has at most {self._max_batch} messages")),)
-        return [found for item in items for found in self._decode_one(bytes(item))]
+        return Batch(items, self._decode_one) if items else ()
 
-    def _decode_other(self, frame: Frame) -> Sequence[Decoded]:
+    def _decode_other(self, frame: Frame) -> tuple[Decoded, ...] | Batch:
         """Read a frame of the kind that was not agreed upon: JSON in a binary one will do."""
         if isinstance(frame, str):
             return (Rejected(BadRequest("$: MessagePack comes in binary frames")),)
@@ -139,7 +165,7 @@ class FrameDecoder:
             return frame.lstrip(" \t\r\n")[:1] == "["
         return self.codec == "msgpack" or frame.lstrip(b" \t\r\n")[:1] == b"["
 
-    def _decode_one(self, frame: Frame) -> Sequence[Decoded]:
+    def _decode_one(self, frame: Frame) -> tuple[Decoded, ...]:
         try:
             request: Request = self._one.decode(frame)
         except _MALFORMED as exc:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 WRITE_BYTES = 65_536  # written at once, so that a slow socket is noticed before it holds more
 SMALL_REPLY_BYTES = 1_000  # less than `request_bytes` can be: it is not even asked what it costs
+DONE_AT_ONCE = 64  # messages of batches before others have their turn
 GOODBYE_S = 4.0  # what is queued, and `disconnect`, must leave within this time
 _log = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_applied",
         "_catching_up",
         "_encoder",
         "_goodbye",
@@ -87,14 +89,16 @@ class Connection:
         self.identity = identity
         self.caller = Caller(identity.tenant, identity.subject)
         self.opened_at = opened_at  # when the socket was accepted, before anything was awaited
-        self.frames_in = self.bytes_in = self._told_bytes = 0
+        self.frames_in = self._applied = self.bytes_in = self._told_bytes = 0
         self.closed_with: CloseCode | None = None
         self.is_over = False  # the socket is gone
         self._replica = replica
         self._socket = socket
         self._encoder = encoder
         self._protocol = _protocol_of(replica, encoder, identity, self.caller)
-        self._inbox = Inbox(self._protocol, socket, replica.clock)
+        self._inbox = Inbox(
+            self._protocol, socket, replica.clock, max_bytes=replica.settings.max_frame_bytes
+        )
         self._worker: asyncio.Task[None] | None = None
         self._watch = Watch(self._overtake)  # on while something waits
         self._catching_up: asyncio.Task[None] | None = None
@@ -194,6 +198,8 @@ class Connection:
         )
         drop = close.code is CloseCode.SLOW_CONSUMER
         self.outbox.finish(self._encoder.encode(push), drop=drop)
+        if close.code is CloseCode.RATE_LIMITED:
+            self._socket.pause_reading()  # a flood: until it is closed, TCP holds it back
         self._goodbye = asyncio.get_running_loop().call_later(GOODBYE_S, self._socket.abort)
 
     def fail(self, code: CloseCode = CloseCode.SERVER_FAULT) -> None:
@@ -217,6 +223,13 @@ class Connection:
             self._work_on()
         elif not self._watch.is_on:
             self._watch.something_waits()
+
+    def other_frames(self, count: int) -> None:
+        """Charge for frames that were no whole message."""
+        self.frames_in += count
+        for effect in self._protocol.count_other_frames(count, self._replica.clock.monotonic_s()):
+            if isinstance(effect, Close):
+                self.close(effect)
 
     def writing_resumed(self) -> None:
         """Write what waits."""
@@ -298,6 +311,8 @@ class Connection:
             self._worker = asyncio.get_running_loop().create_task(self._work(turns), name="worker")
 
     async def _apply(self, effect: Effect) -> None:
+        if self._protocol.is_in_batch:
+            await self._give_turns()
         if self.performer.is_unconfirmed:
             await self.performer.confirm()
         if isinstance(effect, Perform):
@@ -314,6 +329,15 @@ class Connection:
                 self.close(effect)
             case Warn(warning):
                 self.push(warning)
+
+    async def _give_turns(self) -> None:
+        """Let others have theirs: a batch may be refused whole without waiting for anything.
+
+        Single frames need no counting, since the inbox takes no more than it holds in a turn.
+        """
+        self._applied += 1
+        if not self._applied % DONE_AT_ONCE:
+            await asyncio.sleep(0)
 
     def _catch_up(self, work: Coroutine[None, None, None]) -> None:
         if self.is_over:  # nobody is to catch up

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.codecs import Rejected
+from gateway.codecs import Batch, Rejected
 from gateway.codes import CloseCode
 from gateway.diagnosis import Misspelling
 from gateway.errors import BadRequest, RateLimited
 from gateway.json_text import exceeds
 from gateway.messages import Connect, Request, SessionWarning
-from gateway.rate_limit import TokenBucket
+from gateway.rate_limit import FRAMES_A_REQUEST, TokenBucket
 from gateway.weights import STORING, weight_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from gateway.codecs import Frame, FrameDecoder
+    from gateway.codecs import Decoded, Frame, FrameDecoder
     from gateway.errors import RequestError
     from gateway.settings import Settings
 
@@ -102,6 +102,7 @@ class ConnectionProtocol:
     """
 
     __slots__ = (
+        "_batch",
         "_bucket",
         "_decoder",
         "_expires_at",
@@ -116,6 +117,8 @@ class ConnectionProtocol:
         "_subject_refusals",
         "full_for_ms",
         "heard_at",
+        "is_in_batch",
+        "message_bytes",
         "phase",
     )
 
@@ -139,6 +142,9 @@ class ConnectionProtocol:
         self._expires_at = expires_at
         self._is_warned = False
         self._is_excessive = False  # the last message was refused for its rate
+        self._batch: Batch | None = None
+        self.is_in_batch = False  # more of the last frame may follow
+        self.message_bytes = 0  # of the last message taken; characters of text
         self._misspellings: tuple[Misspelling, ...] = ()
         self._subject_bucket = subject_bucket
         rate, burst = settings.requests_per_s, settings.requests_burst
@@ -151,25 +157,48 @@ class ConnectionProtocol:
         self.heard_at = now
 
     def receive(self, frame: Frame, now: float) -> list[Effect]:
-        """Take one frame; returns what to do, in order."""
+        """Take one frame; returns what to do, in order.
+
+        Of a batch that is the first message only: what decoding makes of all of it at once could be
+        thirty times its bytes. Call `receive_next` until `is_in_batch` is false, then this again.
+        """
         self.heard_at = now
+        if self.phase is _CLOSED:
+            return []
         if self._is_too_big(frame):
             return [self._close(CloseCode.TOO_BIG)]
-        if len(frame) >= self._request_bytes:
-            extra = len(frame) // self._request_bytes
+        self.message_bytes = size = len(frame)
+        if size >= self._request_bytes:
+            extra = size // self._request_bytes
             if wait_ms := self._charge(extra, now):
                 return self._refuse_undecoded(frame, wait_ms, now, weight=extra)
-        elif self._is_excessive and (wait_ms := self._charge(0, now)):
+        elif self._is_excessive and size and (wait_ms := self._charge(0, now)):
             return self._refuse_undecoded(frame, wait_ms, now, weight=1)
+        found = self._decoder.decode(frame)
+        if type(found) is Batch:
+            self._batch = found
+            return self.receive_next(now)
         effects: list[Effect] = []
-        for item in self._decoder.decode(frame):
-            if self.phase is _CLOSED:
-                break
+        for item in found:  # as `_take_all`, without a call for each message
             if isinstance(item, Misspelling):
                 effects.extend(self._tell_misspelling(item))
             else:
                 self._take(item, now, effects)
-        return effects
+        return effects if found else self._charge_frames(1, now)
+
+    def receive_next(self, now: float) -> list[Effect]:
+        """Take the next message of a batch; returns what to do."""
+        batch, self.is_in_batch = self._batch, False
+        if batch is None or self.phase is _CLOSED or (found := next(batch, None)) is None:
+            self._batch = None
+            return []
+        self.is_in_batch, self.message_bytes = True, batch.message_bytes
+        return self._take_all(found, now)
+
+    def count_other_frames(self, count: int, now: float) -> list[Effect]:
+        """Charge for frames that were no whole message; there is no answer but a close."""
+        self.heard_at = now
+        return self._charge_frames(count / FRAMES_A_REQUEST, now)
 
     def connect_failed(self) -> None:
         """The session could not be opened: the client may try again on this connection."""
@@ -222,6 +251,23 @@ class ConnectionProtocol:
         else:
             self._begin(item, effects)
 
+    def _take_all(self, items: Iterable[Decoded], now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for item in items:
+            if isinstance(item, Misspelling):
+                effects.extend(self._tell_misspelling(item))
+            else:
+                self._take(item, now, effects)
+        return effects
+
+    def _charge_frames(self, cost: float, now: float) -> list[Effect]:
+        if self.phase is _CLOSED:
+            return []
+        buckets = (self._bucket, self._subject_bucket)
+        wait_ms = next((ms for one in buckets if (ms := one.take(now, cost))), 0)
+        refused = self._refuse_excess(wait_ms, None, now, cost) if wait_ms else None
+        return [refused] if isinstance(refused, Close) else []
+
     def _charge(self, extra: int, now: float) -> int:
         """Take what a large frame costs beside its messages, if its first can be paid for too."""
         buckets = (self._bucket, self._subject_bucket)
@@ -237,7 +283,7 @@ class ConnectionProtocol:
                 break
             effects.append(self._refuse_excess(wait_ms, request_id, now, weight))
             weight = 1
-        return effects
+        return effects or self._charge_frames(1, now)  # an empty batch
 
     @property
     def _too_much(self) -> str:
@@ -264,7 +310,7 @@ class ConnectionProtocol:
         return exceeds(frame, self._max_frame_bytes)
 
     def _refuse_excess(
-        self, wait_ms: int, request_id: str | int | None, now: float, weight: int = 1
+        self, wait_ms: int, request_id: str | int | None, now: float, weight: float = 1
     ) -> Effect:
         self._is_excessive = True
         if self._refusals.take(now, weight) or self._is_too_much_of_subject(now, weight):
@@ -272,7 +318,7 @@ class ConnectionProtocol:
             return Close(CloseCode.RATE_LIMITED, retry_after_ms=max(wait_ms, 1000))
         return Refuse(RateLimited(wait_ms), request_id)
 
-    def _is_too_much_of_subject(self, now: float, weight: int) -> bool:
+    def _is_too_much_of_subject(self, now: float, weight: float) -> bool:
         shared = self._subject_refusals
         return shared is not self._refusals and shared.take(now, weight) > 0
 

@@ -6,6 +6,9 @@ import math
 
 import msgspec
 
+# WebSocket frames that are no whole message (pings, pongs, fragments) and count as one request: a
+# frame costs 1.4 µs, a request that is refused 20 µs and more (Python 3.11, EPYC).
+FRAMES_A_REQUEST = 16
 _ROUNDING = 1e-9  # tokens: who waited as long as told must find them
 
 

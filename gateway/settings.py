@@ -72,6 +72,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outbox_bytes: Bytes = 1_048_576
     max_connections: Count = 10_000
     max_connections_per_subject: Count = 1_000
+    max_connections_per_address: Count = 2_000  # at one replica; an IPv6 /64 is one address
+    address_requests_per_s: Seconds = 500.0  # handshakes and HTTP requests of one address
+    address_requests_burst: Count = 2_000
     max_conversations_per_session: Count = 200
     max_context_bytes: Bytes = 262_144
     max_event_bytes: Bytes = 524_288  # of an agent's event: half of outbox_bytes, see Outbox

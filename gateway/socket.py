@@ -146,6 +146,8 @@ class AsgiSocket:
 
     async def serve(self, receiver: Receiver) -> None:
         """Read and write until the connection is over."""
+        if self._control is not None:
+            self._control.tell_other_frames(receiver.other_frames)
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -186,6 +188,7 @@ class AsgiSocket:
             receiver.writing_resumed()
             if self._closing is not None and not self._items:
                 await self._close(*self._closing)
+                self._may_read.set()  # the end is to be heard
                 return
 
     async def _send_all(self, items: Sequence[Outgoing]) -> None:

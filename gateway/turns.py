@@ -29,6 +29,8 @@ LONG_S = (
     0.05  # some fifty times what a request takes; less, and a busy machine overtakes for nothing
 )
 MAX_TURNS = 16  # at work, or waiting for their conversation or their turn to be answered
+MAX_HELD_BYTES = 1_048_576  # of their requests in memory, about; one more may exceed it
+DECODED = 10  # times its bytes a decoded message takes, about, unless it is one text
 
 # What touches one conversation, and of the session no more than being attached to it. All else has
 # its place between all others: it waits for those before it, and those behind it for it.
@@ -65,6 +67,12 @@ def lane_of(effect: Effect | None) -> str | None:
         lane: str | None = getattr(effect.request, "conversation_id", None)
         return lane  # None of a message that makes its conversation
     return _NONE if isinstance(effect.request, messages.Ping) else None
+
+
+def held_bytes_of(request: Request, message_bytes: int) -> int:
+    """What a request takes in memory, about, that came in so many bytes, or with one that did."""
+    content = getattr(request, "content", None)
+    return len(content) if isinstance(content, str) else message_bytes * DECODED
 
 
 class Watch:
@@ -121,9 +129,19 @@ class Turn:
         since: when they were taken, or began; now if None. Monotonic seconds.
         before: whom they are answered after.
         in_lane: whose work they begin after.
+        held_bytes: what the requests take in memory.
     """
 
-    __slots__ = ("_before", "_in_lane", "is_answered", "is_done", "lane", "performer", "since")
+    __slots__ = (
+        "_before",
+        "_in_lane",
+        "held_bytes",
+        "is_answered",
+        "is_done",
+        "lane",
+        "performer",
+        "since",
+    )
 
     def __init__(
         self,
@@ -132,8 +150,10 @@ class Turn:
         since: float | None = None,
         before: Turn | None = None,
         in_lane: Turn | None = None,
+        held_bytes: int = 0,
     ) -> None:
         self.lane = lane
+        self.held_bytes = held_bytes
         self.since = monotonic() if since is None else since
         self.performer: Performer | None = None
         self._before = before
@@ -228,18 +248,26 @@ class Turns:
 
         Once nothing has been at work for long, all go one after the other again.
         """
-        if not self._turns or len(self._turns) >= MAX_TURNS or self._young_s() is not None:
+        if not self._turns or self._is_full() or self._young_s() is not None:
             return None
         effect = self._inbox.peek()
         lane = lane_of(effect)
         if lane is None or not isinstance(effect, Perform):
             return None
         self._inbox.take()
-        return Step(self._turn(lane), self._performer.take(effect.request, self._inbox))
+        message_bytes = self._inbox.message_bytes
+        requests = self._performer.take(effect.request, self._inbox)
+        held_bytes = sum(held_bytes_of(request, message_bytes) for request in requests)
+        return Step(self._turn(lane, held_bytes), requests)
 
-    def _turn(self, lane: str) -> Turn:
+    def _is_full(self) -> bool:
+        held_bytes = sum(turn.held_bytes for turn in self._turns)
+        return len(self._turns) >= MAX_TURNS or held_bytes >= MAX_HELD_BYTES
+
+    def _turn(self, lane: str, held_bytes: int) -> Turn:
         in_lane = next((turn for turn in reversed(self._turns) if turn.lane == lane), None)
-        turn = Turn(lane, before=self._turns[-1], in_lane=in_lane)
+        before = self._turns[-1]
+        turn = Turn(lane, before=before, in_lane=in_lane, held_bytes=held_bytes)
         self._turns.append(turn)
         return turn
 

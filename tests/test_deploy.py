@@ -198,12 +198,17 @@ async def ask(port: int, password: str, *words: str | bytes):
 
 
 @contextlib.asynccontextmanager
-async def nginx_before(folder, upstreams):
-    """Run nginx with the deployed configuration; yield its address and what it writes."""
+async def nginx_before(folder, upstreams, *, limits=()):
+    """Run nginx with the deployed configuration; yield its address and what it writes.
+
+    `limits` are pairs: what the file says, and what it is to say.
+    """
     port, log_file = free_port(), folder / "log"
-    command = nginx_command(
-        write_config(folder, port=port, upstreams=upstreams), "-g", "daemon off;"
-    )
+    main_file = write_config(folder, port=port, upstreams=upstreams)
+    for deployed, chosen in limits:
+        assert deployed in main_file.read_text()
+        main_file.write_text(main_file.read_text().replace(deployed, chosen))
+    command = nginx_command(main_file, "-g", "daemon off;")
     if command is None:
         pytest.skip("there is no nginx on this machine")
     with log_file.open("ab") as log:
@@ -246,6 +251,33 @@ async def test_nginx_passes_sockets_on_and_believes_no_client(tmp_path, replica)
     assert path == f"/ws?token={TOKEN}"
     assert headers["Host"] == address
     assert headers["X-Forwarded-For"] == "127.0.0.1"
+
+
+@pytest.mark.nginx
+@pytest.mark.parametrize(
+    "limits",
+    [
+        [("limit_conn sockets 2000;", "limit_conn sockets 2;")],
+        [("rate=500r/s", "rate=1r/m"), ("burst=2000", "burst=1")],
+    ],
+    ids=["sockets", "requests"],
+)
+async def test_nginx_limits_an_address_and_no_health_check(tmp_path, replica, limits):
+    """429 and when to come back, for what is over the limit of sockets or of requests a second."""
+    async with (
+        nginx_before(tmp_path, [replica], limits=limits) as (address, _),
+        connect(f"ws://{address}/ws"),
+        connect(f"ws://{address}/ws"),
+    ):
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"ws://{address}/ws")
+        for _ in range(5):  # the replica's stand-in knows sockets only, and lets them through
+            async with connect(f"ws://{address}/readyz"):
+                pass
+    response = refused.value.response
+    assert response.status_code == 429
+    assert response.headers["Retry-After"] == "5"
+    assert json.loads(response.body)["code"] == "rate_limited"
 
 
 @pytest.mark.nginx

@@ -11,7 +11,14 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from gateway.transport.frame_parser import NO_CODE, FrameParser, Violation
+from gateway.transport.frame_parser import (
+    FRAMES_AT_ONCE,
+    MIN_MAX_FRAGMENTS,
+    NO_CODE,
+    FrameParser,
+    Violation,
+    max_fragments,
+)
 
 MAX_BYTES = 2_048
 MASK = b"\x37\xfa\x21\x3d"
@@ -23,7 +30,7 @@ class Recorder(FrameParser):
     def __init__(self, *, pause_after=None):
         super().__init__(self, MAX_BYTES)
         self.messages, self.pings, self.closed, self.failed = [], [], None, None
-        self.pause_after = pause_after
+        self.pause_after, self.counts = pause_after, []
         self._is_reading = True
 
     def message(self, data):
@@ -31,6 +38,9 @@ class Recorder(FrameParser):
         self.messages.append(data)
         if self.pause_after is not None and len(self.messages) % self.pause_after == 0:
             self._is_reading = False
+
+    def other_frames(self, count):
+        """Never called: this is the connection too."""
 
     def writing_resumed(self):
         """Do nothing."""
@@ -43,6 +53,9 @@ class Recorder(FrameParser):
 
     def _pinged(self, payload):
         self.pings.append(payload)
+
+    def _parsed_others(self, count):
+        self.counts.append(count)
 
     def _peer_closed(self, _, code, reason):
         self.closed = code, reason
@@ -58,7 +71,7 @@ class Recorder(FrameParser):
 
     def resume(self):
         """Parse on."""
-        self._is_reading = True
+        self._is_reading, self._must_rest = True, False
         try:
             self._parse_on()
         except Violation as violation:
@@ -245,6 +258,32 @@ def test_a_code_that_may_be_sent_is_told(code):
     """With its reason."""
     data = frame(8, code.to_bytes(2, "big") + "é".encode())
     assert parsed(data).closed == (code, "é")
+
+
+def test_what_is_no_message_is_counted_and_rests():
+    """Pings, pongs and fragments, of which none may have a byte; messages are not."""
+    others = [frame(9), frame(10), frame(1, fin=False), frame(0, fin=False), frame(9), frame(0)]
+    parser = parsed(b"".join([*others, frame(1), frame(2)]))
+    assert parser.counts == [6]
+    parser = parsed(frame(9) * (2 * FRAMES_AT_ONCE) + frame(1, b"x") + frame(10))
+    assert (parser.counts, parser._must_rest) == ([FRAMES_AT_ONCE], True)
+    parser.feed(frame(1, b"y"))  # it waits like all else
+    assert parser.messages == []
+    parser.resume()
+    assert (parser.counts, parser._must_rest) == ([FRAMES_AT_ONCE] * 2, True)
+    assert parser.messages == ["x"]
+    parser.resume()
+    assert (parser.counts, parser._must_rest) == ([FRAMES_AT_ONCE] * 2 + [1], False)
+    assert parser.messages == ["x", "y"]
+
+
+def test_the_fragments_of_a_message_are_bounded():
+    """1009: they may be empty, so that no limit of bytes stops them."""
+    most = MIN_MAX_FRAGMENTS - 2
+    largest = frame(1, fin=False) + frame(0, fin=False) * most + frame(0)
+    assert parsed(largest).messages == [""]
+    assert parsed(frame(1, fin=False) + frame(0, fin=False) * (most + 2)).failed == 1009
+    assert max_fragments(262_144) == 4_096
 
 
 def test_nothing_is_parsed_after_a_close():

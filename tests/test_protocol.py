@@ -23,7 +23,7 @@ from gateway.protocol import (
     Refuse,
     Warn,
 )
-from gateway.rate_limit import TokenBucket
+from gateway.rate_limit import FRAMES_A_REQUEST, TokenBucket
 from gateway.settings import Settings
 
 START_S, UNIX_S = 1000.0, 1_760_000_000.0
@@ -45,6 +45,14 @@ def protocol(
     return ConnectionProtocol(
         decoder, settings, bucket, refusals, expires_at=UNIX_S + ttl_s, now=START_S
     )
+
+
+def receive(machine: ConnectionProtocol, frame: str, now: float = START_S) -> list[Effect]:
+    """Take a frame; return the effects of all that is in it."""
+    effects = machine.receive(frame, now)
+    while machine.is_in_batch:
+        effects += machine.receive_next(now)
+    return effects
 
 
 def names(effects: list[Effect]) -> list[str]:
@@ -102,7 +110,7 @@ def test_after_a_failed_connect_the_client_may_try_again() -> None:
 def test_a_batch_is_taken_item_by_item_in_order() -> None:
     """A bad item is refused between the good ones."""
     machine = protocol()
-    effects = machine.receive(f'[{CONNECT},{{"type":"nope","id":"x"}},{PING}]', START_S)
+    effects = receive(machine, f'[{CONNECT},{{"type":"nope","id":"x"}},{PING}]')
     assert names(effects) == ["Perform", "Refuse", "Perform"]
     refused = effects[1]
     assert isinstance(refused, Refuse)
@@ -176,7 +184,7 @@ def test_too_many_requests_are_refused_with_the_time_to_wait() -> None:
 def test_every_item_of_a_batch_counts() -> None:
     """Bad ones too: a batch is no way around the limit."""
     machine = protocol(requests_per_s=1, requests_burst=3)
-    effects = machine.receive(f'[{CONNECT},{{}},{PING},{PING},{{"id":9}}]', START_S)
+    effects = receive(machine, f'[{CONNECT},{{}},{PING},{PING},{{"id":9}}]')
     assert names(effects) == ["Perform", "Refuse", "Perform", "Refuse", "Refuse"]
     assert [type(e.error).__name__ for e in effects if isinstance(e, Refuse)] == [
         "BadRequest",
@@ -206,7 +214,7 @@ def test_a_flood_with_good_requests_in_it_is_closed_after_a_bounded_number_of_re
     machine = protocol(requests_per_s=500, requests_burst=2000)
     refused = served = 0
     for tick in range(10_000):  # a millisecond each
-        for effect in machine.receive(f"[{PING},{PING},{PING}]", START_S + tick / 1000):
+        for effect in receive(machine, f"[{PING},{PING},{PING}]", START_S + tick / 1000):
             refused += isinstance(effect, Refuse)
             served += isinstance(effect, Perform)
     assert machine.phase is Phase.CLOSED
@@ -251,10 +259,64 @@ def test_frames_over_the_rate_are_refused_without_being_decoded() -> None:
     for _ in range(4):
         machine.receive(PING, START_S)
     bad = '[{"id":"a","type":{}},{"id":7,"typ":"ping"},1]'
-    found = [effect for _ in range(2) for effect in machine.receive(bad, START_S)]
+    found = [effect for _ in range(2) for effect in receive(machine, bad)]
     assert [one.request_id for one in found if isinstance(one, Refuse)] == ["a", 7, None, "a"]
     assert isinstance(found[-1], Close)
     assert decoded == [PING] * 4 + [bad]
+
+
+def test_a_batch_is_decoded_message_by_message() -> None:
+    """Each when it is asked for: all of them decoded could be thirty times their bytes."""
+    machine = protocol()
+    assert names(machine.receive(f"[{CONNECT},{PING}]", START_S)) == ["Perform"]
+    assert (machine.is_in_batch, machine.message_bytes) == (True, len(CONNECT))
+    assert names(machine.receive_next(START_S)) == ["Perform"]
+    assert (machine.is_in_batch, machine.message_bytes) == (True, len(PING))
+    assert names(machine.receive_next(START_S)) == []
+    assert not machine.is_in_batch
+
+
+@pytest.mark.parametrize("frame", ["", "[]"])
+def test_frames_without_a_message_count_over_the_rate_too(frame: str) -> None:
+    """Where frames are refused without being decoded, by the ids that are in them."""
+    machine = protocol(requests_per_s=1, requests_burst=3)
+    for _ in range(4):
+        machine.receive(PING, START_S)
+    for _ in range(2):
+        assert machine.receive(frame, START_S) == []
+    assert names(machine.receive(frame, START_S)) == ["Close"]
+
+
+@pytest.mark.parametrize("frame", ["", "[]"])
+def test_frames_without_a_message_count_as_requests(frame: str) -> None:
+    """They get no answer but the close; before, nobody counted them."""
+    machine = protocol(requests_per_s=1, requests_burst=3)
+    for _ in range(6):
+        assert machine.receive(frame, START_S) == []
+    (close,) = machine.receive(frame, START_S)
+    assert isinstance(close, Close)
+    assert close.code is CloseCode.RATE_LIMITED
+    assert machine.receive(frame, START_S) == []
+
+
+def test_other_frames_count_as_a_part_of_a_request() -> None:
+    """Pings, pongs and fragments: sixteen as one request; then 4103, and they are life."""
+    machine = protocol(requests_per_s=1, requests_burst=3)
+    for _ in range(6):
+        assert machine.count_other_frames(FRAMES_A_REQUEST, START_S + 1) == []
+    (close,) = machine.count_other_frames(FRAMES_A_REQUEST, START_S + 1)
+    assert isinstance(close, Close)
+    assert close.code is CloseCode.RATE_LIMITED
+    assert machine.heard_at == START_S + 1
+    assert machine.count_other_frames(1_000, START_S + 1) == []
+
+
+def test_other_frames_are_taken_from_the_subject_too() -> None:
+    """So that a thousand connections are no way around the limit."""
+    shared = TokenBucket.full(1, burst=2, now=START_S)
+    machine = protocol(shared=shared)
+    machine.count_other_frames(2 * FRAMES_A_REQUEST, START_S)
+    assert names(machine.receive(PING, START_S)) == ["Refuse"]
 
 
 def test_connections_of_a_subject_share_a_limit() -> None:
@@ -270,7 +332,7 @@ def test_connections_of_a_subject_share_a_limit() -> None:
 def test_nothing_of_a_batch_is_done_after_a_close() -> None:
     """A close is the last effect there is."""
     machine = protocol(requests_per_s=1, requests_burst=1)
-    effects = machine.receive("[" + ",".join([PING] * 8) + "]", START_S)
+    effects = receive(machine, "[" + ",".join([PING] * 8) + "]")
     assert names(effects) == ["ConnectImplied", "Perform", "Refuse", "Close"]
 
 
@@ -293,7 +355,8 @@ class Machine(RuleBasedStateMachine):
         self.now += pause
         was_closed = self.machine.phase is Phase.CLOSED
         self.machine.heard(START_S + self.now)
-        self.take(self.machine.receive(frame, START_S + self.now), was_closed=was_closed)
+        effects = receive(self.machine, frame, START_S + self.now)
+        self.take(effects, was_closed=was_closed)
 
     @rule(pause=st.floats(0, 60))
     def tick(self, pause: float) -> None:
@@ -349,7 +412,7 @@ def test_large_frame_over_the_rate_is_refused_before_it_is_decoded() -> None:
     """By the ids of its messages, as many as it has; it weighs as much among the refusals."""
     machine = protocol(requests_per_s=1, requests_burst=10)
     large = '[{"type":"ping","id":"a","x":"%s"},{"id":5,"type":[[1]]}]' % ("x" * 5 * 4096)
-    assert names(machine.receive(large, START_S)) == ["ConnectImplied", "Perform", "Refuse"]
+    assert names(receive(machine, large)) == ["ConnectImplied", "Perform", "Refuse"]
     refused = machine.receive(large, START_S)
     assert [(effect.request_id, effect.error.code) for effect in refused] == [
         ("a", ErrorCode.RATE_LIMITED),

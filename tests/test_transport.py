@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 import socket
 import sys
 
@@ -225,6 +227,37 @@ async def test_what_is_no_http_is_refused():
         await no_connections(server)
 
 
+class Kept(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def emit(self, record):
+        """Keep it."""
+        self.lines.append(record.getMessage())
+
+
+@on_both_classes
+async def test_a_pile_of_requests_is_refused_without_an_error_of_ours():
+    """Of those before it, one was being answered: it left a traceback for each such pile."""
+    logger, kept = logging.getLogger("uvicorn.error"), Kept()
+    app = ProbeApp()
+    logger.addHandler(kept)
+    try:
+        async with serving(app) as server:
+            for path in ("/", "/hang"):
+                async with connected(server) as client, asyncio.timeout(CUT_S):
+                    client.writer.write(request(path) * 20)
+                    assert b"HTTP/1.1 400 " in await client.rest()
+                app.go_on.set()
+                await eventually(lambda: not server.server_state.tasks, what="all has ended")
+    finally:
+        logger.removeHandler(kept)
+    assert kept.lines == []
+
+
 # --- connections ---
 
 
@@ -248,18 +281,21 @@ async def test_connections_are_capped_and_health_is_still_answered():
 
 
 @on_both_classes
-async def test_far_above_the_cap_connections_are_cut_at_once():
-    """Each open socket costs, even one that is only to be told 503."""
-    limits = {"max_connections": 1, "max_spare_connections": 1}
-    async with (
-        serving(limits=limits) as server,
-        connected(server) as one,
-        connected(server) as two,
-        connected(server) as three,
-    ):
+async def test_far_above_the_cap_who_has_waited_longest_is_cut():
+    """Each open socket costs, even one that is only to be told 503; health is always answered.
+
+    Who comes is not cut: silent sockets would keep every health check out.
+    """
+    limits = {"max_connections": 1, "max_spare_connections": 2}
+    async with serving(limits=limits) as server, connected(server) as one:
         await one.open()
-        assert b"200" in await two.request("/healthz")
-        assert await three.rest() == b""
+        async with contextlib.AsyncExitStack() as silent:
+            flood = [await silent.enter_async_context(connected(server)) for _ in range(10)]
+            async with connected(server) as check:
+                assert (await check.request("/healthz")).startswith(b"HTTP/1.1 200 ")
+            for client in flood[:8]:
+                assert await client.rest() == b""
+            assert len(server.server_state.connections) <= 3
 
 
 @on_both_classes

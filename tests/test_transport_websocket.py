@@ -11,6 +11,8 @@ import struct
 import zlib
 
 from gateway.transport import control_of
+from gateway.transport.ending import LEAVING_FRAMES
+from gateway.transport.frame_parser import max_fragments
 from tests.support.calm import in_calm
 from tests.support.eventually import eventually, passing
 from tests.support.probe_app import ProbeApp
@@ -194,26 +196,113 @@ async def test_a_bomb_is_not_inflated_beyond_the_limit():
 
 
 @on_both_classes
-async def test_a_flood_of_empty_fragments_is_held_in_nothing():
-    """They have no bytes, so no limit of bytes stops them."""
+async def test_a_flood_of_empty_fragments_is_closed_with_1009():
+    """They have no bytes, so no limit of bytes stops them; as many as may be cost nothing."""
+    most = max_fragments(262_144)
     async with serving() as server, connected(server) as client:
         await client.open()
-        await client.send(frame(TEXT, b"a", fin=False))
-        for _ in range(20):
-            await client.send(frame(CONTINUATION, fin=False) * 5_000)
+        await client.send(frame(TEXT, b"a", fin=False) + frame(CONTINUATION, fin=False) * 1_000)
         await client.send(frame(PING))
         assert await client.frame() == (PONG, b"")
         assert held(server).collected == b"a"
+        await client.send(frame(CONTINUATION, fin=False) * (most - 1_002))
         await client.send(frame(CONTINUATION, b"z"))
         assert await client.frame() == (TEXT, b"az")
+        client.writer.write(frame(TEXT, b"a", fin=False) + frame(CONTINUATION, fin=False) * most)
+        assert await client.close_code() == 1009
+
+
+@on_both_classes
+async def test_what_is_no_message_is_limited_and_closed_with_4103():
+    """Pings, pongs and fragments cost their sender nothing; sixteen count as a request."""
+    for unit in (frame(PING), frame(PONG), frame(TEXT, fin=False) + frame(CONTINUATION, b"x")):
+        app = ProbeApp()
+        async with (
+            serving(app, requests_per_s=1.0, requests_burst=100) as server,
+            connected(server) as client,
+        ):
+            await client.open("/deaf")
+            app.go_on.set()
+            client.writer.write(unit * 10 * 16)  # a tenth of what may be: no matter
+            client.writer.write(frame(TEXT, b"still here"))
+            await eventually(
+                lambda app=app: any(m.get("text") == "still here" for m in app.received),
+                what="it is served",
+            )
+            client.writer.write(unit * 100 * 16 * 2)
+            while (received := await client.frame())[0] == PONG:
+                pass
+            assert (received[0], received[1][:2]) == (CLOSE, b"\x10\x07")
+            client.writer.close()
+            await gone(server, app, code=4103)
+
+
+@on_both_classes
+async def test_others_have_their_turn_while_a_chunk_is_parsed():
+    """A chunk of 256 KiB holds 43,690 empty pings: they are parsed over many turns of the loop.
+
+    And but few of them get a pong: RFC 6455 section 5.5.3 asks for that of the newest only.
+    """
+    turns, count = 0, 20_000
+    async with (
+        serving(requests_per_s=1e6, requests_burst=1_000_000) as server,
+        connected(server) as client,
+    ):
+        await client.open()
+
+        async def take_turns():
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        other = asyncio.create_task(take_turns())
+        await client.send(frame(PING) * (count - 1) + frame(PING, b"newest"))
+        pongs, payload = 0, b""
+        while payload != b"newest":
+            opcode, payload = await client.frame()
+            pongs += opcode == PONG
+        other.cancel()
+    assert turns > count // 400
+    assert pongs < count // 40
+
+
+@on_both_classes
+async def test_a_few_pings_at_once_get_a_pong_each():
+    """As clients expect that measure their round trip, and Autobahn's suite."""
+    payloads = [str(number).encode() for number in range(10)]
+    async with serving() as server, connected(server) as client:
+        await client.open()
+        for _ in range(2):
+            await client.send(b"".join(frame(PING, payload) for payload in payloads))
+            assert [await client.frame() for _ in payloads] == [(PONG, p) for p in payloads]
+
+
+@on_both_classes
+async def test_a_flood_after_our_close_is_not_parsed_for_long():
+    """The peer's close frame is looked for in what was on its way, not in what it adds for ever."""
+    for unit in (frame(TEXT, b"x"), frame(PING)):
+        async with serving(limits=FOREVER) as server, connected(server) as client:
+            await client.open("/close")
+            assert (await client.frame())[0] == CLOSE
+            with contextlib.suppress(ConnectionError):
+                await client.send(unit * (2 * LEAVING_FRAMES))
+            while (received := await client.rest())[:1] == b"\x8a":
+                pass
+            assert received == b""  # our side has ended; the peer's has not
 
 
 @on_both_classes
 async def test_a_flood_of_pings_of_a_peer_that_does_not_read_is_bounded():
-    """What waits to be written stays small, and the peer is cut soon after the write timeout."""
+    """What waits to be written stays small, and the peer is cut soon after the write timeout.
+
+    Without the limit of frames, which would close it before.
+    """
     app, largest = ProbeApp(), 0
     async with (
-        serving(app, write_timeout_s=0.5, send_buffer_bytes=16_384) as server,
+        serving(
+            app, write_timeout_s=0.5, send_buffer_bytes=16_384, requests_burst=10_000_000
+        ) as server,
         connected(server, stalls=True) as client,
     ):
         await client.open()

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import messages
-from gateway.messages import GetConversation, LeaveConversation, Request
+from gateway.messages import GetConversation, LeaveConversation, Request, SendMessage
 from gateway.protocol import ConnectImplied, Perform, Refuse
 from gateway.store.patience import waiting_since
 from gateway.time_limit import TimeLimit
-from gateway.turns import MAX_TURNS, Turns, Watch, lane_of
+from gateway.turns import (
+    DECODED,
+    MAX_HELD_BYTES,
+    MAX_TURNS,
+    Turns,
+    Watch,
+    held_bytes_of,
+    lane_of,
+)
 from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
@@ -42,7 +50,9 @@ def leave(conversation: str) -> Perform:
 
 
 class Waiting(list["Effect"]):
-    """What is still to be performed."""
+    """What is still to be performed; each is a message of so many bytes."""
+
+    message_bytes = 100
 
     def peek(self) -> Effect | None:
         """Return the first."""
@@ -178,6 +188,18 @@ async def test_what_comes_later_is_performed_too() -> None:
         play.waiting.append(get("b"))
         play.turns.wake()
         await play.noted("begin", "b0")
+
+
+async def test_no_more_are_taken_than_may_be_held_in_memory() -> None:
+    """Large requests wait as they came: decoded, they are ten times that, unless one text."""
+    async with playing(*[get(f"c{n}") for n in range(8)]) as play:
+        play.waiting.message_bytes = MAX_HELD_BYTES // DECODED // 4 + 1
+        await play.noted("begin", *[f"c{n}0" for n in range(4)])
+        assert len(play.waiting) == 4
+        play.hands.let(*[f"c{n}" for n in range(8)])
+        play.first_may_end.set()
+        await play.noted("answer", *[f"c{n}0" for n in range(4)])
+    assert held_bytes_of(SendMessage(client_message_id="m", content="x" * 50), 100) == 50
 
 
 async def test_no_more_are_taken_than_there_are_turns() -> None:

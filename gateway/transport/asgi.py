@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         WebSocketSendEvent,
     )
 
+    from gateway.rate_limit import TokenBucket
     from gateway.transport.fast import FastWebSocketProtocol
 
 
@@ -45,6 +46,8 @@ class AsgiReceiver:
         "_is_connected",
         "_is_handed_over",
         "_max_bytes",
+        "_on_other_frames",
+        "_other_frames",
         "_queue",
         "_queued_bytes",
         "_response",
@@ -63,6 +66,8 @@ class AsgiReceiver:
         self._disconnect: WebSocketDisconnectEvent | None = None
         self._changed: asyncio.Event | None = None  # something was queued, or written by the loop
         self._response: tuple[int, list[tuple[bytes, bytes]], bytes] | None = None
+        self._other_frames: TokenBucket | None = None
+        self._on_other_frames: Callable[[int], None] | None = None
 
     @property
     def queued(self) -> int:
@@ -78,6 +83,24 @@ class AsgiReceiver:
         if len(self._queue) >= MAX_QUEUED_MESSAGES or self._queued_bytes >= self._max_bytes:
             self._connection.pause_reading()
         self._wake()
+
+    def other_frames(self, count: int) -> None:
+        """Let the application count them, or limit them here."""
+        if self._on_other_frames is not None:
+            self._on_other_frames(count)
+        else:
+            self._limit_other_frames(count)
+
+    def tell_other_frames(self, listener: Callable[[int], None]) -> None:
+        """Let the application count them."""
+        self._on_other_frames = listener
+
+    def _limit_other_frames(self, count: int) -> None:
+        connection = self._connection
+        if self._other_frames is None:
+            self._other_frames = connection.other_frames_bucket()
+        if self._other_frames.take(connection.heard_at_s(), count):
+            connection.flooded()
 
     def writing_resumed(self) -> None:
         """Let `send` go on."""

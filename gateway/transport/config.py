@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway.errors import SettingError
+from gateway.transport.addresses import Addresses
 from gateway.transport.fast import FastWebSocketProtocol
 from gateway.transport.first_head import FirstHeadProtocol
 from gateway.transport.http import GatewayHttpProtocol
 from gateway.transport.lifespan import GatewayLifespan
 from gateway.transport.limits import KEEP_ALIVE_S, MAX_BODY_BYTES, Limits, limits_of
+from gateway.transport.pace import Pace
 from gateway.transport.websocket import GatewayWebSocketProtocol
 
 if TYPE_CHECKING:
@@ -33,11 +36,14 @@ if TYPE_CHECKING:
 class TransportConfig(uvicorn.Config):
     """uvicorn's configuration, with ours on it. Make one with `uvicorn_config`.
 
-    `refused` counts the answers that the transport itself gave, by HTTP status. `direct_app` is
-    the application for a request that no proxy has forwarded, `loaded_app` that for any.
+    `refused` counts the answers that the transport itself gave, by HTTP status, `addresses` what
+    each address has open and asks for. `surplus` has the connections above a limit, oldest first:
+    they are only told so. `direct_app` is the application for a request that no proxy has
+    forwarded, `loaded_app` that for any.
     """
 
     direct_app: Callable[..., Awaitable[None]]
+    addresses: Addresses
 
     def __init__(
         self,
@@ -71,6 +77,8 @@ class TransportConfig(uvicorn.Config):
         self.limits = limits
         self._proxies = proxies
         self.refused: Counter[int] = Counter()
+        self.pace = Pace()
+        self.surplus: dict[asyncio.BaseProtocol, asyncio.Transport] = {}
 
     def load(self) -> None:
         """Load as uvicorn does, then put in what is ours.
@@ -80,8 +88,11 @@ class TransportConfig(uvicorn.Config):
         """
         super().load()
         self.direct_app = self.loaded_app
+        trusted = None
         if self._proxies:
-            self.loaded_app = ProxyHeadersMiddleware(self.loaded_app, self._proxies)
+            middleware = ProxyHeadersMiddleware(self.loaded_app, self._proxies)
+            self.loaded_app, trusted = middleware, middleware.trusted_hosts
+        self.addresses = Addresses(self.limits, trusted, monotonic)
         self.lifespan_class = GatewayLifespan
 
 

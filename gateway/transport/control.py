@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 EXTENSION = "gateway.transport"
 ABNORMAL = 1006  # RFC 6455 section 7.1.5: ended without a close frame; never sent
@@ -40,6 +40,13 @@ class TransportControl(ABC):
         In seconds of `loop.time()`, which is monotonic.
         """
 
+    @abstractmethod
+    def tell_other_frames(self, listener: Callable[[int], None]) -> None:
+        """Call a listener as `Receiver.other_frames`, and limit those frames here no more.
+
+        Until somebody counts them, more than `other_frames_per_s` of the limits close with 4103.
+        """
+
 
 class Receiver(Protocol):
     """What takes over a WebSocket from its application.
@@ -50,6 +57,12 @@ class Receiver(Protocol):
 
     def message(self, data: str | bytes) -> None:
         """Take one whole message: text as str, binary as bytes."""
+
+    def other_frames(self, count: int) -> None:
+        """Count frames that were no whole message: pings, pongs, fragments.
+
+        They may have no bytes, so that only who counts them bounds them.
+        """
 
     def writing_resumed(self) -> None:
         """Go on writing: the peer has read, `is_writable` is true again."""

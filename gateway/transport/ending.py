@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 
     from uvicorn.server import ServerState
 
+    from gateway.transport.addresses import Address
     from gateway.transport.config import TransportConfig
     from gateway.transport.control import Receiver
+
+
+LEAVING_FRAMES = 2_000  # that were on their way when we closed
+# Pings of a chunk that get a pong each; of those above it only the newest does (RFC 6455 section
+# 5.5.3). Autobahn's suite sends ten together, and wants ten.
+PONGS_AT_ONCE = 16
 
 
 class Nobody:
@@ -31,6 +38,9 @@ class Nobody:
 
     def message(self, data: str | bytes) -> None:
         """Drop it."""
+
+    def other_frames(self, count: int) -> None:
+        """Do nothing."""
 
     def writing_resumed(self) -> None:
         """Do nothing."""
@@ -43,12 +53,29 @@ class Nobody:
 
 
 class Leaving(Nobody):
-    """Receives after our close frame: the rest is dropped, and the end passed on."""
+    """Receives after our close frame: the rest is dropped, and the end passed on.
 
-    __slots__ = ("_receiver",)
+    What comes is parsed for the peer's close frame only: after LEAVING_FRAMES it is a flood, and
+    `on_flood` is called.
+    """
 
-    def __init__(self, receiver: Receiver) -> None:
+    __slots__ = ("_frames_left", "_on_flood", "_receiver")
+
+    def __init__(self, receiver: Receiver, on_flood: Callable[[], None]) -> None:
         self._receiver = receiver
+        self._on_flood = on_flood
+        self._frames_left = LEAVING_FRAMES
+
+    def message(self, data: str | bytes) -> None:
+        """Drop it, and count."""
+        del data
+        self.other_frames(1)
+
+    def other_frames(self, count: int) -> None:
+        """Count."""
+        self._frames_left -= count
+        if self._frames_left < 0:
+            self._on_flood()
 
     def ended(self) -> None:
         """Tell the one who closed."""
@@ -70,10 +97,12 @@ class EndingConnection(FrameParser, asyncio.Protocol):
         "_is_lost",
         "_late_pong",
         "_loop",
+        "_pongs_left",
         "_server_state",
         "_timer",
         "_write_timer",
         "_write_watch",
+        "address",
         "ended_with",
         "is_accepted",
         "is_open",
@@ -94,9 +123,11 @@ class EndingConnection(FrameParser, asyncio.Protocol):
         self._loop = loop
         self._is_lost = False
         self._late_pong: bytes | None = None  # the newest ping's payload
+        self._pongs_left = PONGS_AT_ONCE
         self._timer: asyncio.TimerHandle | None = None  # of the handshake, then of the end
         self._write_timer: asyncio.TimerHandle | None = None  # once the peer has stalled
         self._write_watch: StallWatch | None = None
+        self.address: Address | None = None  # whose socket this is counted as, until it is lost
         self.transport = transport
         self.ended_with = ABNORMAL, ""  # code and reason
         self.is_accepted = self.is_open = False
@@ -139,22 +170,50 @@ class EndingConnection(FrameParser, asyncio.Protocol):
         """Answer the newest ping, and let the receiver write on."""
         self.is_writable = True
         self._writing_goes_on()
-        late, self._late_pong = self._late_pong, None
-        if late is not None:
-            self._pinged(late)
+        self._answer_late()
         self._receiver.writing_resumed()
 
+    # --- pings, and what else is no message ---
+
     def _pinged(self, payload: bytes) -> None:
-        """Write the pong, or keep it until the peer reads.
+        """Write the pong, or keep it until the chunk is parsed and the peer reads.
 
         RFC 6455 section 5.5.3: of several pings, only the newest needs its pong.
         """
-        if not self.is_open:
-            return
-        if self.is_writable:
+        if self._pongs_left and self.is_writable and self.is_open:
+            self._pongs_left -= 1
+            self._late_pong = None
             self.transport.write(pong_frame(payload))
         else:
             self._late_pong = payload
+
+    def _answer_late(self) -> None:
+        """Answer the newest ping that had to wait, if it may be answered now."""
+        late = self._late_pong
+        if late is not None and self.is_writable:
+            self._late_pong = None
+            if self.is_open:
+                self.transport.write(pong_frame(late))
+
+    def _parsed_others(self, count: int) -> None:
+        """Tell the receiver; let others have their turn if there were many, then go on."""
+        self._answer_late()
+        if self._must_rest:
+            self.transport.pause_reading()
+            self._loop.call_soon(self._go_on)
+        else:
+            self._pongs_left = PONGS_AT_ONCE
+        self._receiver.other_frames(count)
+
+    def _go_on(self) -> None:
+        """Parse what waits, and read on, unless the receiver has paused or the end has come."""
+        self._must_rest = False
+        if self._is_reading:
+            self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Give what waits, then what comes."""
+        raise NotImplementedError
 
     # --- the end ---
 
@@ -174,6 +233,8 @@ class EndingConnection(FrameParser, asyncio.Protocol):
         self._disarm()
         self._writing_goes_on()
         self._connections.discard(self)
+        if self.address is not None:
+            self.address.leave()
         self._end(ABNORMAL, "")
 
     def _fail(self, code: int, reason: str) -> None:
@@ -196,6 +257,11 @@ class EndingConnection(FrameParser, asyncio.Protocol):
         self._unparsed = self._collected = self._late_pong = None
         receiver, self._receiver = self._receiver, NOBODY
         receiver.ended()
+
+    def _drop_rest(self) -> None:
+        """Parse nothing more of one who floods us after our close."""
+        self._end(ABNORMAL, "")
+        self._finish()
 
     def _finish(self) -> None:
         """End our side and read on until the peer ends its own, `close_timeout_s` at the most.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.codes import CloseCode
 from gateway.frames import close_frame, close_payload
+from gateway.rate_limit import TokenBucket
 from gateway.transport import refusal as answers
 from gateway.transport.asgi import AsgiReceiver
 from gateway.transport.control import ABNORMAL, EXTENSION, DirectControl
@@ -28,6 +29,7 @@ from gateway.transport.refusal import Refused
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from uvicorn.server import ServerState
 
@@ -68,6 +70,10 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
             self.refuse(refused.refusal)
             return
         config = self._config
+        is_forwarded = not FORWARDED.isdisjoint(values)
+        if is_forwarded and self.address is None and (refusal := self._enter_behind_proxy(head)):
+            self.refuse(refusal)
+            return
         self._end_within(config.limits.head_timeout_s, self._handshake_expired)
         application = AsgiReceiver(self, accept_key, max_bytes=self._max_bytes)
         self._receiver = self._application = application
@@ -76,11 +82,20 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
         )
         scope["extensions"][EXTENSION] = self
         # What would change nothing is passed by: saves 10,000 instructions
-        app = config.direct_app if FORWARDED.isdisjoint(values) else config.loaded_app
+        app = config.loaded_app if is_forwarded else config.direct_app
         running = application.run(app, scope)
         task = self._loop.create_task(running, name="websocket")
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
+
+    def _enter_behind_proxy(self, head: RequestHead) -> Refusal | None:
+        """Count this as a socket of the client that a proxy names, if it may have one more."""
+        addresses = self._config.addresses
+        self.address = address = addresses.behind(head.client and head.client[0], head.headers)
+        if address is None:
+            return None
+        address.sockets += 1
+        return address.refusal(self._loop.time(), is_surplus=address.is_full)
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
@@ -139,7 +154,7 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
                 receiver.message(message)
             receiver.ended()
             return
-        self._receiver = receiver if self.is_open else Leaving(receiver)
+        self._receiver = receiver if self.is_open else Leaving(receiver, self._drop_rest)
         self._is_reading = self._is_parsing = True
         try:
             for message in messages:
@@ -185,7 +200,7 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
         self._is_reading = True
         if self._unparsed is not None and not self._is_parsing:
             self._parse_safely(None)
-        if self._is_reading:
+        if self._is_reading and not self._must_rest:
             self.transport.resume_reading()
 
     def _peer_closed(self, payload: bytes, code: int, reason: str) -> None:
@@ -211,9 +226,13 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
         self.transport.write(close_frame(close_payload(code, reason)))
         self.is_open = False
         self.ended_with = code, reason
-        self._receiver = Leaving(self._receiver)
+        self._receiver = Leaving(self._receiver, self._drop_rest)
         self._end_within(self._config.limits.close_timeout_s, self.abort)
         self.resume_reading()
+
+    def flooded(self) -> None:
+        """End a connection that sends too many frames without a message."""
+        self._fail(CloseCode.RATE_LIMITED, CloseCode.RATE_LIMITED.reason)
 
     def shutdown(self) -> None:
         """End politely; the server aborts what is still there a moment later."""
@@ -233,3 +252,15 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
     def heard_at_s(self) -> float:
         """Return when the peer's last bytes came, in seconds of `loop.time()`."""
         return self._heard_at_s
+
+    def tell_other_frames(self, listener: Callable[[int], None]) -> None:
+        """Let the application count; see TransportControl."""
+        if self._application is not None:
+            self._application.tell_other_frames(listener)
+
+    def other_frames_bucket(self) -> TokenBucket:
+        """Return what limits them where the application does not."""
+        limits = self._config.limits
+        return TokenBucket.full(
+            limits.other_frames_per_s, burst=limits.other_frames_burst, now=self._heard_at_s
+        )

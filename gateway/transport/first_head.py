@@ -22,6 +22,7 @@ from gateway.transport.limits import MAX_HEADER_LINE_BYTES, MAX_HEADERS
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
+    from gateway.transport.addresses import Address
     from gateway.transport.config import TransportConfig
     from gateway.transport.handshake import Headers
 
@@ -55,7 +56,17 @@ class ParsedHead:
 class FirstHeadProtocol(asyncio.Protocol):
     """A TCP connection of which nothing has come yet."""
 
-    __slots__ = ("_app_state", "_config", "_loop", "_server_state", "_timer", "transport")
+    __slots__ = (
+        "_address",
+        "_app_state",
+        "_config",
+        "_is_lost",
+        "_loop",
+        "_peer",
+        "_server_state",
+        "_timer",
+        "transport",
+    )
 
     transport: asyncio.Transport
 
@@ -71,6 +82,9 @@ class FirstHeadProtocol(asyncio.Protocol):
         self._app_state = app_state
         self._loop = _loop or asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_lost = False
+        self._address: Address | None = None
+        self._peer: tuple[str, int] | None = None
 
     @property
     def _connections(self) -> set[Any]:
@@ -81,7 +95,11 @@ class FirstHeadProtocol(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self._connections.add(self)
         limits = self._config.limits
-        if len(self._connections) > limits.max_connections:
+        self._peer = _address(self.transport, "peername") or get_remote_addr(self.transport)
+        self._address = address = self._config.addresses.of(self._peer and self._peer[0])
+        if address is not None:
+            address.sockets += 1
+        if len(self._connections) > limits.max_connections or (address and address.is_full):
             self._serve_http()
             return
         # Closed without an answer: there was no question.
@@ -89,26 +107,51 @@ class FirstHeadProtocol(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """Let go."""
+        self._is_lost = True
         self._leave()
+        if self._address is not None:
+            self._address.leave()
 
     def shutdown(self) -> None:
         """Close: nothing was asked."""
         self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Become a WebSocket, or an HTTP connection."""
+        """Become a WebSocket, or an HTTP connection, in this turn of the loop or a later one."""
+        if self._config.pace.may_begin(self._loop):
+            self._begin(data)
+        else:
+            self.transport.pause_reading()
+            self._config.pace.wait(lambda: self._begin_late(data))
+
+    def _begin_late(self, data: bytes) -> None:
+        if not self._is_lost and not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._begin(data)
+
+    def _begin(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
         limits = self._config.limits
-        found = handshake_in(data, self.transport) if len(data) <= limits.max_head_bytes else None
+        small = len(data) <= limits.max_head_bytes
+        found = handshake_in(data, self.transport, self._peer) if small else None
         if found is None or not is_origin_allowed(found[0].headers, limits.allowed_origins):
             self._serve_http().data_received(data)
-            return
+        else:
+            self._serve_websocket(*found)
+
+    def _serve_websocket(self, head: RequestHead, early: bytes) -> None:
+        """Hand the connection on, if its address may have it."""
         self._leave()
         websocket = FastWebSocketProtocol(
             self._config, self._server_state, self._loop, self.transport
         )
-        head, early = found
+        websocket.address = address = self._address
+        if address is not None:
+            refusal = address.refusal(self._loop.time(), is_surplus=False)
+            if refusal is not None:
+                websocket.refuse(refusal)
+                return
         websocket.open(head, self._app_state)
         if early:
             websocket.data_received(early)
@@ -119,6 +162,8 @@ class FirstHeadProtocol(asyncio.Protocol):
         if self._timer is not None:
             http.limit_head(self._timer.when() - self._loop.time())
         self._leave()
+        if self._address is not None:
+            self._address.leave()  # the other counts it anew
         self.transport.set_protocol(http)
         http.connection_made(self.transport)
         return http
@@ -130,7 +175,9 @@ class FirstHeadProtocol(asyncio.Protocol):
             self._timer = None
 
 
-def handshake_in(data: bytes, transport: asyncio.Transport) -> tuple[RequestHead, bytes] | None:
+def handshake_in(
+    data: bytes, transport: asyncio.Transport, client: tuple[str, int] | None
+) -> tuple[RequestHead, bytes] | None:
     """Return a handshake's head and what came after it; None if the data is not just that."""
     if len(data) > MAX_BYTES or not data.startswith(b"GET "):
         return None
@@ -153,7 +200,7 @@ def handshake_in(data: bytes, transport: asyncio.Transport) -> tuple[RequestHead
         headers=parsed.headers,
         scheme="wss" if is_ssl(transport) else "ws",
         server=_address(transport, "sockname") or get_local_addr(transport),
-        client=_address(transport, "peername") or get_remote_addr(transport),
+        client=client,
     )
     return head, data[end:]
 

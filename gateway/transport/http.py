@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.transport import refusal as answers
+from gateway.transport.admission import LimitedHttpProtocol
 from gateway.transport.fast import FastWebSocketProtocol
 from gateway.transport.guard import GuardedTransport, guarded
 from gateway.transport.handshake import (
@@ -24,15 +24,17 @@ from gateway.transport.handshake import (
 from gateway.transport.limits import MAX_HEADER_LINE_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from gateway.transport.refusal import Refusal, Refused
 from gateway.transport.timer import Timer
+from gateway.transport.websocket import GatewayWebSocketProtocol
 
 if TYPE_CHECKING:
     import asyncio
 
     import uvicorn
+    from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
-    from gateway.transport.config import TransportConfig
+    from gateway.transport.addresses import Address
 
 HEALTH_PATHS = frozenset({b"/healthz", b"/readyz"})
 MAX_PIPELINED = 8  # requests that wait for an answer of one connection; browsers never pipeline
@@ -48,7 +50,7 @@ NEVER_IN_TRAILERS = frozenset(
 )
 
 
-class GatewayHttpProtocol(HttpToolsProtocol):
+class GatewayHttpProtocol(LimitedHttpProtocol):
     """One HTTP connection. States: in a head (before and between requests too), in a body, refused.
 
     A refused connection has got its answer; what still comes is dropped until the peer ends.
@@ -64,8 +66,6 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._config = cast("TransportConfig", config)
-        self._limits = self._config.limits
         # call_later takes fractions; uvicorn's annotation is that of its command line.
         self.timeout_keep_alive = cast("int", self._limits.keep_alive_s)
         self._head_timer = Timer(self.loop, self._head_expired)
@@ -73,7 +73,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._is_in_head = True
         self._is_begun = False  # of the head in question, something has come
         self._is_refused = False
-        self._is_surplus = False
+        self._running: RequestResponseCycle | None = None
         self._fed_bytes = 0  # of this head or this body, as they came
         self._head_bytes = 0  # of this head, as parsed
         self._trailers = 0  # of this body
@@ -90,17 +90,13 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         """Count the connection, and give its first request a time limit."""
         guard = guarded(transport, self.loop, self._limits)
         super().connection_made(guard)
-        surplus = len(self.connections) - self._limits.max_connections
-        self._is_surplus = surplus > 0
-        if surplus > self._limits.max_spare_connections:
-            self._config.refused[answers.FULL.status] += 1
-            guard.abort()
-            return
+        self._enter()
         self._head_timer.arm(self._limits.head_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Disarm all timers and tell the application."""
         self._disarm()
+        self._leave()
         self.transport.connection_lost()
         super().connection_lost(exc)
 
@@ -198,8 +194,14 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request, unless this one's body is still coming."""
         super().on_response_complete()
+        self._leave_client()
         if not self._is_in_head:
             self._unset_keepalive_if_required()  # the body's timer runs
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Remember which request is being answered; `cycle` of uvicorn is the last one parsed."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     # --- refusing ---
 
@@ -207,10 +209,8 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         """Return why the request, whose head is complete, does not reach the application."""
         path, _, _ = self.url.partition(b"?")
         is_health = path in HEALTH_PATHS and self.parser.get_method() == b"GET"
-        if self._is_surplus and not is_health:
-            self._is_surplus = len(self.connections) > self._limits.max_connections
-            if self._is_surplus:
-                return answers.FULL
+        if not is_health and (refusal := self._limit_refusal()) is not None:
+            return refusal
         if not (self.url.isascii() and has_its_host(self.headers, self.parser.get_http_version())):
             return answers.INVALID
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -256,7 +256,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._is_refused = True
         self._disarm()
         self.pipeline.clear()
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        cycle = self._running
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -285,15 +285,25 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             self._refuse(answers.INVALID)
             return
         self._disarm()
+        address = self._take_address()
         websocket_class = cast("type[asyncio.Protocol]", self.ws_protocol_class)
         if issubclass(websocket_class, FastWebSocketProtocol):
-            self._become(websocket_class, early)
+            self._become(websocket_class, early, address)
             return
         self.handle_websocket_upgrade()
+        self._hand_address_to(self.transport.get_protocol(), address)
         if early and not self.transport.is_closing():
             cast("asyncio.Protocol", self.transport.get_protocol()).data_received(early)
 
-    def _become(self, websocket_class: type[FastWebSocketProtocol], early: bytes) -> None:
+    def _hand_address_to(self, other: asyncio.BaseProtocol, address: Address | None) -> None:
+        if isinstance(other, GatewayWebSocketProtocol):
+            other.address = address
+        elif address is not None:
+            address.leave()  # nobody would tell when it is gone
+
+    def _become(
+        self, websocket_class: type[FastWebSocketProtocol], early: bytes, address: Address | None
+    ) -> None:
         """Become a WebSocket; nothing of this object stays alive."""
         self.connections.discard(self)
         head = RequestHead(
@@ -308,10 +318,11 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         websocket = websocket_class(
             self._config, self.server_state, self.loop, self.transport.release()
         )
+        websocket.address = address
         if self.flow.write_paused:  # by the answer to an earlier request
             websocket.pause_writing()
         websocket.open(head, self.app_state)
         if early:
             websocket.data_received(early)
         # Each of them refers to this object, which would wait for the garbage collector.
-        del self.parser, self.cycle, self._head_timer, self._body_timer
+        del self.parser, self.cycle, self._running, self._head_timer, self._body_timer

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.rate_limit import FRAMES_A_REQUEST
+
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
@@ -32,10 +34,17 @@ class Limits:
     write_timeout_s: float  # for what waits to be written to shrink below the low-water mark
     close_timeout_s: float  # from our close to the end of the TCP connection
     max_connections: int  # HTTP and WebSocket together; above it only health checks are answered
-    max_spare_connections: int  # how many more may be open to be told so; above it: cut at once
+    max_spare_connections: (
+        int  # how many more may be open to be told so; above it the oldest is cut
+    )
+    max_connections_per_address: int  # above it only health checks of that address are answered
+    address_requests_per_s: float  # handshakes and HTTP requests, without health checks
+    address_requests_burst: int
     max_head_bytes: int
     max_body_bytes: int  # of a request, as sent (with chunk headers)
     max_frame_bytes: int  # of a WebSocket message, inflated and with all its fragments
+    other_frames_per_s: float  # pings, pongs and fragments, where the application counts none
+    other_frames_burst: int
     compression: bool
     allowed_origins: frozenset[str]  # empty: no check
 
@@ -50,9 +59,14 @@ def limits_of(settings: Settings, *, keep_alive_s: float, max_body_bytes: int) -
         close_timeout_s=min(CLOSE_TIMEOUT_S, settings.write_timeout_s),
         max_connections=settings.max_connections,
         max_spare_connections=max(64, settings.max_connections // 8),
+        max_connections_per_address=settings.max_connections_per_address,
+        address_requests_per_s=settings.address_requests_per_s,
+        address_requests_burst=settings.address_requests_burst,
         max_head_bytes=settings.max_header_bytes,
         max_body_bytes=max_body_bytes,
         max_frame_bytes=settings.max_frame_bytes,
+        other_frames_per_s=settings.requests_per_s * FRAMES_A_REQUEST,
+        other_frames_burst=settings.requests_burst * FRAMES_A_REQUEST,
         compression=settings.compression,
         # RFC 6454 section 6.2: scheme and host in lower case, no path.
         allowed_origins=frozenset()

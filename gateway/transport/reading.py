@@ -1,21 +1,26 @@
 """The reading half of a WebSocket: only as far as the application keeps up.
 
 uvicorn 0.54 parses a whole chunk of the socket at once, however many messages are in it, and keeps
-the fragments of a message in a list, which a flood of empty ones grows for ever.
+the fragments of a message in a list, which a flood of empty ones grows for ever. It counts no
+frames that are no whole message (pings, pongs, fragments), though they may have no bytes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from gateway.codes import CloseCode
+from gateway.rate_limit import TokenBucket
 from gateway.transport import refusal as answers
-from gateway.transport.frame_parser import INVALID_TEXT
+from gateway.transport.ending import LEAVING_FRAMES
+from gateway.transport.frame_parser import INVALID_TEXT, TOO_BIG, max_fragments
 from gateway.transport.limits import MAX_QUEUED_MESSAGES
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     import uvicorn
     from uvicorn._types import ASGIReceiveEvent, WebSocketReceiveEvent
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.transport.config import TransportConfig
     from gateway.transport.guard import GuardedTransport
 
-SLICE_BYTES = 4_096  # parsed at a time: 680 of the smallest frames
+SLICE_BYTES = 2_048  # parsed at a time: 340 of the smallest frames, 4 ms
 
 
 class BoundedReadingProtocol(WebSocketsSansIOProtocol):
@@ -50,6 +55,13 @@ class BoundedReadingProtocol(WebSocketsSansIOProtocol):
         self._unparsed = bytearray()
         self._message = bytearray()
         self._queued_bytes = 0
+        self._max_fragments = max_fragments(self._limits.max_frame_bytes)
+        self._fragments = 0  # of the message being collected
+        self._other_frames = 0  # of this turn, that were no whole message
+        self._leaving_frames = LEAVING_FRAMES  # of any kind, after our close
+        self._must_rest = False  # the rest waits for another turn of the loop
+        self._bucket: TokenBucket | None = None
+        self.on_other_frames: Callable[[int], None] | None = None  # who counts them
         self.heard_at_s = self.loop.time()
         self._is_over = False  # not by the application's close: its `send` is told
 
@@ -70,6 +82,7 @@ class BoundedReadingProtocol(WebSocketsSansIOProtocol):
         self.heard_at_s = self.loop.time()
         if not self._unparsed and len(data) <= SLICE_BYTES and self._may_parse():
             self._parse(data)
+            self._tell_others()
         else:
             self._unparsed += data
             self._parse_on()
@@ -90,12 +103,21 @@ class BoundedReadingProtocol(WebSocketsSansIOProtocol):
 
     def _parse_on(self) -> None:
         """Parse what waits, slice by slice; read on when nothing waits any more."""
+        if self._must_rest:
+            return
         while self._unparsed and self._may_parse() and not self._is_over:
+            if self._other_frames:
+                self._must_rest = True
+                self._pause_reading()
+                self.loop.call_soon(self._go_on)
+                break
             data = bytes(self._unparsed[:SLICE_BYTES])
             del self._unparsed[:SLICE_BYTES]
             self._parse(data)
+        self._tell_others()
         if (
             self.read_paused
+            and not self._must_rest
             and not self._unparsed
             and self._may_parse()
             and self.queue.qsize() <= MAX_QUEUED_MESSAGES // 2  # not at every message
@@ -112,26 +134,77 @@ class BoundedReadingProtocol(WebSocketsSansIOProtocol):
             # uvicorn 0.54 asks for events only, of which there are none, and forgets the socket.
             self._refuse_handshake(answers.INVALID)
 
+    def _go_on(self) -> None:
+        """Parse what waits."""
+        self._must_rest = False
+        if not self._is_over:
+            self._parse_on()
+
     def _pause_reading(self) -> None:
         if not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
 
+    # --- frames that are no message ---
+
+    def _tell_others(self) -> None:
+        """Tell who counts them how many there were in this turn."""
+        count, self._other_frames = self._other_frames, 0
+        if not count or self._is_over:
+            return
+        if not self.close_sent:
+            (self.on_other_frames or self._limit_other_frames)(count)
+            return
+        self._leaving_frames -= count
+        if self._leaving_frames < 0:  # a flood: the peer's close frame is not looked for in it
+            self._is_over = True
+            self._unparsed.clear()
+            self.transport.finish()
+
+    def _limit_other_frames(self, count: int) -> None:
+        limits = self._limits
+        if self._bucket is None:
+            self._bucket = TokenBucket.full(
+                limits.other_frames_per_s, burst=limits.other_frames_burst, now=self.heard_at_s
+            )
+        if self._bucket.take(self.heard_at_s, count):
+            self._fail(CloseCode.RATE_LIMITED, CloseCode.RATE_LIMITED.reason)
+
+    def handle_pong(self, event: Frame) -> None:
+        """Count it: we never ask."""
+        del event
+        self._other_frames += 1
+
     # --- frames to messages ---
 
     def handle_text(self, event: Frame) -> None:
         """Begin a text message."""
-        self.curr_msg_data_type = "text"
-        self._message.clear()
-        self.handle_cont(event)
+        self._begin_message("text", event)
 
     def handle_bytes(self, event: Frame) -> None:
         """Begin a binary message."""
-        self.curr_msg_data_type = "bytes"
+        self._begin_message("bytes", event)
+
+    def _begin_message(self, kind: Literal["text", "bytes"], event: Frame) -> None:
+        self.curr_msg_data_type = kind
         self._message.clear()
-        self.handle_cont(event)
+        self._fragments = 0
+        if not event.fin:
+            self._other_frames += 1
+        self._take_part(event)
 
     def handle_cont(self, event: Frame) -> None:
+        """Add a frame to the message, unless there are too many of them."""
+        if self._is_over:
+            return
+        self._other_frames += 1
+        self._fragments += 1
+        if self._fragments >= self._max_fragments:  # the first is not counted
+            self._fail(TOO_BIG, "too many fragments")
+        else:
+            self._take_part(event)
+
+    def _take_part(self, event: Frame) -> None:
         """Add a frame to the message; its size was checked when it was parsed."""
         if event.fin and not self._message:
             self._offer(bytes(event.data))
@@ -145,6 +218,7 @@ class BoundedReadingProtocol(WebSocketsSansIOProtocol):
     def _offer(self, data: bytes) -> None:
         """Queue a whole message for the application."""
         if self.close_sent:
+            self._other_frames += 1
             return
         message: WebSocketReceiveEvent
         if self.curr_msg_data_type == "bytes":

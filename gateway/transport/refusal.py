@@ -7,9 +7,12 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 import msgspec
+from msgspec import UNSET
 
 from gateway.codes import ErrorCode
 from gateway.messages import ErrorReply
+
+RETRY_AFTER_S = 5  # where it takes somebody else to leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +23,25 @@ class Refusal:
     code: ErrorCode
     message: str
     headers: str = ""  # more lines of the head
+    retry_after_s: int | None = None
 
     def to_bytes(self) -> bytes:
         """Return it as an HTTP/1.1 response, with the error reply that routes answer with too."""
         body = msgspec.json.encode(
-            ErrorReply(code=self.code, message=self.message, retryable=self.code.is_retryable)
+            ErrorReply(
+                code=self.code,
+                message=self.message,
+                retryable=self.code.is_retryable,
+                retry_after_ms=UNSET if self.retry_after_s is None else self.retry_after_s * 1000,
+            )
         )
+        retry = "" if self.retry_after_s is None else f"retry-after: {self.retry_after_s}\r\n"
         head = (
             f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
             f"date: {formatdate(usegmt=True)}\r\n"
             "content-type: application/json\r\n"
             f"content-length: {len(body)}\r\n"
-            f"{self.headers}connection: close\r\n\r\n"
+            f"{self.headers}{retry}connection: close\r\n\r\n"
         )
         return head.encode("ascii") + body
 
@@ -53,9 +63,29 @@ HEADERS_TOO_LARGE = Refusal(
     ErrorCode.TOO_LARGE,
     "the request headers are too large or too many",
 )
-FULL = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, ErrorCode.UNAVAILABLE, "too many connections")
+FULL = Refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    ErrorCode.UNAVAILABLE,
+    "too many connections",
+    retry_after_s=RETRY_AFTER_S,
+)
 NOT_ACCEPTED = Refusal(
-    HTTPStatus.SERVICE_UNAVAILABLE, ErrorCode.UNAVAILABLE, "the connection was not accepted in time"
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    ErrorCode.UNAVAILABLE,
+    "the connection was not accepted in time",
+    retry_after_s=RETRY_AFTER_S,
+)
+TOO_MANY_SOCKETS = Refusal(
+    HTTPStatus.TOO_MANY_REQUESTS,
+    ErrorCode.RATE_LIMITED,
+    "too many connections of this address",
+    retry_after_s=RETRY_AFTER_S,
+)
+TOO_MANY_REQUESTS = Refusal(
+    HTTPStatus.TOO_MANY_REQUESTS,
+    ErrorCode.RATE_LIMITED,
+    "too many requests of this address",
+    retry_after_s=1,
 )
 FAILED = Refusal(
     HTTPStatus.INTERNAL_SERVER_ERROR, ErrorCode.INTERNAL, "the connection could not be served"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -151,8 +152,7 @@ class GatewayServer(uvicorn.Server):
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         if not self.config.loaded:
             self.config.load()
-        limits = self._transport_config.limits
-        allow_open_files(limits.max_connections + limits.max_spare_connections)
+        self._fit_open_files()
         sockets = listening_sockets(self._settings) if sockets is None else sockets
         self._bound_port = sockets[0].getsockname()[1]
         self.lifespan = self.config.lifespan_class(self.config)
@@ -166,6 +166,17 @@ class GatewayServer(uvicorn.Server):
         failure = cast("GatewayLifespan", self.lifespan).failure
         if failure is not None:  # it ended while it served, or could not end well
             raise failure
+
+    def _fit_open_files(self) -> None:
+        """Take no more connections than there can be: where `accept` fails, nobody is told why."""
+        config, limits = self._transport_config, self._transport_config.limits
+        wanted = limits.max_connections + limits.max_spare_connections
+        possible = allow_open_files(wanted)
+        if possible < wanted:
+            spare = min(limits.max_spare_connections, possible // 8)
+            count = max(1, possible - spare)
+            config.limits = replace(limits, max_connections=count, max_spare_connections=spare)
+            log.warning("open_files_limited", wanted=limits.max_connections, connections=count)
 
     async def _start(self, sockets: list[socket.socket]) -> None:
         """Start the application, then listen; give up when told to stop meanwhile."""
@@ -204,6 +215,7 @@ class GatewayServer(uvicorn.Server):
         """Keep the Date header until told to stop."""
         while not await self.on_tick(0):
             await self._patience.within(self._stopping.wait, TICK_S)
+            self._transport_config.addresses.forget_idle()
             self._log_refusals()
 
     def _log_refusals(self) -> None:
@@ -212,7 +224,11 @@ class GatewayServer(uvicorn.Server):
         if refused != self._seen_refused:
             news = refused - self._seen_refused
             self._seen_refused = refused.copy()
-            log.warning("requests_refused", **{f"status_{code}": n for code, n in news.items()})
+            fields: dict[str, object] = {f"status_{code}": n for code, n in news.items()}
+            if limited := self._transport_config.addresses.limited():
+                (address, _), *_ = limited.most_common(1)
+                fields |= {"addresses": len(limited), "most_of": address}
+            log.warning("requests_refused", **fields)
 
     # --- stopping ---
 

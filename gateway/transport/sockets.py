@@ -66,13 +66,16 @@ def share_port(sockets: list[socket.socket]) -> None:
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
-def allow_open_files(count: int) -> None:
+def allow_open_files(count: int) -> int:
     """Raise the process's limit of open files to `count` and some, as far as it may.
 
     Many systems start a process with 1024, at which `accept` fails however high our own limit is.
+
+    Returns:
+        How many there can be, `count` at the most.
     """
     if sys.platform == "win32":
-        return
+        return count
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count + OTHER_FILES
     if hard != resource.RLIM_INFINITY:
@@ -80,6 +83,8 @@ def allow_open_files(count: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(ValueError, OSError):  # a sandbox may forbid it
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return count if soft == resource.RLIM_INFINITY else min(count, soft - OTHER_FILES)
 
 
 def _addresses(settings: Settings) -> list[tuple[socket.AddressFamily, str]]:

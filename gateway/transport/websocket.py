@@ -24,12 +24,14 @@ from gateway.codes import CloseCode
 from gateway.frames import MAX_REASON_BYTES
 from gateway.transport import refusal as answers
 from gateway.transport.control import ABNORMAL, EXTENSION, TransportControl
+from gateway.transport.ending import PONGS_AT_ONCE
 from gateway.transport.guard import guarded
 from gateway.transport.reading import BoundedReadingProtocol
 from gateway.transport.timer import Timer
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     import uvicorn
     from uvicorn._types import ASGISendEvent, WebSocketCloseEvent, WebSocketSendEvent
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from websockets.frames import Frame
     from websockets.http11 import Request
 
+    from gateway.transport.addresses import Address
     from gateway.transport.limits import Limits
 
 PONG_OPCODE = b"\x8a"
@@ -62,6 +65,7 @@ class GatewayWebSocketProtocol(BoundedReadingProtocol):
         self.conn = server_protocol(self._limits)
         self._handshake_timer = Timer(self.loop, self._handshake_expired)
         self._late_pong: bytes | None = None
+        self.address: Address | None = None  # whose socket this is counted as, until it is lost
 
     # --- the connection ---
 
@@ -73,6 +77,8 @@ class GatewayWebSocketProtocol(BoundedReadingProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the application, after the messages that it has not received yet."""
         self._handshake_timer.disarm()
+        if self.address is not None:
+            self.address.leave()
         self.transport.connection_lost()
         self._unparsed.clear()
         # uvicorn would say 1005, as if an empty close frame had come.
@@ -133,17 +139,20 @@ class GatewayWebSocketProtocol(BoundedReadingProtocol):
     # --- from the peer ---
 
     def handle_ping(self) -> None:
-        """Write the pong, or keep it until the peer reads.
+        """Write the pongs of a slice, a few and the newest, or keep that until the peer reads.
 
         RFC 6455 section 5.5.3: of several pings, only the newest needs its pong.
         """
+        self._other_frames += 1
         output = self.conn.data_to_send()
-        if not self.writable.is_set():
-            pongs = [frame for frame in output if frame[:1] == PONG_OPCODE]
-            self._late_pong = pongs[-1] if pongs else self._late_pong
-            output = [frame for frame in output if frame[:1] != PONG_OPCODE]
-        if not self.transport.is_closing():
-            self.transport.write(b"".join(output))
+        pongs = [frame for frame in output if frame[:1] == PONG_OPCODE]
+        if len(pongs) < len(output):
+            self.transport.write(b"".join(frame for frame in output if frame[:1] != PONG_OPCODE))
+        if pongs and not self.writable.is_set():
+            self._late_pong = pongs[-1]
+        elif pongs and not self.close_sent and not self.transport.is_closing():
+            at_once = 1 if self._unparsed else PONGS_AT_ONCE
+            self.transport.write(b"".join(pongs[: at_once - 1] + pongs[at_once - 1 :][-1:]))
 
     def handle_close(self, event: Frame) -> None:
         """End: the peer has closed, or has answered our close."""
@@ -255,6 +264,10 @@ class GuardedControl(TransportControl):
     def heard_at_s(self) -> float:
         """Return when the peer's last bytes came, in seconds of `loop.time()`."""
         return self._protocol.heard_at_s
+
+    def tell_other_frames(self, listener: Callable[[int], None]) -> None:
+        """Let the application count; see TransportControl."""
+        self._protocol.on_other_frames = listener
 
 
 def server_protocol(limits: Limits) -> ServerProtocol:

@@ -21,12 +21,17 @@ class Recorder:
     control: DirectControl
     given: list[Any] = field(default_factory=list)
     at_message: Callable[[Recorder, Any], None] | None = None
+    other_frames_count: int = 0
 
     def message(self, data: str | bytes) -> None:
         """Remember a message, and act."""
         self.given.append(data)
         if self.at_message is not None:
             self.at_message(self, data)
+
+    def other_frames(self, count: int) -> None:
+        """Add them up."""
+        self.other_frames_count += count
 
     def writing_resumed(self) -> None:
         """Remember it, with whether it is true."""

@@ -214,9 +214,13 @@ class RawClient:
 
 
 @contextlib.asynccontextmanager
-async def connected(server: GatewayServer, *, stalls: bool = False) -> AsyncIterator[RawClient]:
-    """Connect; a client that `stalls` takes a few kilobytes and then reads no more."""
+async def connected(
+    server: GatewayServer, *, stalls: bool = False, source: str = "127.0.0.1"
+) -> AsyncIterator[RawClient]:
+    """Connect from `source`; one that `stalls` takes a few kilobytes and then reads no more."""
     connection = socket.socket()
+    if source != "127.0.0.1":
+        connection.bind((source, 0))
     connection.setblocking(False)  # noqa: FBT003 -- positional only
     if stalls:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
