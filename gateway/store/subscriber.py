@@ -56,6 +56,9 @@ class Subscriber:
         self._link_lost = asyncio.Event()
         self._is_subscribed = asyncio.Event()
         self._problem = ""  # why there is no link that hears
+        self._logged: set[str] = (
+            set()
+        )  # problems of this outage; a server may give several by turns
 
     def is_hearing(self) -> bool:
         """Whether the heartbeat was heard lately."""
@@ -101,11 +104,13 @@ class Subscriber:
             try:
                 await self._rebuild()
                 self._problem = ""
+                self._logged.clear()
                 await self._beat_until_deaf()
                 _log.warning("fanout_deaf", problem=self._link.problem if self._link else "")
             except StoreUnavailable as exc:
-                if exc.problem != self._problem:
+                if exc.problem not in self._logged:
                     _log.warning("fanout_unavailable", problem=str(exc))
+                self._logged.add(exc.problem)
                 self._problem = exc.problem
             finally:
                 self._drop()
