@@ -31,7 +31,6 @@ async def test_so_many_begin_in_a_turn_and_the_rest_follows_in_order() -> None:
         await asyncio.sleep(0)
     assert max(later - before for before, later in itertools.pairwise(counts)) == AT_ONCE
     assert begun == list(range(3 * AT_ONCE))
-    assert pace.may_begin(loop)
 
 
 @on_both_loops
