@@ -58,7 +58,7 @@ class Subscriber:
         self._problem = ""  # why there is no link that hears
         self._logged: set[str] = (
             set()
-        )  # problems of this outage; a server may give several by turns
+        )  # of this outage: a server may give several by turns
 
     def is_hearing(self) -> bool:
         """Whether the heartbeat was heard lately."""
