@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.messages import Mode, Position
     from gateway.outbox import Outbox
     from gateway.published import Published
+    from gateway.recovery import Tail
     from gateway.store.calls import Caller
     from gateway.store.log import Cut, Log
     from gateway.topic import Topic
@@ -197,11 +198,16 @@ class Attachments:
         if announce and not ready:
             self.send_live(cuts)
 
-    def begin_at(self, conversation_id: str, position: Position) -> None:
-        """Read a held conversation on from a position, without an announcement."""
+    def begin_at(self, conversation_id: str, position: Position, *, is_old: bool = False) -> None:
+        """Read a held conversation on from a position, without an announcement.
+
+        One that `is_old` may lie before what the subject sees: the log tells.
+        """
         topic = self._topics.get(conversation_id)
         if topic is not None and conversation_id not in self._readers:
-            self.catch_up(self._add(topic, position, None))
+            reader = self._add(topic, position, None)
+            reader.must_ask = is_old
+            self.catch_up(reader)
 
     def drop(self, conversation_id: str) -> None:
         """Stop reading a conversation."""
@@ -244,7 +250,7 @@ class Attachments:
         """Deliver what was read with the cut, if it fits; the rest is caught up."""
         topic = reader.topic
         if topic.tail is not None:
-            topic.tail.recall(cut.events)  # for those who come back from the same absence
+            topic.tail.recall(cut.shared)  # for those who come back from the same absence
         if cut.snapshot is not None:
             self._deliver_snapshot(reader, cut, only_if_it_fits=True)
         reader.check_replay()
@@ -283,25 +289,32 @@ class Attachments:
         failover lost is heard by nobody.
         """
         tail, position = reader.topic.tail, reader.position
+        if reader.must_ask and not has_read:
+            return False
         missing = None if tail is None else tail.missing(position)
         if tail is None or missing is None or position.offset + missing < reader.owed:
             return False  # memory is of another epoch, or behind what was read
-        if missing:
-            batch = tail.after(position)
-            if batch is None:
-                return False
-            is_single = len(batch.events) == 1  # it may be larger than the room there is
-            if batch.size > self.outbox.room_bytes and not (is_single and self.outbox.has_room):
-                return False
-            if batch.is_left_by(self.caller.subject):
-                return False  # the log is read by participants only; memory cannot tell
-            reader.deliver(batch)
+        if missing and not self._deliver_from(tail, reader):
+            return False
         if position.offset <= tail.position.offset:
             reader.go_live()
         elif has_read:
             reader.go_ahead()
         else:
             return False
+        return True
+
+    def _deliver_from(self, tail: Tail, reader: ConversationReader) -> bool:
+        """Deliver what memory has; False if that is not all, too much, or not for everybody."""
+        batch = tail.after(reader.position)
+        if batch is None:
+            return False
+        is_single = len(batch.events) == 1  # it may be larger than the room there is
+        if batch.size > self.outbox.room_bytes and not (is_single and self.outbox.has_room):
+            return False
+        if batch.is_from_log_only(self.caller.subject):
+            return False  # memory cannot tell what this participant may have
+        reader.deliver(batch)
         return True
 
     async def _catch_up_all(self) -> None:
@@ -340,6 +353,7 @@ class Attachments:
             await self.outbox.room()  # it may have been taken meanwhile
         if not self._is_current(reader):
             return True
+        reader.must_ask = False
         if cut.snapshot is not None:
             self._deliver_snapshot(reader, cut)
         if not await self._deliver_slowly(reader, cut.events):

@@ -47,8 +47,13 @@ class Conversing(Protocol):
     async def join(self, conversation_id: str, cursor: Position | None) -> Attachment:
         """Attach; the replay and `live` follow the reply."""
 
-    async def follow(self, conversation_id: str, position: Position) -> None:
-        """Attach if not attached, and read on from a position; follows the reply."""
+    async def follow(
+        self, conversation_id: str, position: Position, *, is_old: bool = False
+    ) -> None:
+        """Attach if not attached, and read on from a position; follows the reply.
+
+        A position of before this request `is_old`: the caller may not see what lies after it.
+        """
 
     async def leave(self, conversation_id: str) -> None:
         """Detach."""

@@ -82,12 +82,22 @@ class ConnectionDoings:
             self._present([conversation_id])
         return prepared
 
-    async def follow(self, conversation_id: str, position: Position) -> None:
-        """Attach if not attached, and read on from a position after the reply."""
+    async def follow(
+        self, conversation_id: str, position: Position, *, is_old: bool = False
+    ) -> None:
+        """Attach if not attached, and read on from a position after the reply.
+
+        Args:
+            conversation_id: what.
+            position: from where on.
+            is_old: the position is of before this request: the log decides what there is to see.
+        """
         if conversation_id in self._attachments:
             return
         await self._session.attach({conversation_id: position})
-        self._after_reply.append(lambda: self._attachments.begin_at(conversation_id, position))
+        self._after_reply.append(
+            lambda: self._attachments.begin_at(conversation_id, position, is_old=is_old)
+        )
 
     async def leave(self, conversation_id: str) -> None:
         """Detach."""

@@ -39,6 +39,7 @@ Content = str | list[dict[str, Any]]
 Role = Literal["owner", "member", "observer"]
 InviteRole = Literal["member", "observer"]  # owners are made by owners, by name
 Visibility = Literal["private", "open"]
+History = Literal["all", "from_joining"]  # what participants see of the past
 Freshness = Literal["brief", "medium", "extended"]
 Mode = Literal["tail", "snapshot", "fresh"]
 
@@ -98,6 +99,7 @@ class CreateConversation(Request, tag="create_conversation", frozen=True, kw_onl
     participants: Annotated[list[Subject], Meta(max_length=1000)] = []
     visibility: Visibility = "private"
     metadata: dict[str, Any] = {}
+    history: History = "all"
 
 
 class GetConversation(Request, tag="get_conversation", frozen=True, kw_only=True):
@@ -250,6 +252,7 @@ class SearchMessages(Request, tag="search_messages", frozen=True, kw_only=True):
     conversation_id: Identifier
     query: Annotated[str, Meta(min_length=1, max_length=256)]
     limit: Annotated[int, Meta(ge=1, le=200)] = 20
+    before: Offset | None = None
 
 
 class Typing(Request, tag="typing", frozen=True, kw_only=True):
@@ -345,6 +348,7 @@ class Conversation(Reply, tag="conversation", frozen=True, kw_only=True):
     position: Position
     active_run: JsonText | None
     metadata: JsonText
+    history: History = "all"
     invited: list[InvitedSubject] | UnsetType = UNSET  # to owners, if there are any
 
 
@@ -407,12 +411,13 @@ class RunCancelled(Reply, tag="run_cancelled", frozen=True, kw_only=True):
 
 
 class ConversationHistory(Reply, tag="conversation_history", frozen=True, kw_only=True):
-    """A page of messages, the oldest first."""
+    """A page of messages, the oldest first; `next` is where to go on, as `before` or `after`."""
 
     conversation_id: str
     messages: list[JsonText]
     has_more: bool
     position: Position
+    next: int | UnsetType = UNSET
 
 
 class AgentContext(Reply, tag="agent_context", frozen=True, kw_only=True):
@@ -495,9 +500,11 @@ class MessageUpdated(Reply, tag="message_updated", frozen=True, kw_only=True):
 
 
 class SearchResults(Reply, tag="search_results", frozen=True, kw_only=True):
-    """Messages found, the newest first."""
+    """Messages found, the newest first; with `has_more`, it did not look at any before `next`."""
 
     messages: list[JsonText]
+    has_more: bool = False
+    next: int | UnsetType = UNSET
 
 
 # --- pushes -------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from gateway.blanked import DELETED, UPDATED
 from gateway.json_text import JsonText
 from gateway.unreadable import CANNOT, PLACEHOLDER, tell_unreadable
 
@@ -12,6 +13,13 @@ FRAME_OVERHEAD = 128  # bytes around an event: the `event` push with ids of usua
 MERGED_MAX_BYTES = 65_536  # a merged frame stays well below what a client takes
 _TEXT, _DELTA = b'{"type":"TEXT_MESSAGE_CONTENT",', b',"delta":"'
 _LEFT = b'{"type":"PARTICIPANT_LEFT"'
+# An edit in a conversation whose participants see its history from joining on (lua/blanking.lua):
+# some may not see the message.
+_RESTRICTED = UPDATED + b'"history":"from_joining"'
+# After one of these, more is to be done than to deliver it.
+_ENDS_BATCH = (_LEFT, UPDATED, DELETED)
+# What those who do not see the message get at its epoch and offset (docs/protocol.md, The log).
+HIDDEN = JsonText(b'{"type":"CUSTOM","name":"hidden_event","value":null}')
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,6 +51,16 @@ class Published:
         self.offset = offset
         self.event = event
         self.size = len(event.data) + FRAME_OVERHEAD
+
+    @property
+    def ends_batch(self) -> bool:
+        """Whether it makes somebody leave, or changes what came before."""
+        return self.event.data.startswith(_ENDS_BATCH)
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether not all participants may see it: each reads it from the log."""
+        return self.event.data.startswith(_RESTRICTED)
 
     @property
     def leaver(self) -> str | None:
@@ -122,18 +140,23 @@ class Shared:
 class Batch(Shared):
     """Adjacent events of one conversation, which their receivers get in one write; never empty."""
 
-    __slots__ = ("_leavers", "events")
+    __slots__ = ("_is_restricted", "_leavers", "events")
 
     def __init__(self, events: Sequence[Published], *, size: int | None = None) -> None:
         super().__init__(sum([event.size for event in events]) if size is None else size)
         self.events = events
         self._leavers: frozenset[str | None] | None = None
+        self._is_restricted = False
 
-    def is_left_by(self, subject: str) -> bool:
-        """Whether a subject takes no part any more after one of these events."""
+    def is_from_log_only(self, subject: str) -> bool:
+        """Whether only the log knows what a subject may have of these events.
+
+        It takes no part any more after one of them, or not all see one.
+        """
         if self._leavers is None:
             self._leavers = frozenset([event.leaver for event in self.events])
-        return subject in self._leavers
+            self._is_restricted = any(event.is_restricted for event in self.events)
+        return self._is_restricted or subject in self._leavers
 
     def _encoded(self, encoder: FrameEncoder) -> list[bytes]:
         try:
@@ -168,7 +191,7 @@ class Pushes(Shared):
 
 
 def batches(events: Iterable[Published], *, max_bytes: int) -> Iterator[Batch]:
-    """Cut events into batches of at most `max_bytes`, of one epoch, and after each leaving.
+    """Cut events into batches of at most `max_bytes`, of one epoch; one that `ends_batch` is last.
 
     An event larger than that has a batch of its own; who left must hear nothing that follows.
     """
@@ -180,7 +203,7 @@ def batches(events: Iterable[Published], *, max_bytes: int) -> Iterator[Batch]:
             some, size = [], 0
         some.append(event)
         size += event.size
-        if event.event.data.startswith(_LEFT):
+        if event.event.data.startswith(_ENDS_BATCH):
             yield Batch(some, size=size)
             some, size = [], 0
     if some:

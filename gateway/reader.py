@@ -39,6 +39,7 @@ class ConversationReader:
         "conversation_id",
         "is_live",
         "lacks_room",
+        "must_ask",
         "replay",
         "topic",
     )
@@ -50,6 +51,7 @@ class ConversationReader:
         self.topic = topic
         self.is_live = False
         self.lacks_room = False  # it fell behind as its client takes less than there is
+        self.must_ask = False  # the log, before memory is good enough
         self.replay = replay
         self._attachments = attachments
         self._position = position

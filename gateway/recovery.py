@@ -12,13 +12,16 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from gateway.blanked import may_be_one
 from gateway.messages import Position
-from gateway.published import Batch
+from gateway.published import Batch, Published
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.published import Published
+    from gateway.blanked import Change
+
+MAX_CHANGES = 64  # kept, of a tail; more only while their events are in it
 
 
 class Verdict(Enum):
@@ -49,11 +52,12 @@ class Tail:
     further behind reads the log.
     """
 
-    __slots__ = ("_bytes", "_events", "_last", "_max_bytes", "position")
+    __slots__ = ("_bytes", "_changes", "_events", "_last", "_max_bytes", "position")
 
     def __init__(self, position: Position, *, max_bytes: int) -> None:
         self.position = position
         self._events: deque[Published] = deque()
+        self._changes: dict[bytes, Change] = {}  # edits and deletions, by message
         self._bytes = 0
         self._max_bytes = max_bytes
         self._last: tuple[int, int, Batch] | None = None  # what was given last: many come alike
@@ -83,12 +87,32 @@ class Tail:
         while self._bytes > self._max_bytes and len(self._events) > 1:
             self._bytes -= self._events.popleft().size
 
+    def blank(self, change: Change) -> None:
+        """Take out the text of a message that was edited or deleted, as the log has done.
+
+        What is read from the log as it was before that, and recalled, loses it as well.
+        """
+        self._changes[change.message_id] = change
+        if len(self._changes) > MAX_CHANGES:
+            since = self.since.offset
+            kept = [one for one in self._changes.values() if one.offset > since]
+            self._changes = {one.message_id: one for one in kept}
+        self._last = None
+        for index, event in enumerate(self._events):
+            blanked = _after(change, event)
+            if blanked is not event:
+                self._events[index] = blanked
+                self._bytes += blanked.size - event.size
+
     def recall(self, events: Sequence[Published]) -> None:
         """Take in what came before, read from the log, as far as there is room for it.
 
         Ignored unless the last of them is the one before all that is here.
         """
-        for event in reversed(events):
+        for read in reversed(events):
+            event = read
+            for change in self._changes.values():
+                event = _after(change, event)
             if (event.epoch, event.offset) != (self.position.epoch, self.since.offset):
                 return
             if self._bytes + event.size > self._max_bytes:
@@ -97,15 +121,16 @@ class Tail:
             self._bytes += event.size
 
     def contradicts(self, event: Published) -> bool:
-        """Whether another event is here under the same name."""
+        """Whether another event is here under the same name; a blanked one is the same."""
         index = event.offset - self.since.offset - 1
         if event.epoch != self.position.epoch or not 0 <= index < len(self._events):
             return False
-        return self._events[index].event.data != event.event.data
+        return not may_be_one(self._events[index].event, event.event)
 
     def restart(self, position: Position) -> None:
         """Forget all and stand at `position`: after a gap that was not filled, or a new epoch."""
         self._events.clear()
+        self._changes.clear()
         self._bytes = 0
         self.position = position
         self._last = None
@@ -133,3 +158,13 @@ class Tail:
         if position.epoch != self.position.epoch:
             return None
         return max(0, self.position.offset - position.offset)
+
+
+def _after(change: Change, event: Published) -> Published:
+    """An event as it is after a change; the same object if it is not touched."""
+    if event.offset >= change.offset:
+        return event
+    becomes = change.of(event.event)
+    if becomes is event.event:
+        return event
+    return Published(event.conversation_id, event.epoch, event.offset, becomes)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from gateway.blanked import change_of
 from gateway.codes import CloseCode
 from gateway.messages import Position
 from gateway.published import Batch, batches
@@ -195,6 +196,14 @@ class Topic:
 
     def _deliver_one(self, tail: Tail, batch: Batch) -> None:
         tail.extend(batch)
+        last = batch.events[-1]
+        if last.ends_batch:
+            change = change_of(last)
+            if change is not None:
+                tail.blank(change)
+            if last.is_restricted:
+                self._let_read(batch)
+                return
         ahead = tuple(self.ahead)
         for reader in tuple(self.live):
             try:
@@ -204,11 +213,17 @@ class Topic:
                 reader.fail(CloseCode.SERVER_FAULT)
         for reader in ahead:
             reader.take_rest(batch)
-        last = batch.events[-1]
-        leaver = last.leaver
-        if leaver is not None:
-            for reader in [one for one in self.readers if one.subject == leaver]:
+        if last.ends_batch and last.leaver is not None:
+            for reader in [one for one in self.readers if one.subject == last.leaver]:
                 reader.expel(last)
+
+    def _let_read(self, batch: Batch) -> None:
+        """Let each reader read what not all may see from the log."""
+        stood_at = before(batch.events[0])
+        for reader in tuple(self.live):
+            reader.fall_behind(stood_at)
+        for reader in tuple(self.ahead):
+            reader.fall_behind(reader.position)
 
 
 def before(event: Published) -> Position:

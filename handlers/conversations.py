@@ -147,6 +147,7 @@ async def describe(context: Context, conversation_id: str) -> Conversation:
         position=found.position,
         active_run=found.active_run,
         metadata=found.metadata,
+        history=found.history,
         invited=[_invited(one) for one in found.invited] or msgspec.UNSET,
     )
 

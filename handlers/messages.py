@@ -16,7 +16,6 @@ from gateway import (
     exceeds,
     handler,
     listed,
-    newest_that_fit,
     oldest_that_fit,
     together,
     whisper,
@@ -123,13 +122,14 @@ async def _newly_attached(
     except errors.GatewayError:
         context.connection.release(conversation_id)
         raise
-    first = next((one.position for one in answers if isinstance(one, Accepted)), None)
+    first = next((one for one in answers if isinstance(one, Accepted)), None)
     if first is None:
         context.connection.release(conversation_id)
     else:
-        before = Position(first.epoch, first.offset - 1)
+        at = Position(first.position.epoch, first.position.offset - 1)
         came = context.store.conversations.came(context.caller, conversation_id)
-        await together([came, context.connection.follow(conversation_id, before)])
+        follow = context.connection.follow(conversation_id, at, is_old=first.is_duplicate)
+        await together([came, follow])
     return answers
 
 
@@ -137,7 +137,7 @@ async def _newly_attached(
 async def get_conversation_history(
     context: Context, message: GetConversationHistory
 ) -> ConversationHistory:
-    """Read a page of messages; a page is also cut at the size of a frame."""
+    """Read a page of messages; a page also ends at the size of a frame."""
     if message.before is not None and message.after is not None:
         raise errors.BadRequest("$.after: give before or after, not both")
     if message.limit > context.settings.history_page_max:
@@ -149,13 +149,12 @@ async def get_conversation_history(
         before=message.before,
         after=message.after,
     )
-    fit = newest_that_fit if message.after is None else oldest_that_fit
-    messages, is_cut = fit(page.messages, max_bytes=context.settings.max_frame_bytes)
     return ConversationHistory(
         conversation_id=message.conversation_id,
-        messages=messages,
-        has_more=page.has_more or is_cut,
+        messages=page.messages,
+        has_more=page.has_more,
         position=page.position,
+        next=msgspec.UNSET if page.next_seq is None else page.next_seq,
     )
 
 
@@ -186,10 +185,20 @@ async def delete_message(context: Context, message: DeleteMessage) -> MessageUpd
 async def search_messages(context: Context, message: SearchMessages) -> SearchResults:
     """Find messages, the newest first."""
     found = await context.store.messages.search(
-        context.caller, message.conversation_id, message.query, limit=message.limit
+        context.caller,
+        message.conversation_id,
+        message.query,
+        limit=message.limit,
+        before=message.before,
     )
-    fitting, _ = oldest_that_fit(found, max_bytes=context.settings.max_frame_bytes)
-    return SearchResults(messages=fitting)
+    limit = context.settings.max_frame_bytes
+    fitting, is_cut = oldest_that_fit(found.messages, max_bytes=limit)
+    next_seq = fitting[-1].value()["seq"] if is_cut else found.next_seq
+    return SearchResults(
+        messages=fitting,
+        has_more=next_seq is not None,
+        next=msgspec.UNSET if next_seq is None else next_seq,
+    )
 
 
 @handler(Typing)

@@ -295,6 +295,26 @@ async def test_another_event_under_a_name_that_was_heard_is_an_error(
         assert "log_forked" in capsys.readouterr().out
 
 
+async def test_an_event_heard_again_after_its_message_was_deleted_is_no_fork(
+    redis_server: RedisNode, alice: Caller, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is in memory lost its text by then; it is the same event all the same."""
+    async with replica(redis_server.url) as made:
+        await make(made.store, alice, "c_1")
+        topic, reader = await listen(made, alice)
+        said = await say(made.store, alice, "c_1", "1", "secret")
+        await eventually(lambda: reader.offsets == [3], what="it is heard")
+        assert topic.tail is not None
+        before = Position(said.position.epoch, 2)
+        (original,) = topic.tail.after(before).events
+        await made.store.messages.delete(alice, "c_1", "m_1")
+        await eventually(lambda: reader.offsets == [3, 4], what="its deletion is heard")
+        assert "secret" not in str([event.event for event in topic.tail.after(before).events])
+        topic.hear([original])
+        assert reader.mistrusted == 0
+        assert "log_forked" not in capsys.readouterr().out
+
+
 async def test_a_topic_is_heard_as_long_as_somebody_holds_it(
     redis_server: RedisNode, alice: Caller
 ) -> None:

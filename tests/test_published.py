@@ -71,8 +71,8 @@ def test_a_batch_ends_when_somebody_leaves() -> None:
     said = JsonText.of({"type": "MESSAGE_CREATED"})
     events = [Published("c_1", "x", n, e) for n, e in enumerate([said, left, said], 1)]
     assert cut(events, 10_000) == [[1, 2], [3]]
-    assert Batch(events).is_left_by("bob")
-    assert not Batch(events).is_left_by("alice")
+    assert Batch(events).is_from_log_only("bob")
+    assert not Batch(events).is_from_log_only("alice")
 
 
 def test_the_leaver_is_known_only_from_an_event_of_leaving() -> None:

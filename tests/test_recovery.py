@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.blanked import Change, change_of
 from gateway.json_text import JsonText
 from gateway.messages import Position
 from gateway.published import Batch, Published
@@ -140,3 +141,69 @@ def test_a_tail_gives_all_after_a_position_or_none(
     for at in range(end + 2):
         found = lacking(tail, Position("x", at))
         assert found is None or found == list(range(at + 1, end + 1))
+
+
+def said(offset: int, message_id: str) -> Published:
+    """Return a message that was created at an offset."""
+    message = {"message_id": message_id, "seq": offset, "content": f"text of {message_id}"}
+    return Published(
+        "c_1", "x", offset, JsonText.of({"type": "MESSAGE_CREATED", "message": message})
+    )
+
+
+def deletion(offset: int, message_id: str) -> Change:
+    """Return what a deletion at an offset changes."""
+    event = {"type": "MESSAGE_DELETED", "messageId": message_id}
+    change = change_of(Published("c_1", "x", offset, JsonText.of(event)))
+    assert change is not None
+    return change
+
+
+def text_of(tail: Tail, at: int) -> str:
+    """Return all that a reader at an offset is given, as text."""
+    batch = tail.after(Position("x", at))
+    assert batch is not None
+    return " ".join(event.event.data.decode() for event in batch.events)
+
+
+def test_a_deleted_message_is_forgotten_by_the_tail() -> None:
+    """Also by what was put together for readers before."""
+    tail = filled(said(11, "m_1"), said(12, "m_2"))
+    assert "text of m_1" in text_of(tail, 10)
+    tail.extend(Batch([event(13)]))
+    tail.blank(deletion(13, "m_1"))
+    assert "text of m_1" not in text_of(tail, 10)
+    assert "text of m_2" in text_of(tail, 10)
+    assert not tail.contradicts(said(11, "m_1"))
+    assert tail.contradicts(said(11, "m_3"))
+
+
+def test_what_was_read_before_a_deletion_is_blanked_when_it_is_recalled() -> None:
+    """A reader may have read the log before it, and be slow to give back what it read."""
+    tail = filled(at=12)
+    tail.extend(Batch([event(13)]))
+    tail.blank(deletion(13, "m_1"))
+    tail.recall([said(11, "m_1"), said(12, "m_2")])
+    assert "text of m_1" not in text_of(tail, 10)
+    assert "text of m_2" in text_of(tail, 10)
+
+
+def test_a_message_that_comes_again_after_its_deletion_stays() -> None:
+    """A deletion changes what was before it, nothing else."""
+    tail = filled(event(11))
+    tail.blank(deletion(11, "m_1"))
+    tail.extend(Batch([said(12, "m_1")]))
+    assert "text of m_1" in text_of(tail, 10)
+
+
+def test_a_tail_counts_its_bytes_over_changes() -> None:
+    """What is forgotten for lack of room goes by what is there."""
+    size = said(11, "m_1").size
+    tail = filled(said(11, "m_1"), said(12, "m_2"), at=10, max_bytes=2 * size + 90)
+    tail.extend(Batch([event(13)]))
+    assert tail.since.offset == 11
+    many = filled(*(said(offset, f"m_{offset}") for offset in range(11, 200)), max_bytes=10**6)
+    for offset in range(200, 389):
+        many.extend(Batch([event(offset)]))
+        many.blank(deletion(offset, f"m_{offset - 189}"))
+    assert "text of" not in text_of(many, 10)

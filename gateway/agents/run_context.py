@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.store.store import Store
 
 PAGE = 200
+MAX_HISTORY_BYTES = 4_194_304  # of messages read at once: more than models take
 T = TypeVar("T")
 Journal = dict[str, bytes]
 
@@ -104,10 +105,13 @@ class RunContext:
         Messages that wait for replies of their own are left out.
 
         Args:
-            limit: how many of the newest to read.
+            limit: how many of the newest to read, of `MAX_HISTORY_BYTES` at most.
         """
         read, caller = self._store.messages.page, self._attempt.name.caller
-        page = await once_available(lambda: read(caller, self.conversation_id, limit=limit))
+        size = MAX_HISTORY_BYTES
+        page = await once_available(
+            lambda: read(caller, self.conversation_id, limit=limit, max_bytes=size)
+        )
         found = [msgspec.json.decode(item.data, type=Message) for item in page.messages]
         asked = await self.message()
         if asked is None:

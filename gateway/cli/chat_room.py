@@ -59,11 +59,12 @@ class Room:
         self._shown: dict[int, str] = {}  # the newest messages: seq and id
         self._growing: dict[str, str] = {}  # text so far of messages that are being written
         self._authors: dict[str, str] = {}  # of these
+        self._last_deleted = ""  # a replay tells of it twice: at its creation, and at its deletion
         self._known_to: Cursor | None = None  # what runs did up to here was shown at the start
         self._show: dict[str, Callable[[dict[str, Any]], None]] = {
             "MESSAGE_CREATED": self._created,
             "MESSAGE_UPDATED": self._updated,
-            "MESSAGE_DELETED": lambda _: self._note("a message was deleted"),
+            "MESSAGE_DELETED": self._deleted,
             "PARTICIPANT_JOINED": lambda data: self._note(f"{data.get('subject')} joined"),
             "PARTICIPANT_LEFT": lambda data: self._note(f"{data.get('subject')} left"),
             "TEXT_MESSAGE_CONTENT": self._content,
@@ -180,6 +181,14 @@ class Room:
     def _updated(self, data: dict[str, Any]) -> None:
         message = msgspec.convert(data["message"], Message)
         self._note(f"{self._name(message)} edited a message: {message.text}")
+
+    def _deleted(self, data: dict[str, Any]) -> None:
+        message_id = str(data["messageId"])
+        if self._growing.pop(message_id, None) is not None:
+            self._screen.finish(message_id, "(deleted)")
+        elif message_id != self._last_deleted:
+            self._note("a message was deleted")
+        self._last_deleted = message_id
 
     def _started(self, data: dict[str, Any]) -> None:
         self._growing.setdefault(str(data["messageId"]), "")

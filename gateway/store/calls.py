@@ -123,6 +123,11 @@ def text(value: Reply) -> str:
     return value.decode()
 
 
+def in_one(lists: Sequence[Sequence[Reply]]) -> list[Any]:
+    """One list of what a script returned in several, as it had read them."""
+    return [entry for some in lists for entry in some]
+
+
 def position_of(epoch: Reply, offset: Reply) -> Position:
     """A position out of a script's reply."""
     return Position(text(epoch), int(offset))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,10 +13,12 @@ from gateway.json_text import JsonText
 from gateway.messages import ContextVersion
 from gateway.store.calls import Caller, ConversationCalls, position_of, text
 from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.store.unseen import unseen_of
 
 if TYPE_CHECKING:
     from gateway.messages import Position
     from gateway.store.link import Reply
+    from gateway.store.unseen import Unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,16 @@ class Contexts:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._read = Script("context", prelude=(*ON_CONVERSATION, "names", "state"))
+        self._read = Script("context", prelude=(*ON_CONVERSATION, "names", "state", "joining"))
         self._write = Script("set_context", prelude=(*ON_CONVERSATION, "kept"))
-        self._versions = Script("versions")
+        self._versions = Script("versions", prelude=(*ON_CONVERSATION, "joining", "seen"))
 
     async def get(self, caller: Caller, conversation_id: str) -> Context:
         """The context as it is."""
         reply = await self._read_at(caller, conversation_id, "")
-        return context_of(reply[3:7], position_of(reply[1], reply[2]), *reply[7:])
+        context = context_of(reply[3:7], position_of(reply[1], reply[2]), *reply[7:9])
+        unseen = unseen_of(reply[9])
+        return context if unseen is None else seen_context(context, unseen)
 
     async def document_at(
         self, caller: Caller, conversation_id: str, version: int
@@ -141,6 +145,11 @@ def context_of(
         active_run=JsonText(active_run) if active_run else None,
         interrupts=tuple(pending_interrupt(value) for value in interrupts[1::2]),
     )
+
+
+def seen_context(context: Context, unseen: Unseen) -> Context:
+    """The context as somebody sees it: as it is now, with the tool calls since they joined."""
+    return replace(context, tool_calls=unseen.tool_calls(context.tool_calls.data))
 
 
 def pending_interrupt(value: bytes) -> JsonText:

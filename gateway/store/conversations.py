@@ -17,9 +17,10 @@ from gateway.store.scripts import ON_CONVERSATION, Script
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.messages import CreateConversation, Role, Visibility
+    from gateway.messages import CreateConversation, History, Role, Visibility
 
 CANNOT_BE_HAD: Final = "$.conversation_id: this id cannot be had; choose another"
+TOLD_AT_ONCE: Final = 500  # of those who came and went, by one script
 
 
 class Conversations:
@@ -27,11 +28,11 @@ class Conversations:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._create = Script("create", prelude=(*ON_CONVERSATION, "names", "members"))
+        self._create = Script("create", prelude=(*ON_CONVERSATION, "names", "joining", "members"))
         self._describe = Script("describe", prelude=(*ON_CONVERSATION, "names", "state"))
         self._summary = Script("summary")
         self._came = Script("came")
-        who_comes_in = (*ON_CONVERSATION, "names", "members", "invites")
+        who_comes_in = (*ON_CONVERSATION, "names", "joining", "members", "invites")
         self._most = calls.settings.max_participants
         self._invites = "1" if calls.settings.adding == "invite" else "0"
         self._join = Script("join", prelude=who_comes_in)
@@ -48,7 +49,10 @@ class Conversations:
             Conflict: the id is taken by a conversation that the caller may know of.
             Forbidden: this id cannot be had; whether it is taken is not told.
         """
-        what = [request.title, request.visibility, request.metadata, request.participants]
+        what: list[object] = [request.title, request.visibility, request.metadata]
+        what.append(request.participants)
+        if request.history != "all":
+            what.append(request.history)
         pairs = [arg for who in request.participants for arg in (who, _json(who))]
         reply = await self._calls.run(
             self._create,
@@ -60,6 +64,7 @@ class Conversations:
             _json(request.metadata),
             _json(caller.subject),
             self._invites,
+            request.history,
             *pairs,
             writes=True,
             birth=new_birth(),
@@ -75,7 +80,8 @@ class Conversations:
         reply = await self._calls.run(
             self._describe, caller, conversation_id, more_keys=(keys.absent, keys.invited)
         )
-        _, epoch, offset, title, created_at, visibility, metadata, role, members, run, asked = reply
+        _, epoch, offset, title, created_at, visibility, metadata, role, members, *rest = reply
+        run, asked, history = rest
         return Description(
             caller=caller.subject,
             conversation_id=conversation_id,
@@ -88,6 +94,7 @@ class Conversations:
             members=members_of(members),
             active_run=JsonText(run) if run else None,
             invited=invited_of(asked),
+            history=cast("History", text(history)) if history else "all",
         )
 
     async def summary(self, caller: Caller, conversation_id: str) -> Summary:
@@ -140,7 +147,7 @@ class Conversations:
             token_hash(invite) if invite else "",
             self._most,
             writes=True,
-            more_keys=(keys.invites, keys.banned, keys.invited),
+            more_keys=(keys.invites, keys.banned, keys.invited, keys.tools),
         )
         if reply[0] == b"gone":
             raise Gone("the invite is used up or has expired")
@@ -183,7 +190,7 @@ class Conversations:
             self._most,
             self._invites,
             writes=True,
-            more_keys=(keys.invites, keys.banned, keys.invited),
+            more_keys=(keys.invites, keys.banned, keys.invited, keys.tools),
         )
         if reply[0] == b"last_owner":
             raise Conflict("the last owner cannot leave while others stay")
@@ -219,8 +226,10 @@ class Conversations:
             origin: the connection that need not hear it; empty for none.
             pushes: subject and push as JSON; those who take no part are not told of.
         """
-        told = [word for pair in pushes for word in pair]
-        await self._calls.run(self._presence, Caller(tenant, ""), conversation_id, origin, *told)
+        for begin in range(0, len(pushes), TOLD_AT_ONCE):
+            told = [word for pair in pushes[begin : begin + TOLD_AT_ONCE] for word in pair]
+            gateway = Caller(tenant, "")
+            await self._calls.run(self._presence, gateway, conversation_id, origin, *told)
 
     def _no_room(self) -> str:
         return f"a conversation has {self._most} participants at most"

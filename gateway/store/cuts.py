@@ -9,8 +9,8 @@ import msgspec
 
 from gateway.json_text import JsonText
 from gateway.published import Published
-from gateway.store.calls import position_of, text
-from gateway.store.contexts import Context, context_of
+from gateway.store.calls import in_one, position_of, text
+from gateway.store.contexts import Context, context_of, seen_context
 from gateway.unreadable import CANNOT, PLACEHOLDER, check_event, messages_of, skim, tell_unreadable
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gateway.messages import Mode, Position
     from gateway.store.link import Reply
+    from gateway.store.unseen import Unseen
 
 
 _MESSAGE = b'{"message_id":'  # how it begins (lua/accept.lua, runs.lua); an event with its type
@@ -44,13 +45,20 @@ class Cut(msgspec.Struct, frozen=True):
     """What a reader finds: everything in it is true at `position`.
 
     `tail` with the first events after the cursor, `snapshot` with the state, or `fresh`. A cut may
-    be shared by several readers, and its events with their frames: nobody changes it.
+    be shared by several readers, and its events with their frames: nobody changes it. `is_own`: its
+    events are not the log's, but what this reader may see of it.
     """
 
     mode: Mode
     position: Position
     events: list[Published] = []
     snapshot: Snapshot | None = None
+    is_own: bool = False
+
+    @property
+    def shared(self) -> list[Published]:
+        """Its events, as far as they are the same for all."""
+        return [] if self.is_own else self.events
 
     @property
     def snapshot_bytes(self) -> int:
@@ -67,7 +75,8 @@ class Cuts:
     """The reply of read.lua: parsed once, and cut for each reader."""
 
     def __init__(self, conversation_id: str, reply: list[Reply]) -> None:
-        epoch, offset, _, first, events, snapshot, ended = reply
+        epoch, offset, _, first, lists, snapshot, ended = reply
+        events = in_one(lists)
         self.position = position_of(epoch, offset)
         self._first = int(first)
         self._ended = _epochs(ended) if ended else {}
@@ -86,23 +95,48 @@ class Cuts:
             state = _snapshot(snapshot, self.position, conversation_id)
             self._snapshot = Cut("snapshot", self.position, snapshot=state)
 
-    def after(self, cursor: Position | None, *, max_events: int, lacks_events: bool) -> Cut | None:
-        """The cut of a reader: the same object for the same cursor; None if the reply has none."""
+    def after(
+        self,
+        cursor: Position | None,
+        *,
+        max_events: int,
+        lacks_events: bool,
+        unseen: Unseen | None = None,
+    ) -> Cut | None:
+        """The cut of a reader: the same object for the same cursor.
+
+        None if the reply has none: it ends before this reader's events, which are to be asked for
+        again.
+        """
         if cursor is None:
             return self._fresh
         good_to = self._good_to(cursor.epoch)
         if good_to is None or cursor.offset > good_to:
-            return self._snapshot
+            return self._snapshot_for(unseen)
+        if unseen is not None and cursor.offset < unseen.offset:
+            return self._snapshot_for(unseen)
         if not lacks_events:
             return self._in_memory
         if cursor.offset < self._first:
-            return self._snapshot
-        found = self._tails.get((cursor.offset, max_events))
+            return self._snapshot_for(unseen)
+        tail = self._tail(cursor.offset, max_events)
+        return _seen(tail, unseen) if tail is not None and unseen is not None else tail
+
+    def _tail(self, offset: int, max_events: int) -> Cut | None:
+        found = self._tails.get((offset, max_events))
         if found is None:
-            begin = cursor.offset - self._first
+            begin = offset - self._first
             events = self._events[begin : begin + max_events]
-            found = self._tails[cursor.offset, max_events] = Cut("tail", self.position, events)
+            if not events and offset < self.position.offset:
+                return None
+            found = self._tails[offset, max_events] = Cut("tail", self.position, events)
         return found
+
+    def _snapshot_for(self, unseen: Unseen | None) -> Cut | None:
+        cut = self._snapshot
+        if unseen is None or cut is None or cut.snapshot is None:
+            return cut
+        return msgspec.structs.replace(cut, snapshot=_seen_state(cut.snapshot, unseen))
 
     def _good_to(self, epoch: str) -> int | None:
         """Up to which offset a cursor of an epoch has only what this log holds."""
@@ -146,10 +180,28 @@ def published(conversation_id: str, epoch: str, offset: int, entry: bytes) -> Pu
     return Published(conversation_id, epoch, offset, event)
 
 
-def _snapshot(fields: list[Reply], position: Position, conversation_id: str) -> Snapshot:
-    seq, messages, context, active_run, interrupts = fields
+def _seen(tail: Cut, unseen: Unseen) -> Cut:
+    """What of a tail somebody sees."""
+    if not any(event.is_restricted for event in tail.events):
+        return tail
+    events = [unseen.event(event) for event in tail.events]
+    return msgspec.structs.replace(tail, events=events, is_own=True)
+
+
+def _seen_state(state: Snapshot, unseen: Unseen) -> Snapshot:
+    """What of the state somebody sees: messages and tool calls since they joined."""
+    messages = unseen.messages(state.messages)
     return Snapshot(
-        messages=messages_of(messages, conversation_id),
-        has_more=int(seq) > len(messages),
+        messages=messages,
+        has_more=state.has_more and len(messages) == len(state.messages),
+        context=seen_context(state.context, unseen),
+    )
+
+
+def _snapshot(fields: list[Reply], position: Position, conversation_id: str) -> Snapshot:
+    has_more, messages, context, active_run, interrupts = fields
+    return Snapshot(
+        messages=messages_of(in_one(messages), conversation_id),
+        has_more=bool(has_more),
         context=context_of(context, position, active_run, interrupts),
     )

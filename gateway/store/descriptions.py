@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.json_text import JsonText
-    from gateway.messages import Position, Role, Visibility
+    from gateway.messages import History, Position, Role, Visibility
     from gateway.store.link import Reply
 
 SUMMARY_BYTES: Final = 300  # of a line of a list, besides title and metadata
@@ -52,6 +52,7 @@ class Description:
     members: list[Member]
     active_run: JsonText | None
     invited: list[Invited]  # for owners
+    history: History = "all"
 
     @property
     def others_seen(self) -> list[str]:

@@ -54,6 +54,7 @@ KINDS = (
         "accept.lua",
         lasting="a client_message_id is unique for the conversation's life",
     ),
+    KeyKind("deleted", _CONVERSATION + ":deleted", "zset", "deleted.lua", lasting=_KEPT),
     KeyKind("members", _CONVERSATION + ":members", "hash", "member scripts", lasting=_KEPT),
     KeyKind("context", _CONVERSATION + ":context", "hash", "set_context.lua", lasting=_KEPT),
     KeyKind(
@@ -243,11 +244,21 @@ class ConversationKeys:
             f"{head}:runs:line",
             f"{head}:runs:leased",
             f"{self.base}:waiting",
-            f"{self.base}:tools",
+            self.tools,
             self.interrupts,
             self.absent,
             f"{head}:runs:open",
         )
+
+    @property
+    def deleted(self) -> str:
+        """Which messages of the history are deleted, in runs."""
+        return f"{self.base}:deleted"
+
+    @property
+    def tools(self) -> str:
+        """The newest finished tool calls."""
+        return f"{self.base}:tools"
 
     @property
     def interrupts(self) -> str:

@@ -1,10 +1,9 @@
-"""Messages: accepted once, read by page, edited, deleted, searched."""
+"""Messages: accepted once, edited, deleted; and read (gateway/store/pages.py)."""
 
 from __future__ import annotations
 
 import binascii
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,10 +11,10 @@ import msgspec
 from gateway.errors import Conflict, Forbidden, NotFound, RequestError, TooManyRuns
 from gateway.json_text import JsonText
 from gateway.messages import Position
-from gateway.store.calls import Caller, ConversationCalls, new_birth, position_of, text
-from gateway.store.runs import RunInput
+from gateway.store.calls import Caller, ConversationCalls, new_birth, text
+from gateway.store.pages import Found, Message, Page, Pages
+from gateway.store.runs import SYSTEM, RunInput
 from gateway.store.scripts import ON_CONVERSATION, ON_RUNS, Script
-from gateway.unreadable import messages_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,35 +23,13 @@ if TYPE_CHECKING:
     from gateway.store.link import Argument, Reply
     from gateway.store.runs import RunRequest
 
-SEARCH_PAGE = 200  # messages read at once while searching
-SEARCH_MAX_PAGES = 50  # a search looks at the newest 10,000 messages
+__all__ = ["Accepted", "Draft", "Found", "Message", "Messages", "Page"]
+
 EDIT_TRIES = 3  # an edit that meets another one is done again on the new text
 RUNS_RETRY_MS = 5000  # a run takes seconds; who comes back earlier finds no room either
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _NEW, _OBSERVER = 1, 0  # what the scripts say of a message besides what is known of it
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A message as it is stored and sent (docs/protocol.md, message)."""
-
-    message_id: str
-    seq: int
-    role: str
-    author: str
-    content: str | list[dict[str, object]]
-    created_at: float
-    client_message_id: str | None = None
-    run_id: str | None = None
-    status: str | None = None
-    edited_at: float | None = None
-
-    def text(self) -> str:
-        """What it says: its content, or the texts of its parts."""
-        if isinstance(self.content, str):
-            return self.content
-        parts = (part.get("text", "") for part in self.content)
-        return " ".join(part for part in parts if isinstance(part, str))
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -75,25 +52,17 @@ class Accepted(msgspec.Struct, frozen=True):
     run_id: str | None = None  # the run it started when it was accepted
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some messages, the oldest first, at one position of the log."""
-
-    messages: list[JsonText]
-    has_more: bool
-    position: Position
-
-
-class Messages:
-    """The messages of all conversations."""
+class Messages(Pages):
+    """The messages of all conversations: read as `Pages` says, and written."""
 
     def __init__(self, calls: ConversationCalls) -> None:
-        self._calls = calls
-        self._send = Script("send", prelude=(*ON_RUNS, "members", "accept", "room"))
+        super().__init__(calls)
+        self._send = Script("send", prelude=(*ON_RUNS, "joining", "members", "accept", "room"))
         self._send_many = Script("send_many", prelude=(*ON_CONVERSATION, "accept"))
-        self._history = Script("history")
-        self._message = Script("message")
-        self._edit = Script("edit")
+        self._message = Script("message", prelude=(*ON_CONVERSATION, "joining", "seen"))
+        parts = ("joining", "seen", "deleted", "blanking")
+        self._edit = Script("edit", prelude=(*ON_CONVERSATION, *parts))
+        self._blank = Script("blank", prelude=(*ON_CONVERSATION, "blanking"))
 
     async def send(self, caller: Caller, draft: Draft) -> Accepted:
         """Accept a message: into the history and the log, in one step, once.
@@ -182,26 +151,6 @@ class Messages:
         }
         return TooManyRuns(of, limit=limits[of], retry_after_ms=RUNS_RETRY_MS)
 
-    async def page(
-        self,
-        caller: Caller,
-        conversation_id: str,
-        *,
-        limit: int,
-        before: int | None = None,
-        after: int | None = None,
-    ) -> Page:
-        """Read a page: the newest, or those before or after a seq."""
-        way = "newest" if before is None and after is None else "before"
-        if after is not None:
-            way = "after"
-        seq = after if after is not None else before or 0
-        _, epoch, offset, has_more, found = await self._calls.run(
-            self._history, caller, conversation_id, way, seq, limit
-        )
-        messages = messages_of(found, conversation_id)
-        return Page(messages, bool(has_more), position_of(epoch, offset))
-
     async def edit(
         self, caller: Caller, conversation_id: str, message_id: str, content: Content, *, now: float
     ) -> JsonText:
@@ -219,7 +168,10 @@ class Messages:
         raise Conflict("the message is being edited by others")
 
     async def delete(self, caller: Caller, conversation_id: str, message_id: str) -> JsonText:
-        """Delete a message; its author or an owner may. Returns it as it was."""
+        """Delete a message; its author or an owner may. Returns it as it was.
+
+        One that is deleted already is `NotFound`; what the log still holds of it goes all the same.
+        """
         for _ in range(EDIT_TRIES):
             old = await self._read(caller, conversation_id, message_id)
             author = msgspec.json.decode(old, type=Message).author
@@ -228,23 +180,6 @@ class Messages:
             ):
                 return JsonText(old)
         raise Conflict("the message is being edited by others")
-
-    async def search(
-        self, caller: Caller, conversation_id: str, query: str, *, limit: int
-    ) -> list[JsonText]:
-        """Find messages whose text holds the query, ignoring case, the newest first."""
-        wanted, found = query.casefold(), list[JsonText]()
-        before: int | None = None
-        for _ in range(SEARCH_MAX_PAGES):
-            page = await self.page(caller, conversation_id, limit=SEARCH_PAGE, before=before)
-            for item in reversed(page.messages):
-                message = msgspec.json.decode(item.data, type=Message)
-                before = message.seq
-                if wanted in message.text().casefold():
-                    found.append(item)
-            if not page.has_more or not page.messages or len(found) >= limit:
-                break
-        return found[:limit]
 
     async def find(self, caller: Caller, conversation_id: str, message_id: str) -> Message | None:
         """A message by its id; None if there is none, or it was deleted."""
@@ -257,6 +192,8 @@ class Messages:
     async def _read(self, caller: Caller, conversation_id: str, message_id: str) -> bytes:
         reply = await self._calls.run(self._message, caller, conversation_id, message_id)
         if not reply[1]:
+            if reply[1] == b"":
+                await self._blank_rest(caller, conversation_id, message_id)
             raise NotFound("there is no such message")
         return text(reply[1]).encode()
 
@@ -270,6 +207,7 @@ class Messages:
         *,
         is_author: bool,
     ) -> bool:
+        keys = self._calls.keys.conversation(caller.tenant, conversation_id)
         reply: list[Reply] = await self._calls.run(
             self._edit,
             caller,
@@ -279,8 +217,23 @@ class Messages:
             new,
             "1" if is_author else "0",
             writes=True,
+            more_keys=(keys.deleted,),
         )
-        return bool(reply[0] == b"ok")
+        if reply[0] != b"ok":
+            return False
+        if reply[1]:
+            await self._blank_rest(caller, conversation_id, message_id)
+        return True
+
+    async def _blank_rest(self, caller: Caller, conversation_id: str, message_id: str) -> None:
+        """Take out of the log what it still holds of a message, a script's worth at a time."""
+        is_more = True
+        while is_more:
+            gateway = Caller(caller.tenant, SYSTEM)
+            reply = await self._calls.run(
+                self._blank, gateway, conversation_id, message_id, writes=True
+            )
+            is_more = bool(reply[1])
 
 
 def _stored(caller: Caller, draft: Draft) -> tuple[bytes, bytes]:

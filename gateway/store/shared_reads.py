@@ -17,6 +17,7 @@ from gateway.errors import NotFound, StoreError
 from gateway.store.calls import Caller, ConversationCalls
 from gateway.store.cuts import Cut, Cuts
 from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.store.unseen import unseen_of
 
 if TYPE_CHECKING:
     from gateway.messages import Position
@@ -39,6 +40,7 @@ class Reader(msgspec.Struct, eq=False):
     lacks_events: bool
     turn: asyncio.Future[None]
     outcome: Cut | BaseException | None = None
+    is_beyond: bool = False  # of the bytes of one call: it is asked again
 
 
 class Group(msgspec.Struct, eq=False):
@@ -86,24 +88,30 @@ class Group(msgspec.Struct, eq=False):
         if self.leader is not None:
             self.leader.turn.set_result(None)
 
-    def arguments(self) -> tuple[str | int, ...]:
+    def arguments(self, max_bytes: int) -> tuple[str | int, ...]:
         """What read.lua is given."""
         lowest = self.highest if self.lowest is None else self.lowest
         most = self.highest - lowest + self.max_events
         none_lacks = "1" if self.lowest is None else "0"
         return (
-            *(self.epoch, lowest, self.highest, most, SNAPSHOT_MESSAGES, none_lacks),
+            *(self.epoch, lowest, self.highest, most, SNAPSHOT_MESSAGES, none_lacks, max_bytes),
             *self.subjects,
         )
 
     def answer(self, conversation_id: str, reply: list[Reply]) -> None:
         """Give everybody their own; what they can share is the same object."""
         cuts, takes_part = Cuts(conversation_id, reply), reply[2]
+        unseen = [unseen_of(part) for part in takes_part]
         for reader in self.readers:
-            if takes_part[self.subjects[reader.subject]]:
+            number = self.subjects[reader.subject]
+            if takes_part[number]:
                 reader.outcome = cuts.after(
-                    reader.cursor, max_events=reader.max_events, lacks_events=reader.lacks_events
-                ) or StoreError("a reply of read.lua lacks a snapshot")
+                    reader.cursor,
+                    max_events=reader.max_events,
+                    lacks_events=reader.lacks_events,
+                    unseen=unseen[number],
+                )
+                reader.is_beyond = reader.outcome is None
             else:
                 reader.outcome = NotFound()
         self._wake()
@@ -125,7 +133,9 @@ class SharedReads:
 
     def __init__(self, calls: ConversationCalls) -> None:
         self._calls = calls
-        self._script = Script("read", prelude=(*ON_CONVERSATION, "names", "state"))
+        parts = ("names", "state", "joining", "deleted", "pages")
+        self._script = Script("read", prelude=(*ON_CONVERSATION, *parts))
+        self._max_bytes = calls.settings.outbox_bytes // 4  # as of a snapshot (attachments.py)
         self._joinable: dict[tuple[str, str], list[Group]] = {}
 
     async def read(
@@ -137,22 +147,43 @@ class SharedReads:
         max_events: int,
         lacks_events: bool,
     ) -> Cut:
-        """Read, with whoever reads the same in this tick; cancelling it costs nobody else."""
+        """Read, with whoever reads the same in this tick; cancelling it costs nobody else.
+
+        Who is furthest may have to ask again: one call brings a bounded number of bytes, and at
+        least an event of who lacks most.
+        """
+        while True:
+            reader = await self._read_once(
+                caller, conversation_id, cursor, max_events=max_events, lacks_events=lacks_events
+            )
+            if not reader.is_beyond:
+                break
+        outcome = reader.outcome
+        if not isinstance(outcome, Cut):
+            raise outcome or StoreError("a read had no outcome")
+        return outcome
+
+    async def _read_once(
+        self,
+        caller: Caller,
+        conversation_id: str,
+        cursor: Position | None,
+        *,
+        max_events: int,
+        lacks_events: bool,
+    ) -> Reader:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         reader = Reader(caller.subject, cursor, max_events, lacks_events, turn)
         group = self._join(caller.tenant, conversation_id, reader)
         try:
             await reader.turn
-            if reader.outcome is None:
+            if reader.outcome is None and not reader.is_beyond:
                 await self._lead(group, caller.tenant, conversation_id)
         except asyncio.CancelledError:
             if group.leader is reader:
                 group.lead_on()
             raise
-        outcome = reader.outcome
-        if not isinstance(outcome, Cut):
-            raise outcome or StoreError("a read had no outcome")
-        return outcome
+        return reader
 
     def _join(self, tenant: str, conversation_id: str, reader: Reader) -> Group:
         groups = self._joinable.setdefault((tenant, conversation_id), [])
@@ -168,9 +199,13 @@ class SharedReads:
             await asyncio.sleep(0)  # the others of this tick join
             self._close(group, tenant, conversation_id)
             everybody = Caller(tenant, "")  # read.lua tells for each whether they take part
-            absent = self._calls.keys.conversation(tenant, conversation_id).absent
+            keys = self._calls.keys.conversation(tenant, conversation_id)
             reply = await self._calls.run(
-                self._script, everybody, conversation_id, *group.arguments(), more_keys=(absent,)
+                self._script,
+                everybody,
+                conversation_id,
+                *group.arguments(self._max_bytes),
+                more_keys=(keys.absent, keys.deleted),
             )
             group.answer(conversation_id, reply)
         except asyncio.CancelledError:

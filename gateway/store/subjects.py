@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.store.keys import Keys
     from gateway.store.redis import Redis
 
+ALIKE_MAX: Final = 1000  # conversations joined in one millisecond, that a page is told apart by
 PLACE_TTL_MS: Final = 86_400_000  # how long a page can begin at a conversation that was left
 
 
@@ -115,7 +116,8 @@ class Subjects:
             return None
         newer = await self._redis.execute(key, "ZCOUNT", key, b"(" + score, "+inf")
         # Of the same millisecond, the greater name comes first
-        alike = await self._redis.execute(key, "ZRANGEBYSCORE", key, score, score)
+        limit = ("LIMIT", 0, ALIKE_MAX)
+        alike = await self._redis.execute(key, "ZRANGEBYSCORE", key, score, score, *limit)
         return int(newer) + sum(text(each) > conversation_id for each in alike)
 
 

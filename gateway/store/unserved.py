@@ -71,10 +71,14 @@ class UnservedRuns:
 
     async def release(self, shard: int, worker_ids: Sequence[str]) -> int:
         """End the leases that these workers have in a shard; returns how many."""
-        ended = await self._release(
-            self._calls.redis, self._calls.keys.queue(shard), tuple(worker_ids)
-        )
-        return int(ended)
+        ended = at = 0
+        while True:
+            some, at = await self._release(
+                self._calls.redis, self._calls.keys.queue(shard), (at, *worker_ids)
+            )
+            ended += int(some)
+            if at == 0:
+                return ended
 
     async def tell_interrupted(self, name: RunName, *, noticed_s: float) -> bool:
         """Tell the readers of a run that its worker is silent; False if it is not, or they know.

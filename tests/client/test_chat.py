@@ -151,6 +151,22 @@ def test_growing_reply_is_shown_once():
     assert paper.lines == ["agent: abc (cancelled)"]
 
 
+def test_reply_that_was_deleted_meanwhile_ends_and_is_told_once():
+    """A replay has what is left of it: no text, and its deletion at two places."""
+    paper = Paper()
+    room = Room("c", paper)
+    room.item(event(1, "TEXT_MESSAGE_CONTENT", messageId="m", delta="1 2 "))
+    room.item(event(2, "CUSTOM", value={"messageId": "m"}))
+    room.item(event(3, "TEXT_MESSAGE_END", messageId="m"))
+    room.item(event(4, "MESSAGE_DELETED", messageId="m"))
+    room.item(event(5, "MESSAGE_DELETED", messageId="m"))
+    assert paper.growing == {}
+    assert paper.lines == ["agent: 1 2  (deleted)"]
+    room.item(event(6, "MESSAGE_DELETED", messageId="n"))
+    room.item(event(7, "MESSAGE_DELETED", messageId="n"))
+    assert paper.lines[1:] == ["* a message was deleted"]
+
+
 def test_snapshot_in_the_middle_of_a_reply_adds_what_is_missing():
     """No number doubled, none missing."""
     paper = Paper()

@@ -29,6 +29,8 @@ def of_conversation(keys: ConversationKeys) -> list[tuple[str, str]]:
         *zip(kinds, keys.all(), strict=True),
         ("invites", keys.invites),
         ("banned", keys.banned),
+        ("deleted", keys.deleted),
+        ("tool calls", keys.tools),
     ]
 
 

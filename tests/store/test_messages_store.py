@@ -296,9 +296,13 @@ async def test_search_finds_text_in_any_case_the_newest_first(
     await together(say(gateway_store, alice, "c_1", str(n), "filler") for n in range(205))
     await say(gateway_store, alice, "c_1", "last", [{"text": "two"}, {"text": "STRASSE"}, {"n": 1}])
     found = await gateway_store.messages.search(alice, "c_1", "strasse", limit=5)
-    assert [item.value()["seq"] for item in found] == [207, 1]
-    assert len(await gateway_store.messages.search(alice, "c_1", "filler", limit=3)) == 3
-    assert await gateway_store.messages.search(alice, "c_1", "nowhere", limit=3) == []
+    assert [item.value()["seq"] for item in found.messages] == [207, 1]
+    assert found.next_seq is None
+    found = await gateway_store.messages.search(alice, "c_1", "filler", limit=3)
+    assert [item.value()["seq"] for item in found.messages] == [206, 205, 204]
+    assert found.next_seq == 204
+    found = await gateway_store.messages.search(alice, "c_1", "nowhere", limit=3)
+    assert (found.messages, found.next_seq) == ([], None)
 
 
 @given(content=JSON)

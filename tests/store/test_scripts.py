@@ -38,7 +38,17 @@ async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
     """Run a conversation's script as alice, on `c_1`."""
     keys = Keys().conversation("t", "c_1")
     common = (0, 1000, 60_000, "reign__1", 2**50, "birth1", "alice")
-    parts = (*ON_CONVERSATION, "names", "kept", "tools", "runs", "members", "accept", "room")
+    parts = (
+        *ON_CONVERSATION,
+        "names",
+        "kept",
+        "tools",
+        "runs",
+        "joining",
+        "members",
+        "accept",
+        "room",
+    )
     names = (*keys.all(), *keys.run_keys())
     script = Script(name, prelude=parts)
     believing = script.text.replace("local BELIEVED_MS = 100", "local BELIEVED_MS = 2^60")
@@ -49,7 +59,7 @@ async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
 
 
 EPOCH = b"reign__1birth11"
-CREATE = ("hash", '"t"', "private", "{}", '"alice"', "0", "bob", '"bob"')
+CREATE = ("hash", '"t"', "private", "{}", '"alice"', "0", "all", "bob", '"bob"')
 SEND = ("m_1", "hash", ',"x":1}', "0", '"alice"')
 NO_RUN = ("", "", "", "", "", 0, 50, 0, 0, 0)
 RUN = ("r_1", "demo", "enqueue", "m_2", "{}", 60_000, 50, 100, 100, 100)

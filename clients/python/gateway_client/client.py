@@ -96,8 +96,11 @@ class GatewayClient(Lifecycle):
         participants: list[str] | None = None,
         visibility: str = "",
         metadata: dict[str, Any] | None = None,
+        history: str = "",
     ) -> Conversation:
         """Create a conversation and attach to it; without an id, the server chooses one.
+
+        With `history` `from_joining`, who joins later sees nothing of what was before.
 
         Raises:
             Conflict: A conversation with this id exists.
@@ -109,6 +112,7 @@ class GatewayClient(Lifecycle):
             participants=participants or [],
             visibility=visibility,
             metadata=metadata or {},
+            history=history,
         )
         info = await self.ask(request, replies.ConversationInfo)
         return self.conversation(info.conversation_id)

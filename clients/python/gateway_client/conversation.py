@@ -86,10 +86,12 @@ class Conversation:
         """Yield all messages after the `seq` `after`, oldest first, reading page by page."""
         while True:
             page = await self.history(limit=PAGE, after=after)
+            begun_at = after
             for message in page.messages:
                 after = message.seq
                 yield message
-            if not page.has_more or not page.messages:
+            after = max(after, page.next or 0)
+            if not page.has_more or after == begun_at:
                 return
 
     async def info(self) -> replies.ConversationInfo:
@@ -192,7 +194,17 @@ class Conversation:
         request = requests.DeleteMessage(conversation_id=self.id, message_id=message_id)
         return (await self._client.ask(request, replies.MessageUpdated)).message
 
-    async def search(self, query: str, *, limit: int | None = None) -> list[Message]:
-        """Find messages whose text holds `query`."""
-        request = requests.SearchMessages(conversation_id=self.id, query=query, limit=limit)
-        return (await self._client.ask(request, replies.SearchResults)).messages
+    async def search(
+        self, query: str, *, limit: int | None = None, before: int | None = None
+    ) -> list[Message]:
+        """Find messages whose text holds `query`, newest first, before a `seq` if given."""
+        return (await self.search_page(query, limit=limit, before=before)).messages
+
+    async def search_page(
+        self, query: str, *, limit: int | None = None, before: int | None = None
+    ) -> replies.SearchResults:
+        """Do the same; also tell from where a search goes on that did not look at everything."""
+        request = requests.SearchMessages(
+            conversation_id=self.id, query=query, limit=limit, before=before
+        )
+        return await self._client.ask(request, replies.SearchResults)

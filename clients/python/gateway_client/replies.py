@@ -99,7 +99,7 @@ class Participant(Struct, frozen=True, kw_only=True):
 
 
 class ConversationInfo(Struct, frozen=True, kw_only=True):
-    """Who and what a conversation is; in a list, without the participants."""
+    """Who and what a conversation is; in a list, without the participants and `history`."""
 
     conversation_id: str
     title: str | None = None
@@ -110,6 +110,7 @@ class ConversationInfo(Struct, frozen=True, kw_only=True):
     position: Cursor | None = None
     active_run: ActiveRun | None = None
     metadata: dict[str, Any] | None = None
+    history: str = "all"
 
 
 class ConversationPage(Struct, frozen=True, kw_only=True):
@@ -120,12 +121,17 @@ class ConversationPage(Struct, frozen=True, kw_only=True):
 
 
 class History(Struct, frozen=True, kw_only=True):
-    """A page of messages, the oldest first; `position` is the log's when it was read."""
+    """A page of messages, the oldest first; `position` is the log's when it was read.
+
+    `next` is where the next page begins, as `before` or `after`; None if there is no more, or if
+    the server does not say: then the outermost message's `seq` is.
+    """
 
     conversation_id: str
     messages: list[Message] = []
     has_more: bool = False
     position: Cursor | None = None
+    next: int | None = None
 
 
 class ContextUpdated(Struct, frozen=True, kw_only=True):
@@ -175,6 +181,8 @@ class MessageUpdated(Struct, frozen=True, kw_only=True):
 
 
 class SearchResults(Struct, frozen=True, kw_only=True):
-    """The messages found."""
+    """The messages found, newest first; with `has_more`, none before `next` was looked at."""
 
     messages: list[Message] = []
+    has_more: bool = False
+    next: int | None = None

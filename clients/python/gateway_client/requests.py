@@ -82,6 +82,7 @@ class CreateConversation(Request, tag="create_conversation", frozen=True, kw_onl
     participants: list[str] = []
     visibility: str = ""
     metadata: dict[str, Any] = {}
+    history: str = ""
 
 
 class GetConversation(Repeatable, tag="get_conversation", frozen=True, kw_only=True):
@@ -257,6 +258,7 @@ class SearchMessages(Repeatable, tag="search_messages", frozen=True, kw_only=Tru
     conversation_id: str
     query: str
     limit: int | None = None
+    before: int | None = None
 
 
 class SetTyping(Request, tag="typing", frozen=True, kw_only=True):

@@ -39,4 +39,4 @@ redis.call('ZADD', KEYS[9], now + tonumber(ARGV[10]), name)
 write_log()
 local begun = redis.call('HMGET', key, 'attempt', 'agent', 'message_id', 'input', 'deadline')
 return {'begun', begun[1], begun[2], begun[3], begun[4], redis.call('GET', key .. ':text'), begun[5],
-  redis.call('HKEYS', key .. ':tools'), now}
+  redis.call('HKEYS', key .. ':tools'), now} -- bound: run

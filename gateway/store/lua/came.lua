@@ -5,7 +5,7 @@ local member = redis.call('HGET', KEYS[5], subject)
 if not member then
   return {'not_found'}
 end
-local own = string.gsub(member, ':added', '')
+local own = string.gsub(member, ':added', '') -- bound: 1 (of a value)
 if own ~= member then
   redis.call('HSET', KEYS[5], subject, own)
 end

@@ -22,10 +22,10 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
 local head = string.match(KEYS[1], '^(.-):runs:line$')
 local full, agents = {}, {}
-for i = 8, 7 + tonumber(ARGV[7]) do
+for i = 8, 7 + tonumber(ARGV[7]) do -- bound: full
   full[ARGV[i]] = true
 end
-for i = 8 + tonumber(ARGV[7]), #ARGV do
+for i = 8 + tonumber(ARGV[7]), #ARGV do -- bound: agents
   agents[ARGV[i]] = true
 end
 local put_off -- for how long, in ms, the one that was put off for the shortest time
@@ -53,7 +53,7 @@ end
 
 -- Put runs into the line: those on leases that have ended, and those that earlier versions made ready.
 local function bring(names, are_leased)
-  for _, name in ipairs(names) do
+  for _, name in ipairs(names) do -- bound: 100 (BRING)
     local tenant, conversation, run_id = string.match(name, '^([^:]+):([^:]+):([^:]+)$')
     local key = key_of(tenant, conversation, run_id)
     local run = redis.call('HMGET', key, 'by', 'since', 'deadline')
@@ -69,8 +69,8 @@ end
 -- The first run in the line of a tenant's subject that can be taken here, with its name.
 local function first_of(tenant, who)
   local of, low = tenant .. ':' .. who, '[' .. tenant .. ':' .. who .. ':'
-  local lines = redis.call('ZRANGEBYLEX', KEYS[1], low, '(' .. of .. ';', 'LIMIT', 0, LOOK_AT / 5)
-  for _, line in ipairs(lines) do
+  local lines = redis.call('ZRANGEBYLEX', KEYS[1], low, '(' .. of .. ';', 'LIMIT', 0, LOOK_AT / 5) -- bound: 500 (LOOK_AT)
+  for _, line in ipairs(lines) do -- bound: 500 (LOOK_AT)
     if looked_at >= LOOK_AT then
       has_more = 1
       return
@@ -91,9 +91,9 @@ end
 local function round(of, last, pattern, most, is_next)
   local seen, found = {}, {[true] = 0, [false] = 0} -- the latter by whether they are full
   local high = of == '' and '+' or '(' .. string.sub(of, 1, -2) .. ';'
-  for _, low in ipairs({'(' .. of .. last .. ';', '[' .. of}) do
-    while true do
-      local line = redis.call('ZRANGEBYLEX', KEYS[1], low, high, 'LIMIT', 0, 1)[1]
+  for _, low in ipairs({'(' .. of .. last .. ';', '[' .. of}) do -- bound: 500 (LOOK_AT)
+    while true do -- bound: 500 (LOOK_AT)
+      local line = redis.call('ZRANGEBYLEX', KEYS[1], low, high, 'LIMIT', 0, 1)[1] -- bound: 500 (LOOK_AT)
       local name = line and string.match(line, pattern, #of + 1)
       if not name or seen[name] then
         break
@@ -114,7 +114,7 @@ local function round(of, last, pattern, most, is_next)
   end
 end
 
-bring(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, BRING), true)
+bring(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, BRING), true) -- bound: 100 (BRING)
 bring(redis.call('LPOP', KEYS[4], BRING) or {}, false)
 
 local reply = {'', '', 0, 0}

@@ -23,12 +23,25 @@ local now, exact_text = math.floor(exact), string.format('%.3f', exact)
 local ttl, now_text = tonumber(ARGV[9]), string.format('%.0f', now)
 local until_text = string.format('%.0f', now + ttl)
 local MAX_PREV_BYTES = 1000 -- some twenty lost replies in a row
+local MAX_FIELDS = 2048 -- of a session: beyond, only the conversations that the client names are kept
 
 -- Whether a session of the subject is believed to be connected, besides one. Those believed until
 -- before now stay where they are: disconnect.lua takes them out.
 local function was_online(except)
-  local members = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. now_text, '+inf', 'LIMIT', 0, 2)
+  local members = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. now_text, '+inf', 'LIMIT', 0, 2) -- bound: 2 (LIMIT)
   return (members[1] and (members[1] ~= except or members[2])) and 1 or 0
+end
+
+-- A client may name conversations in which it takes no part, again and again.
+local function forget_if_too_many(key)
+  if redis.call('HLEN', key) <= MAX_FIELDS then
+    return
+  end
+  for _, field in ipairs(redis.call('HKEYS', key)) do -- bound: 4096 (MAX_FIELDS twice)
+    if string.sub(field, 1, 2) == 'c:' then
+      redis.call('HDEL', key, field)
+    end
+  end
 end
 
 local function attach(key, session_id, ...)
@@ -40,10 +53,11 @@ local function attach(key, session_id, ...)
     fields[#fields + 1] = 'attempt'
     fields[#fields + 1] = ARGV[14] -- the highest: a lower one is late
   end
-  for i = 17, #ARGV do
+  for i = 17, #ARGV do -- bound: 2000 (cursors, twice)
     fields[#fields + 1] = ARGV[i]
   end
-  redis.call('HSET', key, unpack(fields))
+  forget_if_too_many(key)
+  redis.call('HSET', key, unpack(fields)) -- bound: 2000 (cursors, twice)
   redis.call('PEXPIRE', key, ARGV[9])
   redis.call('ZADD', KEYS[3], until_text, session_id)
   redis.call('PEXPIRE', KEYS[3], ARGV[9])
@@ -51,8 +65,8 @@ end
 
 -- Where the resumed session's client stands in its conversations.
 local function cursors()
-  local fields, found = redis.call('HGETALL', KEYS[1]), {}
-  for i = 1, #fields, 2 do
+  local fields, found = redis.call('HGETALL', KEYS[1]), {} -- bound: 4096 (MAX_FIELDS twice)
+  for i = 1, #fields, 2 do -- bound: 4096 (MAX_FIELDS twice)
     if string.sub(fields[i], 1, 2) == 'c:' then
       found[#found + 1] = fields[i]
       found[#found + 1] = fields[i + 1]

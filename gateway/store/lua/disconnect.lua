@@ -11,5 +11,5 @@ redis.call('HSET', KEYS[1], 'seen_at', now, 'alive_at', now)
 redis.call('HDEL', KEYS[1], 'replica', 'connection') -- whoever resumes replaces nobody
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('ZREM', KEYS[2], ARGV[4])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now) -- bound: sessions
 return redis.call('ZCARD', KEYS[2]) == 0 and 1 or 0

@@ -1,8 +1,10 @@
--- Edit or delete a message: its author, as long as they may write, or, to delete it, an owner.
+-- Edit or delete a message: its author, as long as they may write, or, to delete it, an owner. What it
+-- said goes out of the log as well. Comes after seen.lua, deleted.lua, blanking.lua.
+-- KEYS 8 deleted (deleted.lua)
 -- ARGV 8 message id, 9 message JSON as it was read, 10 message JSON as it is to be ('' to delete),
 --      11 '1' if the caller wrote it
 -- Compare-and-set on the text, so that two edits never merge.
--- Returns {'ok'}, {'changed'} if it is not what was read, {'forbidden'} or {'not_found'}
+-- Returns {'ok', 1 if there is more to take out of the log (blank.lua)}, {'changed'} if it is not what was read, {'forbidden'} or {'not_found'}
 local role = role_of(subject)
 local known = redis.call('HGET', KEYS[4], ARGV[8])
 if not role or not known then
@@ -14,21 +16,34 @@ local what = ARGV[10] ~= '' and 'edit_message' or is_author and 'delete_message'
 if not may(role, what) or (what == 'edit_message' and not is_author) then
   return {'forbidden'}
 end
-local index = tonumber(string.match(known, '^%d+')) - 1
-local present = redis.call('LINDEX', KEYS[3], index)
-if present == '' and ARGV[10] == '' then
+local parts = parts_of(known)
+local number = tonumber(parts[1])
+position()
+if number < first_visible(subject) then
+  return {'not_found'}
+end
+local present, now = redis.call('LINDEX', KEYS[3], number - 1), ARGV[10]
+if present == '' and now == '' then
   write_log()
-  return {'ok'}
+  return {'ok', parts[6] ~= '' and 1 or 0}
 end
 if present ~= ARGV[9] then
   return {'changed'}
 end
 be_of_this_reign()
-redis.call('LSET', KEYS[3], index, ARGV[10])
-if ARGV[10] == '' then
-  append('{"type":"MESSAGE_DELETED","messageId":"' .. ARGV[8] .. '"}')
+redis.call('LSET', KEYS[3], number - 1, now)
+local is_deleted = now == ''
+local event = is_deleted and deleted_event(ARGV[8]) or updated_event(now)
+local first, last = text_range(ARGV[8], parts, present)
+blank_created(ARGV[8], tonumber(parts[2]), is_deleted and event or now)
+local rest = sweep(ARGV[8], first, last, '')
+local _, at = append(event)
+if is_deleted then
+  local _, note = deleted_runs(KEYS[8])
+  note(number, number)
+  keep_range(ARGV[8], parts, rest, last)
 else
-  append('{"type":"MESSAGE_UPDATED","message":' .. ARGV[10] .. '}')
+  keep_range(ARGV[8], parts, rest or at, at)
 end
 write_log()
-return {'ok'}
+return {'ok', rest and 1 or 0}

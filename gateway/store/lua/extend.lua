@@ -39,14 +39,16 @@ if ARGV[13] ~= '' then
   end
 end
 local agent, text_open, message_id, said = run[4], run[5] or '0', run[6], {}
+local text_from = '' -- the offset at which the text began, if it did in this batch
 
-for i = 14, #ARGV, 5 do
+for i = 14, #ARGV, 5 do -- bound: 1024 (MAX_WAITING twice)
   local kind, event, a, b, c = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   if kind == 'text' then
     if text_open ~= '1' then
       text_open = '1'
       append('{"type":"TEXT_MESSAGE_START","messageId":"' .. message_id ..
         '","role":"assistant","name":"agent:' .. agent .. '"}')
+      text_from = string.format('%d', offset)
     end
     said[#said + 1] = a
     append(event)
@@ -72,7 +74,7 @@ for i = 14, #ARGV, 5 do
       append(event)
     end
   elseif kind == 'reset' then
-    for _, id in ipairs(redis.call('HKEYS', key .. ':tools')) do
+    for _, id in ipairs(redis.call('HKEYS', key .. ':tools')) do -- bound: run
       append('{"type":"TOOL_CALL_RESULT","messageId":"' .. id .. '_r","toolCallId":"' .. id ..
         '","content":"interrupted","role":"tool"}')
     end
@@ -80,7 +82,7 @@ for i = 14, #ARGV, 5 do
       append('{"type":"TEXT_MESSAGE_END","messageId":"' .. message_id .. '"}')
     end
     redis.call('DEL', key .. ':text', key .. ':tools')
-    text_open, message_id, said = '0', a, {}
+    text_open, message_id, said, text_from = '0', a, {}, ''
     append(event)
   else
     append(event)
@@ -92,7 +94,8 @@ end
 if text_open == run[5] and message_id == run[6] then
   redis.call('HSET', key, 'batch', ARGV[11])
 else
-  redis.call('HSET', key, 'batch', ARGV[11], 'text_open', text_open, 'message_id', message_id)
+  redis.call('HSET', key, 'batch', ARGV[11], 'text_open', text_open, 'message_id', message_id,
+    'text_from', text_from)
 end
 write_log()
 return 'ok'

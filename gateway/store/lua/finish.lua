@@ -16,7 +16,7 @@ if not is_owner(run_id, owner) or redis.call('HGET', key, 'batch') ~= ARGV[14] t
   return 'lost'
 end
 local asked = 0
-for i = 16, #ARGV, 3 do
+for i = 16, #ARGV, 3 do -- bound: run
   asked = asked + #ARGV[i + 2]
 end
 if asked > 0 then
@@ -29,7 +29,7 @@ be_of_this_reign()
 redis.call('HSET', key, 'ended_by', owner)
 local agent = redis.call('HGET', key, 'agent')
 end_run(run_id, ARGV[10], ARGV[11], ARGV[12], tonumber(ARGV[13]))
-for i = 16, #ARGV, 3 do
+for i = 16, #ARGV, 3 do -- bound: run
   redis.call('HSET', KEYS[12], run_id .. '|' .. ARGV[i],
     ARGV[i + 1] .. '|' .. run_id .. '|' .. agent .. '|' .. ARGV[i + 2])
   local kept_ms = math.max(0, ARGV[i + 1] - now_ms()) + RUN_KEPT_MS -- then a late answer is told so

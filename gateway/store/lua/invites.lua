@@ -18,8 +18,8 @@ end
 
 -- All that are kept.
 local function kept_invites()
-  local all, kept = redis.call('HGETALL', KEYS[8]), {}
-  for i = 1, #all, 2 do
+  local all, kept = redis.call('HGETALL', KEYS[8]), {} -- bound: 200 (MAX_INVITES twice)
+  for i = 1, #all, 2 do -- bound: 200 (MAX_INVITES twice)
     kept[#kept + 1] = parsed(all[i], all[i + 1])
   end
   return kept
@@ -39,7 +39,7 @@ end
 -- How many can be used. Of those that have ended the oldest are forgotten.
 local function count_good()
   local ended, good, forgotten = {}, 0, now_ms() - REMEMBERED_MS
-  for _, invite in ipairs(kept_invites()) do
+  for _, invite in ipairs(kept_invites()) do -- bound: 200 (MAX_INVITES twice)
     if is_good(invite) then
       good = good + 1
     elseif tonumber(invite[2]) < forgotten then
@@ -50,7 +50,7 @@ local function count_good()
   end
   if #ended > MAX_INVITES then
     table.sort(ended, function(a, b) return tonumber(a[2]) < tonumber(b[2]) end)
-    for i = 1, #ended - MAX_INVITES do
+    for i = 1, #ended - MAX_INVITES do -- bound: 200 (MAX_INVITES twice)
       redis.call('HDEL', KEYS[8], ended[i][1])
     end
   end
@@ -59,7 +59,7 @@ end
 
 -- Whoever may not invite any more has no invites.
 local function end_invites_of(maker)
-  for _, invite in ipairs(kept_invites()) do
+  for _, invite in ipairs(kept_invites()) do -- bound: 200 (MAX_INVITES twice)
     if invite[6] == maker then
       redis.call('HDEL', KEYS[8], invite[1])
     end

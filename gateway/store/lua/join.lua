@@ -1,5 +1,6 @@
 -- Become a participant: of an open conversation, with an invite, or where one was invited by name.
--- KEYS 8 invites (lua/invites.lua), 9 banned (set of subjects), 10 invited (lua/members.lua)
+-- KEYS 8 invites (lua/invites.lua), 9 banned (set of subjects), 10 invited (lua/members.lua),
+--      11 tool calls (runs.lua)
 -- ARGV 8 subject JSON, 9 hash of the invite's code, '' for none, 10 how many participants there may be
 -- Returns {'joined'|'member', epoch, offset}, {'not_found'}, {'gone'} or {'no_room'}
 if not position() then
@@ -8,7 +9,7 @@ end
 local member = redis.call('HGET', KEYS[5], subject)
 if member then
   if string.find(member, ':added', 1, true) then
-    redis.call('HSET', KEYS[5], subject, (string.gsub(member, ':added', '')))
+    redis.call('HSET', KEYS[5], subject, (string.gsub(member, ':added', ''))) -- bound: 1 (of a value)
   end
   write_log()
   return {'member', epoch, offset}
@@ -40,6 +41,6 @@ if code then
   use_up(code)
 end
 redis.call('HDEL', KEYS[10], subject)
-append_joined(subject, ARGV[8], role, now_ms())
+append_joined(subject, ARGV[8], role, now_ms(), hidden_to(subject, KEYS[11]))
 write_log()
 return {'joined', epoch, offset}

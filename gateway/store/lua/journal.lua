@@ -2,4 +2,4 @@
 -- KEYS 8 a key that never is (keys.py, absent)
 -- ARGV 8 run id
 -- Returns {{step name, result JSON, …}}
-return {redis.call('HGETALL', run_key(ARGV[8]) .. ':journal')}
+return {redis.call('HGETALL', run_key(ARGV[8]) .. ':journal')} -- bound: run

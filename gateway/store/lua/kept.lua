@@ -15,7 +15,7 @@ local function kept_before(version)
     return tonumber(known[2]), tonumber(known[3])
   end
   local oldest, bytes = version, 0
-  while redis.call('HEXISTS', KEYS[7], 'by:' .. (oldest - 1)) == 1 do
+  while redis.call('HEXISTS', KEYS[7], 'by:' .. (oldest - 1)) == 1 do -- bound: versions
     oldest = oldest - 1
     bytes = bytes + redis.call('HSTRLEN', KEYS[7], oldest)
   end
@@ -49,7 +49,7 @@ local function keep_version(version, record, by, kept)
     redis.call('HSET', KEYS[7], 'same:' .. version, record_of(version - 1))
   end
   redis.call('HSET', KEYS[7], 'by:' .. version, seconds(now_ms()) .. ':' .. by)
-  while oldest < version and (version - oldest >= kept or bytes > KEPT_BYTES) do
+  while oldest < version and (version - oldest >= kept or bytes > KEPT_BYTES) do -- bound: versions
     bytes = bytes - forget(oldest)
     oldest = oldest + 1
   end

@@ -10,7 +10,7 @@ if not may(role, 'list_invites') then
   return {'forbidden'}
 end
 local good = {}
-for _, invite in ipairs(kept_invites()) do
+for _, invite in ipairs(kept_invites()) do -- bound: 200 (MAX_INVITES twice)
   if is_good(invite) then
     good[#good + 1] = invite
   end

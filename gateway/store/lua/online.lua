@@ -5,7 +5,7 @@
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1]))
 local found = {}
-for i = 1, #KEYS do
+for i = 1, #KEYS do -- bound: 1000 (subjects at once)
   found[i] = redis.call('ZCOUNT', KEYS[i], now, '+inf') > 0 and 1 or 0
 end
 return found

@@ -91,7 +91,7 @@ local function be_of_this_reign()
     birth, number = string.sub(redis.sha1hex(epoch), 1, BIRTH_CHARS), 0
   end
   local kept = {}
-  for ended in string.gmatch(redis.call('HGET', KEYS[1], 'epochs') or '', '[^,]+') do
+  for ended in string.gmatch(redis.call('HGET', KEYS[1], 'epochs') or '', '[^,]+') do -- bound: 16 (KEPT_EPOCHS)
     kept[#kept + 1] = ended
   end
   kept[#kept + 1] = epoch .. ':' .. string.format('%d', offset)
@@ -126,7 +126,7 @@ local function publish(last)
     return
   end
   local sizes = {}
-  for i = 1, count do
+  for i = 1, count do -- bound: events
     sizes[i] = #events[i]
   end
   redis.pcall('PUBLISH', KEYS[1] .. ':live', 'b:' .. epoch .. ':' ..
@@ -173,13 +173,14 @@ local function write_log()
   if count == 1 then
     length = redis.call('RPUSH', KEYS[2], events[1])
   else
-    for i = 1, count, WRITE_AT_ONCE do
-      length = redis.call('RPUSH', KEYS[2], unpack(events, i, math.min(count, i + WRITE_AT_ONCE - 1)))
+    for i = 1, count, WRITE_AT_ONCE do -- bound: events
+      local last_of_call = math.min(count, i + WRITE_AT_ONCE - 1)
+      length = redis.call('RPUSH', KEYS[2], unpack(events, i, last_of_call)) -- bound: 1000 (WRITE_AT_ONCE)
     end
   end
   keep_log(length == count)
   if length > ARGV[2] + TRIM_AFTER then
-    redis.call('LTRIM', KEYS[2], '-' .. ARGV[2], '-1')
+    redis.call('LTRIM', KEYS[2], '-' .. ARGV[2], '-1') -- bound: events
   end
   publish(last)
   events = {}

@@ -4,8 +4,8 @@
 -- so, unless it takes room from what is asked now. Returns the bytes of those that are left.
 --   most: the bytes there is room for
 local function make_room(most)
-  local all, open, late, late_bytes, now = redis.call('HGETALL', KEYS[12]), 0, {}, 0, now_ms()
-  for i = 1, #all, 2 do
+  local all, open, late, late_bytes, now = redis.call('HGETALL', KEYS[12]), 0, {}, 0, now_ms() -- bound: interrupts
+  for i = 1, #all, 2 do -- bound: interrupts
     local field, value = all[i], all[i + 1]
     local deadline = tonumber(string.match(value, '^%d+'))
     if deadline >= now then
@@ -20,7 +20,7 @@ local function make_room(most)
   if open + late_bytes <= most then
     return open + late_bytes
   end
-  for i = 1, #late do
+  for i = 1, #late do -- bound: interrupts
     redis.call('HDEL', KEYS[12], late[i])
   end
   return open
@@ -29,7 +29,7 @@ end
 -- The bytes of the answers that wait for others (respond.lua), in a reply of HGETALL.
 local function answer_bytes(all)
   local bytes = 0
-  for i = 2, #all, 2 do
+  for i = 2, #all, 2 do -- bound: interrupts
     if string.sub(all[i], 1, 2) == '0|' then
       bytes = bytes + #all[i]
     end

@@ -34,7 +34,7 @@ end
 if ARGV[17] ~= '' and redis.sha1hex(asked) ~= ARGV[17] then
   return {'changed'}
 end
-local all = redis.call('HGETALL', KEYS[12])
+local all = redis.call('HGETALL', KEYS[12]) -- bound: interrupts
 if answer_bytes(all) + #ARGV[12] > tonumber(ARGV[18]) then
   return {'too_large'}
 end
@@ -52,8 +52,8 @@ redis.call('SET', KEYS[15], ARGV[16], 'PX', 3600000)
 
 local answers, kept, open_until = {}, {}, nil -- by interrupt id; fields; the last deadline
 local held = redis.call('HGET', KEYS[12], of_run .. '=')
-all = redis.call('HGETALL', KEYS[12])
-for i = 1, #all, 2 do
+all = redis.call('HGETALL', KEYS[12]) -- bound: interrupts
+for i = 1, #all, 2 do -- bound: interrupts
   local field, value = all[i], all[i + 1]
   local id = string.sub(field, 1, #of_run) == of_run and string.sub(field, #of_run + 1)
   if id and string.sub(id, 1, 1) == '=' then
@@ -69,7 +69,7 @@ for i = 1, #all, 2 do
   end
 end
 table.sort(answers, function(one, other) return one[1] < other[1] end)
-for i = 1, #answers do
+for i = 1, #answers do -- bound: interrupts
   answers[i] = '{"interruptId":"' .. answers[i][1] .. '",' .. string.sub(answers[i][2], 2)
 end
 local input = ARGV[13] .. table.concat(answers, ',') .. ARGV[14]
@@ -84,7 +84,7 @@ if open_until then
   redis.call('HSET', KEYS[12], of_run .. '=', '0|' .. run_id)
   redis.call('ZADD', KEYS[9], string.format('%.0f', open_until + 1), queue_name(run_id))
 else
-  redis.call('HDEL', KEYS[12], unpack(kept))
+  redis.call('HDEL', KEYS[12], unpack(kept)) -- bound: interrupts
   release_held(run_id)
 end
 return {'ok', 1}

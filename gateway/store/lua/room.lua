@@ -15,7 +15,7 @@ local function strike_off(of, counted)
   local first = redis.call('ZLEXCOUNT', KEYS[14], '-', '(' .. of)
   local from = first + server_ms() % counted
   local base = string.match(KEYS[1], '^[^}]*}:')
-  for _, name in ipairs(redis.call('ZRANGE', KEYS[14], from, math.min(from + LOOK_AT, first + counted) - 1)) do
+  for _, name in ipairs(redis.call('ZRANGE', KEYS[14], from, math.min(from + LOOK_AT, first + counted) - 1)) do -- bound: 20 (LOOK_AT)
     local tenant, conversation, run_id = string.match(name, '^([^:]+):[^:]*:([^:]+):([^:]+)$')
     local status = redis.call('HGET', base .. tenant .. ':c:' .. conversation .. ':run:' .. run_id, 'status')
     if not status or TERMINAL[status] then

@@ -12,7 +12,7 @@
 -- A run's own keys are made here, in the conversation's slot:
 --   <conversation>:run:<run id> (hash: agent, status, message_id, by (the subject who asked, quoted),
 --     since (ms, when it was accepted), owner, batch, attempt, deaths (of workers that had it), held ('1' while it waits for further answers), waits_for (agent,
---     worker, takeover), input, started, text_open, timeout, deadline, ended_by, ended_at), :text (string, the reply so far, as the inside of a JSON
+--     worker, takeover), input, started, text_open, text_from, timeout, deadline, ended_by, ended_at), :text (string, the reply so far, as the inside of a JSON
 --     string), :tools (hash, open tool calls: id = JSON of the record up to its end), :journal (hash,
 --     completed steps)
 -- status: waiting, ready, running, and then once and for ever success, interrupt, cancelled, failed
@@ -27,7 +27,7 @@ end
 
 -- A subject as the names of lines hold it: as in keys.py, without a colon.
 local function quoted(who)
-  return (string.gsub(who, '[^%w_.@+~-]', function(char)
+  return (string.gsub(who, '[^%w_.@+~-]', function(char) -- bound: 128 (characters of a subject)
     return string.format('%%%02X', string.byte(char))
   end))
 end
@@ -106,13 +106,14 @@ end
 local function end_run(run_id, status, event, message_status, kept)
   be_of_this_reign()
   local key = run_key(run_id)
-  local run = redis.call('HMGET', key, 'message_id', 'agent', 'started', 'text_open', 'by', 'since')
+  local run = redis.call('HMGET', key, 'message_id', 'agent', 'started', 'text_open', 'by', 'since',
+    'text_from')
   local message_id, agent = run[1], run[2]
   if not run[3] then
     append('{"type":"RUN_STARTED","threadId":"' .. conversation_id() .. '","runId":"' .. run_id .. '"}')
   end
-  local open = redis.call('HGETALL', key .. ':tools')
-  for i = 1, #open, 2 do
+  local open = redis.call('HGETALL', key .. ':tools') -- bound: run
+  for i = 1, #open, 2 do -- bound: run
     append('{"type":"TOOL_CALL_RESULT","messageId":"' .. open[i] .. '_r","toolCallId":"' .. open[i] ..
       '","content":"interrupted","role":"tool"}')
     keep_tool(open[i + 1] .. ',"status":"interrupted","result":null}', agent, kept)
@@ -129,7 +130,8 @@ local function end_run(run_id, status, event, message_status, kept)
       message_status .. '"}'
     redis.call('RPUSH', KEYS[3], message)
     local epoch, offset = append(message)
-    redis.call('HSET', KEYS[4], message_id, number .. ':' .. offset .. ':' .. epoch .. ':')
+    local where = run[7] and run[7] ~= '' and ':::' .. run[7] .. '-' .. offset or ':' -- blanking.lua
+    redis.call('HSET', KEYS[4], message_id, number .. ':' .. offset .. ':' .. epoch .. where)
   end
   append(event)
   tell_workers('ended:' .. run_id)
@@ -144,7 +146,7 @@ local function end_run(run_id, status, event, message_status, kept)
   if redis.call('HGET', KEYS[1], 'active_run') == run_id then
     start_next()
   else
-    redis.call('LREM', KEYS[10], 1, run_id)
+    redis.call('LREM', KEYS[10], 1, run_id) -- bound: ready
   end
 end
 

@@ -27,12 +27,12 @@ if #ARGV == 10 and may_write then -- one: the commonest by far, and cheaper with
 end
 
 local ids = {}
-for i = 8, #ARGV, 3 do
+for i = 8, #ARGV, 3 do -- bound: 64 (MAX_TOGETHER)
   ids[#ids + 1] = ARGV[i]
 end
-local known, at = redis.call('HMGET', KEYS[4], unpack(ids)), seconds(now_ms())
+local known, at = redis.call('HMGET', KEYS[4], unpack(ids)), seconds(now_ms()) -- bound: 64 (MAX_TOGETHER)
 local messages, new, accepted = {}, {}, {}
-for i = 1, #ids do
+for i = 1, #ids do -- bound: 64 (MAX_TOGETHER)
   local message_id, arg = ids[i], 3 * i + 5
   local first = known[i] or accepted[message_id]
   if first then
@@ -49,8 +49,8 @@ for i = 1, #ids do
   end
 end
 if #messages > 0 then
-  redis.call('RPUSH', KEYS[3], unpack(messages))
-  redis.call('HSET', KEYS[4], unpack(new))
+  redis.call('RPUSH', KEYS[3], unpack(messages)) -- bound: 64 (MAX_TOGETHER)
+  redis.call('HSET', KEYS[4], unpack(new)) -- bound: 64 (MAX_TOGETHER)
   write_log()
   reply[1] = epoch
 else

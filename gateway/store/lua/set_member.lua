@@ -1,6 +1,6 @@
 -- Make somebody a participant, change their role, or remove them.
 -- KEYS 8 invites (lua/invites.lua), 9 banned (set of subjects who may not join by themselves),
---      10 invited (lua/members.lua)
+--      10 invited (lua/members.lua), 11 tool calls (runs.lua)
 -- ARGV 8 whom, 9 whom as JSON, 10 role, or '' to remove, 11 '1' to ban as well, 12 how many
 --      participants there may be, 13 '1' to invite who takes no part, who is added else
 -- Only owners do this to others; anybody may remove themselves. The last owner stays while others
@@ -32,8 +32,8 @@ end
 
 if theirs == 'owner' then
   local owners, others = 0, 0
-  local members = redis.call('HGETALL', KEYS[5])
-  for i = 2, #members, 2 do
+  local members = redis.call('HGETALL', KEYS[5]) -- bound: members
+  for i = 2, #members, 2 do -- bound: members
     if string.sub(members[i], 1, 6) == 'owner:' then owners = owners + 1 else others = others + 1 end
   end
   if owners == 1 and (others > 0 or role ~= '') then
@@ -61,7 +61,8 @@ end
 redis.call('HDEL', KEYS[10], ARGV[8])
 if role ~= '' then
   local old = redis.call('HGET', KEYS[5], ARGV[8]) or ':added'
-  append_joined(ARGV[8], ARGV[9], role, now_ms(), string.find(old, ':added', 1, true))
+  append_joined(ARGV[8], ARGV[9], role, now_ms(), hidden_to(ARGV[8], KEYS[11]),
+    string.find(old, ':added', 1, true))
 elseif theirs then
   redis.call('HDEL', KEYS[5], ARGV[8])
   append('{"type":"PARTICIPANT_LEFT","subject":' .. ARGV[9] .. '}')

@@ -17,8 +17,8 @@ end
 
 -- The interrupts that can still be answered: {"<run>|<interrupt id>", interrupt (lua/runs.lua), …}.
 local function pending_interrupts()
-  local all, pending, now = redis.call('HGETALL', KEYS[1] .. ':interrupts'), {}, now_ms()
-  for i = 1, #all, 2 do
+  local all, pending, now = redis.call('HGETALL', KEYS[1] .. ':interrupts'), {}, now_ms() -- bound: interrupts
+  for i = 1, #all, 2 do -- bound: interrupts
     if tonumber(string.match(all[i + 1], '^%d+')) >= now then
       pending[#pending + 1] = all[i]
       pending[#pending + 1] = all[i + 1]
@@ -29,7 +29,7 @@ end
 
 -- The newest finished tool calls, as a JSON list; false if there are none.
 local function tool_calls()
-  local all = redis.call('LRANGE', KEYS[1] .. ':tools', 0, -1)
+  local all = redis.call('LRANGE', KEYS[1] .. ':tools', 0, -1) -- bound: 200 (KEPT_TOOLS)
   if all[1] then
     return '[' .. table.concat(all, ',') .. ']'
   end

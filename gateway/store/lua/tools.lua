@@ -27,7 +27,7 @@ local function tools_bytes(length)
     return tonumber(bytes)
   end
   local sum = 0
-  for _, record in ipairs(redis.call('LRANGE', KEYS[11], 0, -1)) do
+  for _, record in ipairs(redis.call('LRANGE', KEYS[11], 0, -1)) do -- bound: 200 (KEPT_TOOLS)
     sum = sum + #record
   end
   return sum
@@ -38,7 +38,7 @@ local function keep_tool(record, agent, kept)
   local length = redis.call('LLEN', KEYS[11])
   local bytes = tools_bytes(length) + #record
   length = redis.call('RPUSH', KEYS[11], record)
-  while length > 1 and (length > KEPT_TOOLS or bytes > KEPT_TOOLS_BYTES) do
+  while length > 1 and (length > KEPT_TOOLS or bytes > KEPT_TOOLS_BYTES) do -- bound: 200 (KEPT_TOOLS)
     bytes = bytes - #redis.call('LPOP', KEYS[11])
     length = length - 1
   end

@@ -10,7 +10,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
 local head = string.match(KEYS[1], '^(.-):runs:line$')
 local agents = {}
-for i = 3, #ARGV do
+for i = 3, #ARGV do -- bound: agents
   agents[ARGV[i]] = true
 end
 
@@ -22,8 +22,8 @@ end
 
 local silent, without_agent = {}, {}
 local soon = string.format('%.0f', now + tonumber(ARGV[2]))
-local leased = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', soon, 'WITHSCORES', 'LIMIT', 0, LOOK_AT)
-for i = 1, #leased, 2 do
+local leased = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', soon, 'WITHSCORES', 'LIMIT', 0, LOOK_AT) -- bound: 1000 (LOOK_AT)
+for i = 1, #leased, 2 do -- bound: 1000 (LOOK_AT)
   local run = run_of(leased[i])
   if run[1] and agents[run[1]] then
     if run[2] == 'running' and run[3] ~= 'takeover' then
@@ -35,15 +35,15 @@ for i = 1, #leased, 2 do
   end
 end
 local low, looked_at = '-', 0
-while looked_at < LOOK_AT do
-  local lines = redis.call('ZRANGEBYLEX', KEYS[1], low, '+', 'LIMIT', 0, 1)
+while looked_at < LOOK_AT do -- bound: 1000 (LOOK_AT)
+  local lines = redis.call('ZRANGEBYLEX', KEYS[1], low, '+', 'LIMIT', 0, 1) -- bound: 1000 (LOOK_AT)
   if not lines[1] then
     break
   end
   local tenant = string.match(lines[1], '^[^:]+')
   low = '(' .. tenant .. ';'
-  lines = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. tenant .. ':', low, 'LIMIT', 0, OF_A_TENANT)
-  for _, line in ipairs(lines) do
+  lines = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. tenant .. ':', low, 'LIMIT', 0, OF_A_TENANT) -- bound: 1000 (LOOK_AT)
+  for _, line in ipairs(lines) do -- bound: 1000 (LOOK_AT)
     local name = tenant .. ':' .. string.match(line, '^[^:]+:[^:]*:[^:]+:(.+)$')
     local run = run_of(name)
     if run[1] and not agents[run[1]] then

@@ -11,11 +11,11 @@ end
 if ARGV[2] == 'confirm' then
   redis.call('HDEL', KEYS[1], 'prev')
 elseif ARGV[2] == 'detach' then
-  for i = 3, #ARGV do
+  for i = 3, #ARGV do -- bound: 1000 (cursors)
     redis.call('HDEL', KEYS[1], 'c:' .. ARGV[i])
   end
 else
-  for i = 3, #ARGV, 2 do
+  for i = 3, #ARGV, 2 do -- bound: 1000 (cursors)
     local field = 'c:' .. ARGV[i]
     if ARGV[2] == 'attach' or redis.call('HEXISTS', KEYS[1], field) == 1 then
       redis.call('HSET', KEYS[1], field, ARGV[i + 1])

@@ -1,4 +1,5 @@
--- The versions of the agent context that are kept, the newest first.
+-- The versions of the agent context that are kept, the newest first, from the one on that was there
+-- when the caller joined (seen.lua).
 -- ARGV 8 limit
 -- Returns {'not_found'} or {'ok', {"<version>:<at>:<by>", …}}
 if not position() or not role_of(subject) then
@@ -6,7 +7,8 @@ if not position() or not role_of(subject) then
 end
 local version = tonumber(redis.call('HGET', KEYS[6], 'version') or '0')
 local found = {}
-for v = version, math.max(1, version - tonumber(ARGV[8]) + 1), -1 do
+local oldest = math.max(version - tonumber(ARGV[8]) + 1, first_version(subject))
+for v = version, oldest, -1 do -- bound: 200 (history_page_max)
   local note = redis.call('HGET', KEYS[7], 'by:' .. v)
   if not note then
     break
