@@ -56,9 +56,7 @@ class Subscriber:
         self._link_lost = asyncio.Event()
         self._is_subscribed = asyncio.Event()
         self._problem = ""  # why there is no link that hears
-        self._logged: set[str] = (
-            set()
-        )  # of this outage: a server may give several by turns
+        self._logged: set[str] = set()  # of this outage: a server may give several by turns
 
     def is_hearing(self) -> bool:
         """Whether the heartbeat was heard lately."""
