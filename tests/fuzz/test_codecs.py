@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgpack
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.codecs import ENCODERS, CodecName, FrameDecoder, Rejected
+from gateway.codecs import ENCODERS, Batch, CodecName, FrameDecoder, Rejected
 from gateway.diagnosis import Misspelling
 from gateway.errors import RequestError
 from gateway.messages import ErrorReply, Request
@@ -86,7 +87,8 @@ def decoded(codec: CodecName, frame: bytes) -> list[object]:
             given_as = frame.decode()
         except UnicodeDecodeError:
             given_as = frame
-    return list(DECODERS[codec].decode(given_as))
+    found = DECODERS[codec].decode(given_as)
+    return list(chain.from_iterable(found)) if isinstance(found, Batch) else list(found)
 
 
 @both

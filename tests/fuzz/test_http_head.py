@@ -306,7 +306,7 @@ def as_h11_does(data: bytes) -> tuple[str, bytes, list[tuple[bytes, bytes]], byt
 @given(streams)
 def test_both_ways_to_a_websocket_agree(data: bytes) -> None:
     """A head that becomes a socket at once becomes one also if it comes in two pieces."""
-    found = handshake_in(data, Wire())
+    found = handshake_in(data, Wire(), None)
     if found is None:
         return
     head, early = found

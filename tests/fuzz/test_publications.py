@@ -140,7 +140,7 @@ def test_any_cursor_gets_what_follows_it_or_everything(
     """Never an event it has, never a gap: the next ones in order, or the snapshot."""
     ended = b"x0:%d" % first if has_ended else b""
     events = [b'{"type":"X"}'] * count
-    cuts = Cuts("c_1", [b"x1", first + count, b"", first, events, None, ended])
+    cuts = Cuts("c_1", [b"x1", first + count, b"", first, [events], None, ended])
     cut = cuts.after(cursor, max_events=max_events, lacks_events=True)
     position = Position("x1", first + count)
     known = {"x1": position.offset} | ({"x0": first} if has_ended else {})
