@@ -228,10 +228,10 @@ async def test_what_is_no_http_is_refused():
 
 
 class Kept(logging.Handler):
-    """Keeps what is logged."""
+    """Keeps what is logged as a warning, or worse."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(logging.WARNING)
         self.lines = []
 
     def emit(self, record):

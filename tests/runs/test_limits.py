@@ -32,6 +32,7 @@ async def test_so_many_runs_of_a_conversation_wait(own_stage: Any, arrive: Arriv
     alice, bob = await arrive(gateway), await arrive(gateway, "bob")
     await bob.join(await alice.create(visibility="open"))
     going_on = await alice.ask("x", agent="silent")
+    await alice.sees_type("RUN_STARTED")  # the next event of a run is the end of this one
     waiting = [await alice.ask(str(number)) for number in range(WAITING)]
     before = await alice.context()
     for person in (alice, bob):
