@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.concurrently import together
-from gateway.ids import ShownToken
-from gateway.messages import CreateConversation, Position
+from gateway.protocol.ids import ShownToken
+from gateway.protocol.messages import CreateConversation, Position
 from gateway.store.calls import Caller
 from gateway.store.keys import SHARDS
 from gateway.store.log import Log
 from gateway.store.messages import Draft
 from gateway.store.runs import Change, RunRequest
 from gateway.store.sessions import Attempt, Holder, Vouched
+from gateway.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

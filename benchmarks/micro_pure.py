@@ -14,16 +14,16 @@ import timeit
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.codecs import ENCODERS, SUBPROTOCOLS
-from gateway.dispatch import Registry
-from gateway.frames import text_frame
-from gateway.json_text import JsonText
-from gateway.messages import MessageAccepted, Position
-from gateway.outbox import Outbox
-from gateway.protocol import ConnectionProtocol
-from gateway.published import Batch, Published, batches
-from gateway.rate_limit import TokenBucket
-from gateway.recovery import Tail
+from gateway.fanout.outbox import Outbox
+from gateway.fanout.tail import Tail
+from gateway.protocol.decoder import ENCODERS, SUBPROTOCOLS
+from gateway.protocol.frames import text_frame
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.messages import MessageAccepted, Position
+from gateway.protocol.publications import Batch, Published, batches
+from gateway.protocol.rate_limit import TokenBucket
+from gateway.protocol.state_machine import ConnectionProtocol
+from gateway.requests.registry import Registry
 from gateway.settings import Settings
 from gateway.store.log import parse_live
 

@@ -3,21 +3,22 @@
 What is named here is what handlers build on; everything else may change without notice.
 """
 
-from gateway import errors, messages
-from gateway.answers import check_answer
-from gateway.concurrently import together
-from gateway.context import Context
-from gateway.dispatch import handler
-from gateway.hub import whisper
-from gateway.ids import is_reserved, random_id
-from gateway.invitations import tell_invited
-from gateway.json_text import JsonText, exceeds
-from gateway.listing import listed, listed_for_others
-from gateway.messages import Position, Reply, Request
-from gateway.patching import apply_patch
-from gateway.patching_aside import apply_patch_aside
-from gateway.roles import RIGHTS
-from gateway.snapshots import agent_context, newest_that_fit, oldest_that_fit
+from gateway import errors
+from gateway.fanout.hub import whisper
+from gateway.fanout.snapshots import agent_context, newest_that_fit, oldest_that_fit
+from gateway.protocol import messages
+from gateway.protocol.ids import is_reserved, random_id
+from gateway.protocol.json_patch import apply_patch
+from gateway.protocol.json_text import JsonText, exceeds
+from gateway.protocol.messages import Position, Reply, Request
+from gateway.protocol.roles import RIGHTS
+from gateway.protocol.weights import LINES_A_REQUEST, SUBJECTS_A_REQUEST
+from gateway.requests.context import Context
+from gateway.requests.invitations import tell_invited
+from gateway.requests.listing import listed, listed_for_others
+from gateway.requests.registry import handler
+from gateway.runs.answers import check_answer
+from gateway.runs.patching_aside import apply_patch_aside
 from gateway.store.calls import Caller
 from gateway.store.contexts import ContextChange
 from gateway.store.conversations import CANNOT_BE_HAD
@@ -26,7 +27,7 @@ from gateway.store.interrupts import Answer
 from gateway.store.invites import invite_conversation
 from gateway.store.messages import Accepted, Draft
 from gateway.store.runs import RunInput, RunRequest
-from gateway.weights import LINES_A_REQUEST, SUBJECTS_A_REQUEST
+from gateway.tasks import together
 
 __all__ = [
     "CANNOT_BE_HAD",

@@ -24,7 +24,7 @@ import msgspec
 from gateway.agents.agent import AgentError
 from gateway.agents.run_context import RunContext
 from gateway.errors import RequestError
-from gateway.events import (
+from gateway.protocol.events import (
     Interrupt,
     RunEvent,
     StateDelta,
@@ -34,9 +34,9 @@ from gateway.events import (
     ToolCallResult,
     ToolCallStart,
 )
-from gateway.json_text import JsonText
-from gateway.messages import Position
-from gateway.patching import apply_patch
+from gateway.protocol.json_patch import apply_patch
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.messages import Position
 from gateway.settings import Settings
 from gateway.store.messages import Message, Page
 from gateway.store.runs import Attempt, RunInput, RunName
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from gateway.agents.agent import Agent
-    from gateway.events import TokenUsage
-    from gateway.messages import Content
+    from gateway.protocol.events import TokenUsage
+    from gateway.protocol.messages import Content
     from gateway.store.calls import Caller
     from gateway.store.store import Store
 

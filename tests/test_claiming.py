@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from structlog.testing import capture_logs
 
-from gateway.claiming import Claiming
 from gateway.errors import StoreUnavailable
-from gateway.run_slots import Slots
+from gateway.runs.claiming import Claiming
+from gateway.runs.slots import Slots
 from gateway.store.keys import SHARDS
 from gateway.store.run_lines import Found
 from tests.support.eventually import eventually

@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from gateway.errors import DataFolderInUse
-from gateway.store.data_folder import DataFolder
-from gateway.store.file_modes import SECRET_FILE, belongs_to_another
+from gateway.store.embedded.data_folder import DataFolder
+from gateway.store.embedded.file_modes import SECRET_FILE, belongs_to_another
 
 if TYPE_CHECKING:
     from pathlib import Path

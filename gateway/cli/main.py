@@ -7,7 +7,9 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from gateway.cli import chatting, serve, token, worker
+from gateway.cli import token, worker
+from gateway.cli.chat import command as chat
+from gateway.cli.serve import command as serve
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gateway {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, worker, token, chatting):
+    for module in (serve, worker, token, chat):
         module.add_command(commands)
     return parser
 

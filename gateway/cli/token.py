@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from gateway.cli.dev import find_dev_secret, folder_with_secret
 from gateway.errors import SettingError
+from gateway.identity.tokens import mint_token
 from gateway.settings import Settings, load_settings
-from gateway.tokens import mint_token
 
 if TYPE_CHECKING:
     import argparse

@@ -37,7 +37,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(arguments: argparse.Namespace) -> int:
     """Work until told to stop."""
-    from gateway.logs import configure_logging  # noqa: PLC0415  # other commands start faster
+    from gateway.telemetry.logs import configure_logging  # noqa: PLC0415  # other commands start faster
 
     flags = {
         name: getattr(arguments, name) for name in ("redis_url", "data_dir", "worker_concurrency")
@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _work(settings: Settings) -> None:
-    from gateway.transport.process import calling_on_signals, exit_at_the_latest  # noqa: PLC0415
-    from gateway.work import working  # noqa: PLC0415
+    from gateway.runs.work import working  # noqa: PLC0415
+    from gateway.transport.server.process import calling_on_signals, exit_at_the_latest  # noqa: PLC0415
 
     stop = asyncio.Event()
     limit_s = _stop_limit_s(settings) + EXIT_MARGIN_S

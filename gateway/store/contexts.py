@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.errors import NotFound, VersionConflict
-from gateway.ids import content_hash
-from gateway.json_text import JsonText
-from gateway.messages import ContextVersion
+from gateway.protocol.ids import content_hash
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.messages import ContextVersion
 from gateway.store.calls import Caller, ConversationCalls, position_of, text
-from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.store.redis.scripts import ON_CONVERSATION, Script
 from gateway.store.unseen import unseen_of
 
 if TYPE_CHECKING:
-    from gateway.messages import Position
-    from gateway.store.link import Reply
+    from gateway.protocol.messages import Position
+    from gateway.store.redis.link import Reply
     from gateway.store.unseen import Unseen
 
 

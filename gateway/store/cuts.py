@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.json_text import JsonText
-from gateway.published import Published
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.publications import Published
+from gateway.protocol.unreadable import (
+    CANNOT,
+    PLACEHOLDER,
+    check_event,
+    messages_of,
+    skim,
+    tell_unreadable,
+)
 from gateway.store.calls import in_one, position_of, text
 from gateway.store.contexts import Context, context_of, seen_context
-from gateway.unreadable import CANNOT, PLACEHOLDER, check_event, messages_of, skim, tell_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.messages import Mode, Position
-    from gateway.store.link import Reply
+    from gateway.protocol.messages import Mode, Position
+    from gateway.store.redis.link import Reply
     from gateway.store.unseen import Unseen
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.errors import Conflict, NotFound, TooLarge
-from gateway.ids import content_hash
+from gateway.protocol.ids import content_hash
 from gateway.store.contexts import pending_interrupt
-from gateway.store.scripts import ON_RUNS, Script
+from gateway.store.redis.scripts import ON_RUNS, Script
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.json_text import JsonText
+    from gateway.protocol.json_text import JsonText
     from gateway.settings import Settings
     from gateway.store.calls import Caller, ConversationCalls
     from gateway.store.runs import RunInput, RunRequest

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.published import Published
+from gateway.protocol.publications import Published
 from gateway.store.calls import Caller, ConversationCalls, position_of
 from gateway.store.cuts import Cut, Snapshot, published
-from gateway.store.scripts import Script
+from gateway.store.redis.scripts import Script
 from gateway.store.shared_reads import SharedReads
 
 if TYPE_CHECKING:
-    from gateway.messages import Position
+    from gateway.protocol.messages import Position
 
 __all__ = ["Cut", "Log", "Snapshot", "parse_live"]
-MAX_OFFSET = 2**53  # exact in Lua and in JavaScript (gateway/messages.py, Offset)
+MAX_OFFSET = 2**53  # exact in Lua and in JavaScript (gateway/protocol/messages.py, Offset)
 PAGE_EVENTS = 256  # events read at once; a page of ordinary deltas is some 50 KiB
 
 

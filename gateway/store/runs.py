@@ -10,16 +10,16 @@ import msgspec
 import structlog
 
 from gateway.errors import GatewayError
-from gateway.events import RunError
+from gateway.protocol.events import RunError
 from gateway.store.calls import Caller, ConversationCalls, text
-from gateway.store.scripts import ON_CONVERSATION, ON_RUNS, Script
+from gateway.store.redis.scripts import ON_CONVERSATION, ON_RUNS, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.clock import Clock
     from gateway.settings import Settings
-    from gateway.store.link import Argument, Reply
+    from gateway.store.redis.link import Argument, Reply
     from gateway.store.run_lines import Claim
 
 _log = structlog.get_logger(__name__)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 import msgspec
 
-from gateway.concurrently import together
 from gateway.errors import RateLimited
-from gateway.ids import IdMaker, ShownToken, token_hash
-from gateway.messages import ClientInfo, Position
+from gateway.protocol.ids import IdMaker, ShownToken, token_hash
+from gateway.protocol.messages import ClientInfo, Position
 from gateway.store.calls import text
-from gateway.store.scripts import Script
+from gateway.store.redis.scripts import Script
 from gateway.store.server_clocks import ServerClocks
+from gateway.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.store.calls import Caller
     from gateway.store.keys import Keys
-    from gateway.store.link import Argument, Reply
-    from gateway.store.redis import Redis
+    from gateway.store.redis.client import Redis
+    from gateway.store.redis.link import Argument, Reply
 
 TOUCHED_AT_ONCE = 500  # sessions, by one script
 ResumeFailure = Literal["unknown", "expired", "token_reused"]

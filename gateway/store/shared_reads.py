@@ -16,12 +16,12 @@ import msgspec
 from gateway.errors import NotFound, StoreError
 from gateway.store.calls import Caller, ConversationCalls
 from gateway.store.cuts import Cut, Cuts
-from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.store.redis.scripts import ON_CONVERSATION, Script
 from gateway.store.unseen import unseen_of
 
 if TYPE_CHECKING:
-    from gateway.messages import Position
-    from gateway.store.link import Reply
+    from gateway.protocol.messages import Position
+    from gateway.store.redis.link import Reply
 
 MAX_READERS = 500  # of one call: each costs Redis some 0.5 µs, and everybody else waits for it
 SNAPSHOT_MESSAGES = 50  # as a page of history, when no limit is given

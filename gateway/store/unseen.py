@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.json_text import JsonText
-from gateway.published import HIDDEN, Published
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.publications import HIDDEN, Published
 from gateway.store.calls import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.store.link import Reply
+    from gateway.store.redis.link import Reply
 
 _TOOL_HASH_CHARS = 12  # lua/members.lua
 _as_list = msgspec.json.Decoder(list[msgspec.Raw]).decode

@@ -13,8 +13,8 @@ from gateway.transport.control import (
     control_of,
     direct_control_of,
 )
-from gateway.transport.server import GatewayServer
-from gateway.transport.sockets import listening_sockets
+from gateway.transport.server.server import GatewayServer
+from gateway.transport.server.sockets import listening_sockets
 
 __all__ = [
     "DirectControl",

@@ -16,13 +16,13 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway.errors import SettingError
 from gateway.transport.addresses import Addresses
-from gateway.transport.fast import FastWebSocketProtocol
 from gateway.transport.first_head import FirstHeadProtocol
-from gateway.transport.http import GatewayHttpProtocol
-from gateway.transport.lifespan import GatewayLifespan
 from gateway.transport.limits import KEEP_ALIVE_S, MAX_BODY_BYTES, Limits, limits_of
 from gateway.transport.pace import Pace
-from gateway.transport.websocket import GatewayWebSocketProtocol
+from gateway.transport.server.lifespan import GatewayLifespan
+from gateway.transport.uvicorn.http import GatewayHttpProtocol
+from gateway.transport.uvicorn.websocket import GatewayWebSocketProtocol
+from gateway.transport.websocket.connection import FastWebSocketProtocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -67,7 +67,7 @@ class TransportConfig(uvicorn.Config):
             ws_per_message_deflate=settings.compression,
             lifespan="on",
             interface="asgi3",
-            log_config=None,  # gateway/logs.py has set it up
+            log_config=None,  # gateway/telemetry/logs.py has set it up
             access_log=False,
             workers=1,
             proxy_headers=False,  # see `load`

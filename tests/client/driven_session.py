@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from gateway_client import Options
-from gateway_client.codec import Codec
-from gateway_client.requests import ClientInfo, JoinConversation, Request, SendMessage
-from gateway_client.session import Session
+from gateway_client.protocol.codec import Codec
+from gateway_client.protocol.requests import ClientInfo, JoinConversation, Request, SendMessage
+from gateway_client.session.session import Session
 
 C = "c_1"
 

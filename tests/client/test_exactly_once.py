@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway_client import Event, Options, Snapshot, State
-from gateway_client.codec import Codec
-from gateway_client.requests import ClientInfo, JoinConversation, SendMessage
-from gateway_client.session import Session
+from gateway_client.protocol.codec import Codec
+from gateway_client.protocol.requests import ClientInfo, JoinConversation, SendMessage
+from gateway_client.session.session import Session
 from tests.client.model_gateway import ModelGateway
 
 NAMES = ["c_1", "c_2"]

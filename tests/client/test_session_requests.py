@@ -12,7 +12,7 @@ from gateway_client import (
     RequestInterrupted,
     RunActive,
 )
-from gateway_client.requests import GetHistory, Ping, RollbackContext
+from gateway_client.protocol.requests import GetHistory, Ping, RollbackContext
 from tests.client.driven_session import C, DrivenSession, kinds
 
 

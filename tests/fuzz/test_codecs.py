@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.codecs import ENCODERS, CodecName, FrameDecoder, Rejected
-from gateway.diagnosis import Misspelling
 from gateway.errors import RequestError
-from gateway.messages import ErrorReply, Request
+from gateway.protocol.decoder import ENCODERS, CodecName, FrameDecoder, Rejected
+from gateway.protocol.diagnosis import Misspelling
+from gateway.protocol.messages import ErrorReply, Request
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import any_text, anything, damaged, json_values
-from tests.test_codecs import REQUESTS
+from tests.unit.protocol.test_codecs import REQUESTS
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

@@ -6,15 +6,15 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.codecs import ENCODERS
-from gateway.hub import Hub
-from gateway.json_text import JsonText, whole
-from gateway.messages import Position
-from gateway.published import Batch, Published, batches
-from gateway.recovery import Tail, Verdict, judge
+from gateway.fanout.hub import Hub
+from gateway.fanout.tail import Tail, Verdict, judge
+from gateway.fanout.topic import Topic
+from gateway.protocol.decoder import ENCODERS
+from gateway.protocol.json_text import JsonText, whole
+from gateway.protocol.messages import Position
+from gateway.protocol.publications import Batch, Published, batches
 from gateway.store.cuts import Cuts
 from gateway.store.log import parse_live
-from gateway.topic import Topic
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import any_text, anything, damaged, json_values
 

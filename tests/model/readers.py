@@ -1,4 +1,4 @@
-"""Topics and their readers: what gateway/topic.py, reader.py and attachments.py do, without I/O.
+"""Topics and readers: what topic.py, reader.py and subscriptions.py of gateway/fanout do; no I/O.
 
 Names follow the code. What goes to a client is there at once: a client that is cut off earlier is
 one that moved earlier.

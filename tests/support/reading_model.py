@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.attachments import Attachments
-from gateway.codecs import ENCODERS
 from gateway.codes import CloseCode
 from gateway.errors import NotFound
-from gateway.json_text import JsonText
-from gateway.messages import Position
-from gateway.outbox import Outbox
-from gateway.published import Batch, Published
+from gateway.fanout.outbox import Outbox
+from gateway.fanout.subscriptions import Attachments
+from gateway.fanout.topic import Topic
+from gateway.protocol.decoder import ENCODERS
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.messages import Position
+from gateway.protocol.publications import Batch, Published
 from gateway.store.calls import Caller
 from gateway.store.contexts import Context
 from gateway.store.log import Cut, Snapshot
-from gateway.topic import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

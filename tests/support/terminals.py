@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 RUN = (
-    "import argparse, asyncio, sys; from gateway.cli import chat;"
+    "import argparse, asyncio, sys; from gateway.cli.chat import chat;"
     "parser = argparse.ArgumentParser(); chat.add_arguments(parser);"
     "sys.exit(asyncio.run(chat.chat(parser.parse_args())))"
 )

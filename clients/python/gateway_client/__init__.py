@@ -46,7 +46,7 @@ from gateway_client.errors import (
     VersionConflict,
 )
 from gateway_client.lifecycle import __version__
-from gateway_client.messages import (
+from gateway_client.protocol.messages import (
     ActiveRun,
     AgentContext,
     Cursor,
@@ -65,9 +65,9 @@ from gateway_client.messages import (
     Typing,
     UnreadableEvent,
 )
-from gateway_client.replies import ConversationInfo, History, MessageAccepted
-from gateway_client.session import Options
-from gateway_client.status import State, Status
+from gateway_client.protocol.replies import ConversationInfo, History, MessageAccepted
+from gateway_client.session.session import Options
+from gateway_client.session.status import State, Status
 
 __all__ = [
     "AccessRefused",

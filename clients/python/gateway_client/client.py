@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from gateway_client import replies, requests
-from gateway_client.clock import now
 from gateway_client.conversation import Conversation
 from gateway_client.errors import (
     BadFrame,
@@ -19,11 +17,13 @@ from gateway_client.errors import (
     RequestInterrupted,
 )
 from gateway_client.lifecycle import Lifecycle
+from gateway_client.link.clock import now
+from gateway_client.protocol import replies, requests
 
 if TYPE_CHECKING:
     from gateway_client.events import EventStream
-    from gateway_client.messages import Content, Cursor
-    from gateway_client.pending import Done
+    from gateway_client.protocol.messages import Content, Cursor
+    from gateway_client.session.pending import Done
 
 R = TypeVar("R")
 JOIN_ATTEMPTS = 3

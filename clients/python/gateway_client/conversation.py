@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
-from gateway_client import replies, requests
-from gateway_client.messages import AgentContext, Message
+from gateway_client.protocol import replies, requests
+from gateway_client.protocol.messages import AgentContext, Message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gateway_client.client import GatewayClient
-    from gateway_client.messages import Content, Cursor
+    from gateway_client.protocol.messages import Content, Cursor
 
 PAGE = 200
 

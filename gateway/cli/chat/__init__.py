@@ -1,0 +1,1 @@
+"""`gateway chat`: a conversation in a terminal."""

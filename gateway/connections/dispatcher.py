@@ -1,0 +1,302 @@
+"""Performs the requests of one connection, in order, and answers each."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+from msgspec import UNSET, structs
+
+from gateway.codes import CloseCode, ErrorCode
+from gateway.connections.actions import ConnectionDoings
+from gateway.connections.opening import (
+    attach_session,
+    come_to,
+    gap_warning,
+    read_conversations,
+    session_ready,
+)
+from gateway.connections.session import Session
+from gateway.connections.time_limit import TimeLimit
+from gateway.errors import RequestError, StoreUnavailable, TimedOut
+from gateway.identity.keys import KeysUnavailable
+from gateway.protocol.messages import Connect, ErrorReply, Ping, Pong
+from gateway.protocol.state_machine import Close
+from gateway.requests.context import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from gateway.connections.connection import Connection
+    from gateway.connections.inbox import Inbox
+    from gateway.connections.replica import Replica
+    from gateway.protocol.ids import IdMaker
+    from gateway.protocol.messages import Reply, Request
+    from gateway.requests.registry import Answer
+
+UNAVAILABLE = ErrorReply(
+    code=ErrorCode.UNAVAILABLE,
+    message="storage is unavailable; nothing was accepted, try again",
+    retryable=True,
+    retry_after_ms=1000,
+)
+IN_DOUBT = ErrorReply(
+    code=ErrorCode.TIMEOUT,
+    message="storage did not answer; it may have been done, send it again unchanged",
+    retryable=True,
+    retry_after_ms=1000,
+)
+INTERNAL = ErrorReply(
+    code=ErrorCode.INTERNAL, message="the gateway failed; it has been logged", retryable=False
+)
+RETURN_WINDOW_MS = 2000  # Redis lost the sessions of all clients: they do not come back at once
+_log = structlog.get_logger(__name__)
+
+
+class Performer:
+    """The worker's hands: opens the session, calls handlers, turns failures into replies."""
+
+    __slots__ = (
+        "_connection",
+        "_context",
+        "_doings",
+        "_is_next",
+        "_replica",
+        "session",
+        "time_limit",
+    )
+
+    def __init__(self, replica: Replica, connection: Connection) -> None:
+        self.session: Session | None = None
+        self.time_limit = TimeLimit(replica.settings.request_timeout_s)
+        self._replica = replica
+        self._connection = connection
+        self._context: Context | None = None
+        self._doings: ConnectionDoings | None = None
+        self._is_next: Callable[[], Awaitable[None]] | None = None  # until it may answer
+
+    def beside(self, is_next: Callable[[], Awaitable[None]]) -> Performer:
+        """Another for the same session: it works meanwhile, and answers once `is_next` returns."""
+        other = Performer(self._replica, self._connection)
+        other._is_next = is_next
+        if self.session is not None and self._context is not None:
+            other._begin_session(self.session, self._context.ids)
+        return other
+
+    def take(self, first: Request, inbox: Inbox | tuple[()]) -> list[Request]:
+        """Take from an inbox what is performed in one step with a request that was taken."""
+        requests, context = [first], self._context
+        if context is not None and inbox:
+            joins = self._replica.registry.joins(context, first)
+            if joins is not None:
+                requests += inbox.take_joining(joins)
+        return requests
+
+    async def perform(self, requests: Sequence[Request]) -> None:
+        """Do what requests ask, in one step, and answer each."""
+        try:
+            await self._perform(requests)
+        except asyncio.CancelledError as exc:
+            if _is_told_to_stop():
+                raise
+            await self._answer_failure(requests, exc)  # a handler awaited what was cancelled
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001  # the edge
+            await self._answer_failure(requests, exc)  # it costs its own request only
+
+    async def _perform(self, requests: Sequence[Request]) -> None:
+        with self.time_limit:
+            answers = await self._answers(requests)
+        if self._is_next is not None:
+            await self._is_next()
+        for request, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, RequestError):
+                await self.refuse(answer, request.id)
+            elif answer is not None:
+                waiting = self._connection.push_when_it_fits(_addressed(answer, request.id))
+                if waiting is not None:  # what was sent before is not read yet
+                    await waiting
+        if self._doings is not None:
+            self._doings.run_after_reply()
+
+    async def imply_connect(self) -> None:
+        """Open a new session, as the client began with another request; that fails if it does."""
+        try:
+            with self.time_limit:
+                await self._connect(Connect(), is_implied=True)
+        except (StoreUnavailable, TimeoutError, RequestError) as exc:
+            self._connection.connect_failed()
+            _log.warning("connect_unavailable", problem=str(exc))
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether the client is about to use its session for the first time."""
+        return self.session is not None and not self.session.is_confirmed
+
+    async def confirm(self) -> None:
+        """The client has used the session: the resume token before this one is dead.
+
+        If Redis is away, the next frame tells it.
+        """
+        if self.session is not None:
+            try:
+                await self.session.confirm()
+            except StoreUnavailable as exc:
+                _log.warning("confirm_unavailable", problem=str(exc))
+
+    async def refuse(self, error: RequestError, request_id: str | int | None) -> None:
+        """Answer with an error."""
+        await self._reply(error_reply(error), request_id)
+
+    async def disconnect(self) -> None:
+        """The socket is closed: the session's client is away from now on."""
+        session, self.session = self.session, None
+        self._context = self._doings = None
+        if session is not None:
+            is_gone = await session.disconnect()
+            if is_gone:
+                self._replica.presence.tell(
+                    session.caller,
+                    self._connection.connection_id,
+                    session.cursors,
+                    is_online=False,
+                )
+
+    async def _answer_failure(self, requests: Sequence[Request], exc: BaseException) -> None:
+        if self._is_next is not None:
+            await self._is_next()
+        kind = type(requests[0]).__name__
+        if isinstance(exc, RequestError):
+            for request in requests:
+                if isinstance(request, Connect):
+                    self._connection.connect_failed()
+                await self.refuse(exc, request.id)
+        elif isinstance(exc, TimeoutError):
+            _log.warning("request_timed_out", type=kind)
+            await self._fail(requests, TIMED_OUT)
+        elif isinstance(exc, StoreUnavailable | KeysUnavailable):
+            _log.warning("request_unavailable", type=kind, problem=str(exc))
+            is_in_doubt = isinstance(exc, StoreUnavailable) and exc.may_have_run
+            await self._fail(requests, IN_DOUBT if is_in_doubt else UNAVAILABLE)
+        else:  # a handler's bug
+            _log.exception("request_failed", type=kind, exc_info=exc)
+            await self._fail(requests, INTERNAL)
+
+    async def _fail(self, requests: Sequence[Request], reply: ErrorReply) -> None:
+        for request in requests:
+            if isinstance(request, Connect):
+                self._connection.connect_failed()
+            await self._reply(reply, request.id)
+
+    async def _reply(self, reply: Reply, request_id: str | int | None) -> None:
+        """Send a reply when there is room for it: who does not read is not answered on."""
+        waiting = self._connection.push_when_it_fits(_addressed(reply, request_id))
+        if waiting is not None:
+            await waiting
+
+    async def _answers(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        context = self._context
+        if context is None:
+            await self._answer_without_session(requests[0])
+            return (None,)
+        return await self._replica.registry.handle(context, requests)
+
+    async def _answer_without_session(self, request: Request) -> None:
+        if isinstance(request, Connect):
+            await self._connect(request)
+        elif isinstance(request, Ping):
+            await self._reply(Pong(), request.id)  # alive is what it asks; that can be told
+        else:
+            raise StoreUnavailable("no session could be opened")
+
+    async def _connect(self, request: Connect, *, is_implied: bool = False) -> None:
+        connection, replica = self._connection, self._replica
+        ids = await replica.store.ids()
+        attached = await attach_session(
+            replica.store,
+            ids,
+            connection.caller,
+            connection.connection_id,
+            request,
+            accepted_at=connection.opened_at,
+        )
+        if attached is None:
+            self._lose_session(CloseCode.REPLACED)
+            return
+        session = Session(
+            replica.store.sessions, connection.caller, attached, on_lost=self._lose_session
+        )
+        telling = [come_to(replica.store, connection.caller, each) for each in attached.named]
+        if attached.replaced is not None:
+            is_revoked = attached.failure == "token_reused"
+            telling.append(replica.tell_replaced(attached.replaced, is_revoked=is_revoked))
+        resumed = await read_conversations(connection.attachments, session, meanwhile=telling)
+        self._begin_session(session, ids)
+        connection.charge_bytes(sum([one.cut.snapshot_bytes for one in resumed]))
+        await self._reply(session_ready(attached, resumed, replica.settings), request.id)
+        warning = gap_warning(attached, replica.settings)
+        if warning is not None:
+            connection.push(warning)
+        connection.attachments.begin(resumed, announce=not is_implied)
+        if not attached.was_online:
+            self._tell_online(session.cursors)
+
+    def _begin_session(self, session: Session, ids: IdMaker) -> None:
+        connection, replica = self._connection, self._replica
+        self.session = session
+        self._doings = ConnectionDoings(
+            connection.attachments,
+            session,
+            replica.verifier,
+            replica.clock,
+            charge=connection.charge,
+            charge_bytes=connection.charge_bytes,
+            push=connection.push,
+            renewed=connection.renewed,
+            present=self._tell_online,
+        )
+        self._context = Context(
+            identity=lambda: connection.identity,
+            session=session,
+            connection=self._doings,
+            connection_id=connection.connection_id,
+            store=replica.store,
+            settings=replica.settings,
+            ids=ids,
+            agents=replica.agents,
+            clock=replica.clock,
+        )
+
+    def _tell_online(self, conversations: Iterable[str]) -> None:
+        connection = self._connection
+        self._replica.presence.tell(
+            connection.caller, connection.connection_id, conversations, is_online=True
+        )
+
+    def _lose_session(self, code: CloseCode) -> None:
+        window_ms = RETURN_WINDOW_MS if code is CloseCode.UNAVAILABLE else 0
+        self._connection.close(Close(code, window_ms=window_ms))
+
+
+def _addressed(reply: Reply, request_id: str | int | None) -> Reply:
+    """Return a copy of a reply that says what it answers; one object may answer many requests."""
+    return reply if request_id is None else structs.replace(reply, reply_to=request_id)
+
+
+def _is_told_to_stop() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def error_reply(error: RequestError) -> ErrorReply:
+    """The error as a client is told it."""
+    return ErrorReply(
+        code=error.code,
+        message=error.message,
+        retryable=error.code.is_retryable,
+        retry_after_ms=UNSET if error.retry_after_ms is None else error.retry_after_ms,
+        details=error.details or UNSET,
+    )
+
+
+TIMED_OUT = error_reply(TimedOut("it took too long; it may have been done"))

@@ -1,0 +1,61 @@
+"""The `snapshot` push, and pages of messages kept to a size that a socket takes at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from gateway.protocol.messages import AgentContext, Snapshot
+
+if TYPE_CHECKING:
+    from gateway.protocol.json_text import JsonText
+    from gateway.store.contexts import Context
+    from gateway.store.log import Cut
+
+
+def snapshot_push(conversation_id: str, cut: Cut, *, max_bytes: int) -> Snapshot:
+    """Build the push that replaces what a client had; the newest messages that fit."""
+    snapshot = cut.snapshot
+    if snapshot is None:
+        raise ValueError(cut.mode)
+    messages, is_cut = newest_that_fit(snapshot.messages, max_bytes=max_bytes)
+    return Snapshot(
+        conversation_id=conversation_id,
+        epoch=cut.position.epoch,
+        offset=cut.position.offset,
+        messages=messages,
+        has_more=snapshot.has_more or is_cut,
+        context=agent_context(conversation_id, snapshot.context),
+        active_run=snapshot.context.active_run or UNSET,
+    )
+
+
+def agent_context(conversation_id: str, context: Context) -> AgentContext:
+    """The context as it goes to a client."""
+    return AgentContext(
+        conversation_id=conversation_id,
+        version=context.version,
+        memory=context.memory,
+        workflow=context.workflow,
+        tool_calls=context.tool_calls,
+        active_run=context.active_run,
+        interrupts=list(context.interrupts),
+        position=context.position,
+    )
+
+
+def newest_that_fit(messages: list[JsonText], *, max_bytes: int) -> tuple[list[JsonText], bool]:
+    """The newest messages of at most `max_bytes`, at least one; and whether any fell out."""
+    kept = oldest_that_fit(messages[::-1], max_bytes=max_bytes)[0]
+    return kept[::-1], len(kept) < len(messages)
+
+
+def oldest_that_fit(messages: list[JsonText], *, max_bytes: int) -> tuple[list[JsonText], bool]:
+    """The first messages of at most `max_bytes`, at least one; and whether any fell out."""
+    total = 0
+    for count, message in enumerate(messages):
+        total += len(message.data)
+        if total > max_bytes and count:
+            return messages[:count], True
+    return messages, False
