@@ -16,7 +16,7 @@ from gateway.connections.replica import Replica
 from gateway.connections.ticker import tick_for_ever
 from gateway.errors import StoreError
 from gateway.identity.verifier import TokenVerifier
-from gateway.requests.registry import Registry
+from gateway.requests.registry import HandlerRegistry
 from gateway.routes.health import healthz, readyz
 from gateway.routes.tickets import issue_ticket
 from gateway.routes.websocket import serve_websocket
@@ -42,7 +42,7 @@ class Gateway(Starlette):
     def __init__(self, settings: Settings, *, clock: Clock, has_worker: bool) -> None:
         self.settings = settings
         self.clock = clock
-        self.registry = Registry.load(settings.handlers)
+        self.registry = HandlerRegistry.load(settings.handlers)
         self.verifier = TokenVerifier(settings, clock=clock)
         self.agents = AgentRegistry.load(settings)
         self.has_worker = has_worker

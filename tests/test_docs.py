@@ -13,7 +13,7 @@ from gateway.codes import CloseCode, ErrorCode
 from gateway.protocol import events, messages
 from gateway.protocol.decoder import Rejected
 from gateway.protocol.json_text import JsonText
-from gateway.requests.registry import Registry
+from gateway.requests.registry import HandlerRegistry
 from gateway.settings import Settings
 from gateway.store.keys import KINDS
 from gateway.store.messages import Message
@@ -150,7 +150,7 @@ def test_every_part_of_messages_is_in_protocol_with_its_fields():
 
 def test_every_handled_message_is_a_documented_request():
     """What a gateway without operator modules takes is what the page lists."""
-    registry = Registry.load(())
+    registry = HandlerRegistry.load(())
     documented = {row.name for row in tables(PROTOCOL, "request", "fields", "reply")}
     assert set(registry._tags) == documented
 
@@ -226,7 +226,7 @@ def test_json_examples_are_all_marked_with_who_sends_them():
 def test_client_examples_decode(frame: str):
     """The gateway's own decoder reads each, and it has no field that is ignored."""
     settings = Settings()
-    (request,) = Registry.load(()).decoder("json", settings).decode(frame)
+    (request,) = HandlerRegistry.load(()).decoder("json", settings).decode(frame)
     assert not isinstance(request, Rejected), request.error
     assert set(json.loads(frame)) - {"type"} <= set(type(request).__struct_fields__)
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.connections.session import Session
-    from gateway.fanout.subscriptions import Attachments, Prepared
+    from gateway.fanout.subscriptions import Prepared, Subscriptions
     from gateway.identity.tokens import Identity
     from gateway.identity.verifier import TokenVerifier
     from gateway.protocol.messages import Position
 
 
-class ConnectionDoings:
-    """The `Conversing` of one session of one connection.
+class SocketActions:
+    """The `Actions` of one session of one connection.
 
     What follows the reply waits for `run_after_reply`, so that no replay overtakes the reply that
     announces it.
@@ -28,7 +28,6 @@ class ConnectionDoings:
 
     __slots__ = (
         "_after_reply",
-        "_attachments",
         "_charge",
         "_charge_bytes",
         "_clock",
@@ -36,12 +35,13 @@ class ConnectionDoings:
         "_push",
         "_renewed",
         "_session",
+        "_subscriptions",
         "_verifier",
     )
 
     def __init__(
         self,
-        attachments: Attachments,
+        subscriptions: Subscriptions,
         session: Session,
         verifier: TokenVerifier,
         clock: Clock,
@@ -52,7 +52,7 @@ class ConnectionDoings:
         renewed: Callable[[Identity], None],
         present: Callable[[Iterable[str]], None],
     ) -> None:
-        self._attachments = attachments
+        self._subscriptions = subscriptions
         self._session = session
         self._verifier = verifier
         self._clock = clock
@@ -65,19 +65,19 @@ class ConnectionDoings:
 
     def is_following(self, conversation_id: str) -> bool:
         """Whether `hold` and `follow` would do nothing."""
-        return self._attachments.is_heard(conversation_id)
+        return self._subscriptions.is_heard(conversation_id)
 
     async def hold(self, conversation_id: str) -> None:
         """Hear a conversation from now on."""
-        await self._attachments.hold(conversation_id)
+        await self._subscriptions.hold(conversation_id)
 
     async def join(self, conversation_id: str, cursor: Position | None) -> Prepared:
         """Attach; the replay and `live` follow the reply."""
-        is_new = conversation_id not in self._attachments
-        prepared = await self._attachments.prepare(conversation_id, cursor)
+        is_new = conversation_id not in self._subscriptions
+        prepared = await self._subscriptions.prepare(conversation_id, cursor)
         self._charge_bytes(prepared.cut.size_bytes)
         await self._session.attach({conversation_id: cursor or prepared.cut.position})
-        self._after_reply.append(lambda: self._attachments.begin([prepared], announce=True))
+        self._after_reply.append(lambda: self._subscriptions.begin([prepared], announce=True))
         if is_new:
             self._present([conversation_id])
         return prepared
@@ -92,22 +92,22 @@ class ConnectionDoings:
             position: from where on.
             is_old: the position is of before this request: the log decides what there is to see.
         """
-        if conversation_id in self._attachments:
+        if conversation_id in self._subscriptions:
             return
         await self._session.attach({conversation_id: position})
         self._after_reply.append(
-            lambda: self._attachments.begin_at(conversation_id, position, is_old=is_old)
+            lambda: self._subscriptions.begin_at(conversation_id, position, is_old=is_old)
         )
 
     async def leave(self, conversation_id: str) -> None:
         """Detach."""
-        self._after_reply.append(lambda: self._attachments.drop(conversation_id))
+        self._after_reply.append(lambda: self._subscriptions.drop(conversation_id))
         await self._session.detach(conversation_id)
 
     def release(self, conversation_id: str) -> None:
         """Stop hearing a conversation that was held and not attached to."""
-        if conversation_id not in self._attachments:
-            self._attachments.drop(conversation_id)
+        if conversation_id not in self._subscriptions:
+            self._subscriptions.drop(conversation_id)
 
     async def refresh(self, token: str) -> Identity:
         """Replace the credential.

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.codes import CloseCode
-from gateway.connections.dispatcher import Performer
+from gateway.connections.dispatcher import Dispatcher
 from gateway.connections.inbox import Inbox
 from gateway.connections.turns import Turns, Watch, lane_of
 from gateway.errors import StoreError
 from gateway.fanout.outbox import Outbox
-from gateway.fanout.subscriptions import Attachments
+from gateway.fanout.subscriptions import Subscriptions
 from gateway.protocol.ids import random_id
 from gateway.protocol.messages import Disconnect
 from gateway.protocol.state_machine import (
@@ -65,22 +65,22 @@ class Connection:
         "_inbox",
         "_protocol",
         "_replica",
+        "_requests",
         "_socket",
         "_told_bytes",
         "_watch",
-        "_worker",
         "_write_bytes",
-        "attachments",
         "bytes_in",
         "caller",
         "closed_with",
         "connection_id",
+        "dispatcher",
         "frames_in",
         "identity",
         "is_over",
         "opened_at",
         "outbox",
-        "performer",
+        "subscriptions",
     )
 
     def __init__(
@@ -106,7 +106,7 @@ class Connection:
         self._inbox = Inbox(
             self._protocol, socket, replica.clock, max_bytes=replica.settings.max_frame_bytes
         )
-        self._worker: asyncio.Task[None] | None = None
+        self._requests: asyncio.Task[None] | None = None
         self._watch = Watch(self._overtake)  # on while something waits
         self._catching_up: asyncio.Task[None] | None = None
         self._goodbye: asyncio.TimerHandle | None = None
@@ -114,7 +114,7 @@ class Connection:
             replica.settings.outbox_bytes, on_full=self._be_slow, on_filled=self._flush_soon
         )
         self._write_bytes = min(WRITE_BYTES, self.outbox.max_bytes // 8)  # written, none can merge
-        self.attachments = Attachments(
+        self.subscriptions = Subscriptions(
             replica.hub,
             replica.store.log,
             self.outbox,
@@ -125,7 +125,7 @@ class Connection:
             spawn=self._catch_up,
             fail=self.fail,
         )
-        self.performer = Performer(replica, self)
+        self.dispatcher = Dispatcher(replica, self)
 
     def open(self) -> None:
         """Be known to the replica, and greet."""
@@ -171,7 +171,7 @@ class Connection:
                 self.push(effect.warning)
             elif isinstance(effect, Close):
                 self.close(effect)
-        self.performer.time_limit.check()
+        self.dispatcher.time_limit.check()
         self._watch.check_time_limits()
 
     def renewed(self, identity: Identity) -> None:
@@ -215,7 +215,7 @@ class Connection:
 
     def abandon(self) -> None:
         """Stop whatever still goes on: the process ends."""
-        for task in (self._worker, self._catching_up):
+        for task in (self._requests, self._catching_up):
             if task is not None:
                 task.cancel()
 
@@ -226,7 +226,7 @@ class Connection:
         self.frames_in += 1
         self.bytes_in += len(data)
         self._inbox.add(data)
-        if self._worker is None:
+        if self._requests is None:
             self._work_on()
         elif not self._watch.is_on:
             self._watch.something_waits()
@@ -257,7 +257,7 @@ class Connection:
         self.outbox.finish(drop=True)
         if self._goodbye is not None:
             self._goodbye.cancel()
-        if self._worker is None:
+        if self._requests is None:
             self._work_on()
 
     # what goes out
@@ -279,7 +279,7 @@ class Connection:
     # what comes in
 
     def _work_on(self) -> None:
-        self._worker = asyncio.get_running_loop().create_task(self._work(), name="worker")
+        self._requests = asyncio.get_running_loop().create_task(self._work(), name="requests")
 
     async def _work(self, turns: Turns | None = None) -> None:
         try:
@@ -304,34 +304,36 @@ class Connection:
                 self._rest()
 
     def _rest(self) -> None:
-        self._worker = self._watch.turns = self._watch.at_work = None
+        self._requests = self._watch.turns = self._watch.at_work = None
         if self.is_over:
             self._replica.remove(self)
 
     def _overtake(self, long: Effect) -> None:
         """Let others past a request that has been at work for long."""
-        lane, worker = lane_of(long), self._worker
+        lane, worker = lane_of(long), self._requests
         if worker is None or lane is None or not self._inbox:
             return
         if self.outbox.has_room:  # else what is answered would pile up behind it
-            self._watch.turns = turns = Turns(self._inbox, self.performer, worker, lane)
-            self._worker = asyncio.get_running_loop().create_task(self._work(turns), name="worker")
+            self._watch.turns = turns = Turns(self._inbox, self.dispatcher, worker, lane)
+            self._requests = asyncio.get_running_loop().create_task(
+                self._work(turns), name="requests"
+            )
 
     async def _apply(self, effect: Effect) -> None:
         if self._protocol.is_in_batch:
             await self._give_turns()
-        if self.performer.is_unconfirmed:
-            await self.performer.confirm()
+        if self.dispatcher.is_unconfirmed:
+            await self.dispatcher.confirm()
         if isinstance(effect, Perform):
             is_overtaken = self._watch.turns is not None  # what follows is performed by others
             following = () if is_overtaken else self._inbox
-            await self.performer.perform(self.performer.take(effect.request, following))
+            await self.dispatcher.perform(self.dispatcher.take(effect.request, following))
             return
         match effect:
             case ConnectImplied():
-                await self.performer.imply_connect()
+                await self.dispatcher.imply_connect()
             case Refuse(error, request_id):
-                await self.performer.refuse(error, request_id)
+                await self.dispatcher.refuse(error, request_id)
             case Close():
                 self.close(effect)
             case Warn(warning):
@@ -363,10 +365,10 @@ class Connection:
 
     async def _let_go(self) -> None:
         self._protocol.close()
-        self.attachments.close()
+        self.subscriptions.close()
         if self._catching_up is not None:
             self._catching_up.cancel()
-        log, session = self._bound_log(), self.performer.session
+        log, session = self._bound_log(), self.dispatcher.session
         log.info(
             "connection_closed",
             code=self.closed_with and int(self.closed_with),
@@ -376,7 +378,7 @@ class Connection:
             lasted_s=round(self._replica.clock.monotonic_s() - self.opened_at, 3),
         )
         try:
-            await self.performer.disconnect()
+            await self.dispatcher.disconnect()
         except StoreError as exc:
             log.warning("disconnect_unrecorded", problem=str(exc))
 

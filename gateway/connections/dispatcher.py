@@ -9,7 +9,7 @@ import structlog
 from msgspec import UNSET, structs
 
 from gateway.codes import CloseCode, ErrorCode
-from gateway.connections.actions import ConnectionDoings
+from gateway.connections.actions import SocketActions
 from gateway.connections.opening import (
     attach_session,
     come_to,
@@ -54,13 +54,13 @@ RETURN_WINDOW_MS = 2000  # Redis lost the sessions of all clients: they do not c
 _log = structlog.get_logger(__name__)
 
 
-class Performer:
+class Dispatcher:
     """The worker's hands: opens the session, calls handlers, turns failures into replies."""
 
     __slots__ = (
+        "_actions",
         "_connection",
         "_context",
-        "_doings",
         "_is_next",
         "_replica",
         "session",
@@ -73,12 +73,12 @@ class Performer:
         self._replica = replica
         self._connection = connection
         self._context: Context | None = None
-        self._doings: ConnectionDoings | None = None
+        self._actions: SocketActions | None = None
         self._is_next: Callable[[], Awaitable[None]] | None = None  # until it may answer
 
-    def beside(self, is_next: Callable[[], Awaitable[None]]) -> Performer:
+    def beside(self, is_next: Callable[[], Awaitable[None]]) -> Dispatcher:
         """Another for the same session: it works meanwhile, and answers once `is_next` returns."""
-        other = Performer(self._replica, self._connection)
+        other = Dispatcher(self._replica, self._connection)
         other._is_next = is_next
         if self.session is not None and self._context is not None:
             other._begin_session(self.session, self._context.ids)
@@ -113,11 +113,11 @@ class Performer:
             if isinstance(answer, RequestError):
                 await self.refuse(answer, request.id)
             elif answer is not None:
-                waiting = self._connection.push_when_it_fits(_addressed(answer, request.id))
+                waiting = self._connection.push_when_it_fits(addressed(answer, request.id))
                 if waiting is not None:  # what was sent before is not read yet
                     await waiting
-        if self._doings is not None:
-            self._doings.run_after_reply()
+        if self._actions is not None:
+            self._actions.run_after_reply()
 
     async def imply_connect(self) -> None:
         """Open a new session, as the client began with another request; that fails if it does."""
@@ -151,7 +151,7 @@ class Performer:
     async def disconnect(self) -> None:
         """The socket is closed: the session's client is away from now on."""
         session, self.session = self.session, None
-        self._context = self._doings = None
+        self._context = self._actions = None
         if session is not None:
             is_gone = await session.disconnect()
             if is_gone:
@@ -190,7 +190,7 @@ class Performer:
 
     async def _reply(self, reply: Reply, request_id: str | int | None) -> None:
         """Send a reply when there is room for it: who does not read is not answered on."""
-        waiting = self._connection.push_when_it_fits(_addressed(reply, request_id))
+        waiting = self._connection.push_when_it_fits(addressed(reply, request_id))
         if waiting is not None:
             await waiting
 
@@ -230,22 +230,22 @@ class Performer:
         if attached.replaced is not None:
             is_revoked = attached.failure == "token_reused"
             telling.append(replica.tell_replaced(attached.replaced, is_revoked=is_revoked))
-        resumed = await read_conversations(connection.attachments, session, meanwhile=telling)
+        resumed = await read_conversations(connection.subscriptions, session, meanwhile=telling)
         self._begin_session(session, ids)
         connection.charge_bytes(sum([one.cut.snapshot_bytes for one in resumed]))
         await self._reply(session_ready(attached, resumed, replica.settings), request.id)
         warning = gap_warning(attached, replica.settings)
         if warning is not None:
             connection.push(warning)
-        connection.attachments.begin(resumed, announce=not is_implied)
+        connection.subscriptions.begin(resumed, announce=not is_implied)
         if not attached.was_online:
             self._tell_online(session.cursors)
 
     def _begin_session(self, session: Session, ids: IdMaker) -> None:
         connection, replica = self._connection, self._replica
         self.session = session
-        self._doings = ConnectionDoings(
-            connection.attachments,
+        self._actions = SocketActions(
+            connection.subscriptions,
             session,
             replica.verifier,
             replica.clock,
@@ -258,7 +258,7 @@ class Performer:
         self._context = Context(
             identity=lambda: connection.identity,
             session=session,
-            connection=self._doings,
+            connection=self._actions,
             connection_id=connection.connection_id,
             store=replica.store,
             settings=replica.settings,
@@ -278,7 +278,7 @@ class Performer:
         self._connection.close(Close(code, window_ms=window_ms))
 
 
-def _addressed(reply: Reply, request_id: str | int | None) -> Reply:
+def addressed(reply: Reply, request_id: str | int | None) -> Reply:
     """Return a copy of a reply that says what it answers; one object may answer many requests."""
     return reply if request_id is None else structs.replace(reply, reply_to=request_id)
 

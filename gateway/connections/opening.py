@@ -10,14 +10,14 @@ from msgspec import UNSET
 from gateway.errors import NotFound, TooLarge
 from gateway.protocol.ids import random_id, resume_secret
 from gateway.protocol.messages import ConversationState, SessionReady, SessionWarning
-from gateway.store.sessions import Attached, Attempt, Holder
+from gateway.store.sessions import Attached, ConnectAttempt, Holder
 from gateway.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
 
     from gateway.connections.session import Session
-    from gateway.fanout.subscriptions import Attachments, Prepared
+    from gateway.fanout.subscriptions import Prepared, Subscriptions
     from gateway.protocol.ids import IdMaker
     from gateway.protocol.messages import Connect, Freshness, Position
     from gateway.settings import Settings
@@ -41,7 +41,7 @@ async def attach_session(
     """
     token = request.resume_token
     wanted = request.session_id if token else None
-    attempt = Attempt(
+    attempt = ConnectAttempt(
         session_id=wanted,
         shown=ids.shown_token(token, caller.tenant, caller.subject, wanted)
         if token and wanted
@@ -65,7 +65,7 @@ async def come_to(store: Store, caller: Caller, conversation_id: str) -> None:
 
 
 async def read_conversations(
-    attachments: Attachments,
+    subscriptions: Subscriptions,
     session: Session,
     *,
     meanwhile: Sequence[Coroutine[object, object, None]],
@@ -75,7 +75,7 @@ async def read_conversations(
     What the subject takes no part in any more is forgotten. `meanwhile` is done in the same one.
     """
     cursors = session.cursors
-    reading = [_prepare(attachments, *one) for one in cursors.items()]
+    reading = [_prepare(subscriptions, *one) for one in cursors.items()]
     found = [item for item in await together([*reading, *meanwhile]) if item is not None]
     if len(found) < len(cursors):
         await session.detach(*cursors.keys() - {item.topic.conversation_id for item in found})
@@ -83,11 +83,11 @@ async def read_conversations(
 
 
 async def _prepare(
-    attachments: Attachments, conversation_id: str, cursor: Position
+    subscriptions: Subscriptions, conversation_id: str, cursor: Position
 ) -> Prepared | None:
     """Read one; None if it may not be read any more, or is one too many."""
     try:
-        return await attachments.prepare(conversation_id, cursor)
+        return await subscriptions.prepare(conversation_id, cursor)
     except (NotFound, TooLarge):
         return None
 

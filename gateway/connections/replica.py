@@ -19,7 +19,7 @@ from gateway.connections.readiness import Readiness
 from gateway.connections.subject_limits import SubjectLimits
 from gateway.errors import StoreError
 from gateway.fanout.hub import Hub
-from gateway.fanout.presence import PresenceTeller
+from gateway.fanout.presence import PresenceAnnouncer
 from gateway.protocol.decoder import ENCODERS
 from gateway.protocol.messages import Heartbeat, Hello, Invited, Limits
 from gateway.protocol.state_machine import Close
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.connections.connection import Connection
     from gateway.identity.verifier import TokenVerifier
     from gateway.protocol.rate_limit import TokenBucket
-    from gateway.requests.registry import Registry
+    from gateway.requests.registry import HandlerRegistry
     from gateway.settings import Settings
     from gateway.store.calls import Caller
     from gateway.store.sessions import Holder
@@ -47,7 +47,7 @@ class Replica:
         self,
         settings: Settings,
         store: Store,
-        registry: Registry,
+        registry: HandlerRegistry,
         verifier: TokenVerifier,
         agents: AgentRegistry,
         *,
@@ -65,7 +65,7 @@ class Replica:
         self.decoders = {codec: registry.decoder(codec, settings) for codec in ENCODERS}
         self.connections: dict[str, Connection] = {}
         self.flusher = Flusher()
-        self.presence = PresenceTeller(store)
+        self.presence = PresenceAnnouncer(store)
         self.readiness = Readiness(store, clock)
         self.is_draining = False
         self._one_gone = asyncio.Event()

@@ -59,7 +59,7 @@ async def touch(replica: Replica, now: float) -> None:
     holders: dict[tuple[str, int], Connection] = {}
     shards: dict[str, list[Vouched]] = defaultdict(list)
     for connection in replica.connections.values():
-        session = connection.performer.session
+        session = connection.dispatcher.session
         if session is None:
             continue
         caller = connection.caller
@@ -69,5 +69,5 @@ async def touch(replica: Replica, now: float) -> None:
         holders[session.session_id, session.generation] = connection
     lost = await together(replica.store.sessions.touch(shard) for shard in shards.values())
     found = [holders[item.session_id, item.generation] for some in lost for item in some]
-    sessions = [one.performer.session for one in found]
+    sessions = [one.dispatcher.session for one in found]
     await together(session.tell_lost() for session in sessions if session is not None)

@@ -20,7 +20,7 @@ from gateway.store.redis.patience import waiting_since
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.connections.dispatcher import Performer
+    from gateway.connections.dispatcher import Dispatcher
     from gateway.connections.inbox import Inbox
     from gateway.protocol.messages import Request
     from gateway.protocol.state_machine import Effect
@@ -135,11 +135,11 @@ class Turn:
     __slots__ = (
         "_before",
         "_in_lane",
+        "dispatcher",
         "held_bytes",
         "is_answered",
         "is_done",
         "lane",
-        "performer",
         "since",
     )
 
@@ -155,7 +155,7 @@ class Turn:
         self.lane = lane
         self.held_bytes = held_bytes
         self.since = monotonic() if since is None else since
-        self.performer: Performer | None = None
+        self.dispatcher: Dispatcher | None = None
         self._before = before
         self._in_lane = in_lane
         self.is_done = asyncio.Event()
@@ -178,7 +178,7 @@ class Turn:
         """It is answered, or is not going to be."""
         self.is_done.set()
         self.is_answered.set()
-        self._before = self._in_lane = self.performer = None
+        self._before = self._in_lane = self.dispatcher = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,16 +194,16 @@ class Turns:
 
     Args:
         inbox: what is still to be performed.
-        performer: the worker's.
+        dispatcher: the worker's.
         overtaken: the worker whose request was at work for long; it ends with that request.
         lane: of that request.
     """
 
     def __init__(
-        self, inbox: Inbox, performer: Performer, overtaken: asyncio.Task[None], lane: str
+        self, inbox: Inbox, dispatcher: Dispatcher, overtaken: asyncio.Task[None], lane: str
     ) -> None:
         self._inbox = inbox
-        self._performer = performer
+        self._dispatcher = dispatcher
         self._overtaken = overtaken
         self._changed = asyncio.Event()
         first = Turn(lane, since=monotonic() - LONG_S)
@@ -235,8 +235,8 @@ class Turns:
     def check_time_limits(self) -> None:
         """Let each end whose time is over."""
         for turn in self._turns:
-            if turn.performer is not None:
-                turn.performer.time_limit.check()
+            if turn.dispatcher is not None:
+                turn.dispatcher.time_limit.check()
 
     def _young_s(self) -> float | None:
         """How long it takes until the oldest has been at work for long; None if it has."""
@@ -256,7 +256,7 @@ class Turns:
             return None
         self._inbox.take()
         message_bytes = self._inbox.message_bytes
-        requests = self._performer.take(effect.request, self._inbox)
+        requests = self._dispatcher.take(effect.request, self._inbox)
         held_bytes = sum(held_bytes_of(request, message_bytes) for request in requests)
         return Step(self._turn(lane, held_bytes), requests)
 
@@ -276,8 +276,8 @@ class Turns:
         waiting_since.set(turn.since)
         try:
             await turn.begins()
-            performer = turn.performer = self._performer.beside(turn.is_next)
-            await performer.perform(step.requests)
+            dispatcher = turn.dispatcher = self._dispatcher.beside(turn.is_next)
+            await dispatcher.perform(step.requests)
         finally:
             self._end(turn)
 

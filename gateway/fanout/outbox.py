@@ -10,7 +10,7 @@ from gateway.protocol.publications import Batch, Shared
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.protocol.publications import Published
+    from gateway.protocol.publications import Publication
 
 Outgoing = bytes | Shared  # one message's payload, or messages for many receivers
 
@@ -181,7 +181,7 @@ class Outbox:
             if not one.done():
                 one.set_result(None)
 
-    def _put_merged(self, event: Published) -> bool:
+    def _put_merged(self, event: Publication) -> bool:
         last = self._items[-1] if self._items else None
         merged = last.events[-1].merged_with(event) if isinstance(last, Batch) else None
         if merged is None or not isinstance(last, Batch):

@@ -35,7 +35,7 @@ class _News:
     connection_id: str  # which need not hear it
 
 
-class PresenceTeller:
+class PresenceAnnouncer:
     """Collects who came and went here, and tells it. Best effort: nothing of it is kept."""
 
     def __init__(self, store: Store) -> None:

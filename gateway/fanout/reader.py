@@ -11,9 +11,9 @@ from gateway.protocol.publications import Batch
 
 if TYPE_CHECKING:
     from gateway.codes import CloseCode
-    from gateway.fanout.subscriptions import Attachments
+    from gateway.fanout.subscriptions import Subscriptions
     from gateway.fanout.topic import Topic
-    from gateway.protocol.publications import Published, Pushes
+    from gateway.protocol.publications import Publication, Pushes
 
 _NOWHERE = Position("", -1)
 
@@ -25,7 +25,7 @@ class Replay(msgspec.Struct):
     waiting: set[str]
 
 
-class ConversationReader:
+class Reader:
     """The hub's `Reader` for one connection.
 
     While `is_live` it stands where its topic stands, and takes the hub's events as they come;
@@ -34,8 +34,8 @@ class ConversationReader:
     """
 
     __slots__ = (
-        "_attachments",
         "_position",
+        "_subscriptions",
         "conversation_id",
         "is_live",
         "lacks_room",
@@ -45,7 +45,7 @@ class ConversationReader:
     )
 
     def __init__(
-        self, attachments: Attachments, topic: Topic, position: Position, replay: Replay | None
+        self, subscriptions: Subscriptions, topic: Topic, position: Position, replay: Replay | None
     ) -> None:
         self.conversation_id = topic.conversation_id
         self.topic = topic
@@ -53,18 +53,18 @@ class ConversationReader:
         self.lacks_room = False  # it fell behind as its client takes less than there is
         self.must_ask = False  # the log, before memory is good enough
         self.replay = replay
-        self._attachments = attachments
+        self._subscriptions = subscriptions
         self._position = position
 
     @property
     def subject(self) -> str:
         """Who reads."""
-        return self._attachments.caller.subject
+        return self._subscriptions.caller.subject
 
     @property
     def connection_id(self) -> str:
         """Whose connection it is."""
-        return self._attachments.connection_id
+        return self._subscriptions.connection_id
 
     @property
     def position(self) -> Position:
@@ -75,7 +75,7 @@ class ConversationReader:
     def take(self, batch: Batch) -> None:
         """Send the next events; those without room are left in the log, and read when there is."""
         events = batch.events
-        taken = self._attachments.outbox.put_live(batch)
+        taken = self._subscriptions.outbox.put_live(batch)
         if taken < len(events):
             self.lacks_room = True
             self.fall_behind(Position(events[taken].epoch, events[taken].offset - 1))
@@ -97,7 +97,7 @@ class ConversationReader:
         first, last = batch.events[0], batch.events[-1]
         if first.epoch != self._position.epoch:
             self._rename(Position(first.epoch, first.offset - 1))
-        self._attachments.outbox.put(batch)
+        self._subscriptions.outbox.put(batch)
         self._position = Position(last.epoch, last.offset)
         if self.replay is not None:
             self.check_replay()
@@ -108,7 +108,7 @@ class ConversationReader:
         self.topic.live.add(self)
         self.check_replay()
 
-    def go_ahead(self) -> None:
+    def wait_for_topic(self) -> None:
         """Wait until the topic has come as far as this reader."""
         self.topic.ahead.add(self)
         self.check_replay()
@@ -126,7 +126,7 @@ class ConversationReader:
         """The offset up to which the client was promised events."""
         return 0 if self.replay is None else self.replay.cuts[self.conversation_id]
 
-    def owe_at_most(self, offset: int) -> None:
+    def cap_cut(self, offset: int) -> None:
         """The log ends at `offset`: no more than that can be awaited."""
         if self.replay is not None:
             self.replay.cuts[self.conversation_id] = min(self.owed, offset)
@@ -139,12 +139,12 @@ class ConversationReader:
 
     def _rename(self, place: Position) -> None:
         """Tell the client that the place where it stands has another name from now on."""
-        self._attachments.push(
+        self._subscriptions.push(
             EpochChanged(conversation_id=self.conversation_id, from_=self._position, to=place)
         )
         self._position = place
 
-    def stand_nowhere(self) -> None:
+    def need_snapshot(self) -> None:
         """The client is still owed a snapshot."""
         self._position = _NOWHERE
 
@@ -161,7 +161,7 @@ class ConversationReader:
 
     def hear_whisper(self, whispered: Pushes) -> None:
         """Pass on what is not in the log, while there is room: it is promised to nobody."""
-        outbox = self._attachments.outbox
+        outbox = self._subscriptions.outbox
         if outbox.has_room:
             outbox.put_if_it_fits(whispered)
 
@@ -170,7 +170,7 @@ class ConversationReader:
         self._position, self.is_live = position, False
         self.topic.live.discard(self)
         self.topic.ahead.discard(self)
-        self._attachments.catch_up(self)
+        self._subscriptions.catch_up(self)
 
     def mistrust(self) -> None:
         """Give the client a snapshot: it may have seen what is in no log any more."""
@@ -178,9 +178,9 @@ class ConversationReader:
 
     def fail(self, code: CloseCode) -> None:
         """End the connection: it could not take what was given to it, or what it reads is gone."""
-        self._attachments.fail(code)
+        self._subscriptions.fail(code)
 
-    def expel(self, left: Published) -> None:
+    def expel(self, left: Publication) -> None:
         """Stop reading; a reader beyond that event has joined again since.
 
         One of another epoch reads the log, which knows whether it takes part: the event may be of
@@ -188,7 +188,7 @@ class ConversationReader:
         """
         at = self.position
         if at.epoch == left.epoch and at.offset <= left.offset:
-            self._attachments.drop(self.conversation_id)
+            self._subscriptions.drop(self.conversation_id)
 
     def _leave_replay(self) -> None:
         replay, self.replay = self.replay, None
@@ -196,4 +196,4 @@ class ConversationReader:
             return
         replay.waiting.discard(self.conversation_id)
         if not replay.waiting:
-            self._attachments.send_live(replay.cuts)
+            self._subscriptions.send_live(replay.cuts)

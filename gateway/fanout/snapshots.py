@@ -10,7 +10,7 @@ from gateway.protocol.messages import AgentContext, Snapshot
 
 if TYPE_CHECKING:
     from gateway.protocol.json_text import JsonText
-    from gateway.store.contexts import Context
+    from gateway.store.contexts import AgentState
     from gateway.store.log import Cut
 
 
@@ -31,7 +31,7 @@ def snapshot_push(conversation_id: str, cut: Cut, *, max_bytes: int) -> Snapshot
     )
 
 
-def agent_context(conversation_id: str, context: Context) -> AgentContext:
+def agent_context(conversation_id: str, context: AgentState) -> AgentContext:
     """The context as it goes to a client."""
     return AgentContext(
         conversation_id=conversation_id,

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from gateway.errors import NotFound, StoreError, TooLarge
-from gateway.fanout.reader import ConversationReader, Replay
+from gateway.fanout.reader import Reader, Replay
 from gateway.fanout.snapshots import snapshot_push
 from gateway.protocol.messages import Live
 from gateway.protocol.publications import batches
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.fanout.topic import Topic
     from gateway.protocol.decoder import FrameEncoder
     from gateway.protocol.messages import Mode, Position
-    from gateway.protocol.publications import Published
+    from gateway.protocol.publications import Publication
     from gateway.store.calls import Caller
     from gateway.store.log import Cut, Log
 
@@ -69,7 +69,7 @@ class Prepared(msgspec.Struct, frozen=True):
         return self.cut.position.offset - self.cursor.offset
 
 
-class Attachments:
+class Subscriptions:
     """The readers of one connection.
 
     Args:
@@ -116,8 +116,8 @@ class Attachments:
         self._spawn = spawn
         self.fail = fail
         self._topics: dict[str, Topic] = {}
-        self._readers: dict[str, ConversationReader] = {}
-        self._behind: list[ConversationReader] = []
+        self._readers: dict[str, Reader] = {}
+        self._behind: list[Reader] = []
         self._is_catching_up = False
 
     def __contains__(self, conversation_id: str) -> bool:
@@ -231,7 +231,7 @@ class Attachments:
         """Send something that is not in the log."""
         self.outbox.put(self.encoder.encode(message))
 
-    def catch_up(self, reader: ConversationReader) -> None:
+    def catch_up(self, reader: Reader) -> None:
         """Bring a reader up to date: at once from memory, else in the connection's one task."""
         if self.outbox.has_room and self._serve_from_memory(reader):
             return
@@ -240,13 +240,13 @@ class Attachments:
             self._is_catching_up = True
             self._spawn(self._catch_up_all())
 
-    def _add(self, topic: Topic, position: Position, replay: Replay | None) -> ConversationReader:
-        reader = ConversationReader(self, topic, position, replay)
+    def _add(self, topic: Topic, position: Position, replay: Replay | None) -> Reader:
+        reader = Reader(self, topic, position, replay)
         self._readers[topic.conversation_id] = reader
         topic.readers.add(reader)
         return reader
 
-    def _deliver_at_once(self, reader: ConversationReader, cut: Cut) -> None:
+    def _deliver_at_once(self, reader: Reader, cut: Cut) -> None:
         """Deliver what was read with the cut, if it fits; the rest is caught up."""
         topic = reader.topic
         if topic.tail is not None:
@@ -266,23 +266,21 @@ class Attachments:
             topic.stand_at(cut.position)  # the log is ahead of what was heard
             self._hub.check_soon(topic)  # or a master that was replaced has answered
 
-    def _deliver_page(self, reader: ConversationReader, events: list[Published]) -> None:
+    def _deliver_page(self, reader: Reader, events: list[Publication]) -> None:
         if sum([event.size for event in events]) <= self.outbox.room_bytes:
             for batch in batches(events, max_bytes=self.outbox.max_bytes):
                 reader.deliver(batch)
 
-    def _deliver_snapshot(
-        self, reader: ConversationReader, cut: Cut, *, only_if_it_fits: bool = False
-    ) -> None:
+    def _deliver_snapshot(self, reader: Reader, cut: Cut, *, only_if_it_fits: bool = False) -> None:
         push = snapshot_push(reader.conversation_id, cut, max_bytes=self.outbox.max_bytes // 4)
         frame = self.encoder.encode(push)
         if only_if_it_fits and len(frame) > self.outbox.room_bytes:
-            reader.stand_nowhere()  # it is read again when there is room
+            reader.need_snapshot()  # it is read again when there is room
             return
         self.outbox.put(frame)
         reader.stand_at(cut.position)
 
-    def _serve_from_memory(self, reader: ConversationReader, *, has_read: bool = False) -> bool:
+    def _serve_from_memory(self, reader: Reader, *, has_read: bool = False) -> bool:
         """Deliver what memory has and go live, or wait for it; False if the log must be read.
 
         `has_read`: the log was, just now. Else who stands beyond what was heard must ask it: what a
@@ -299,12 +297,12 @@ class Attachments:
         if position.offset <= tail.position.offset:
             reader.go_live()
         elif has_read:
-            reader.go_ahead()
+            reader.wait_for_topic()
         else:
             return False
         return True
 
-    def _deliver_from(self, tail: Tail, reader: ConversationReader) -> bool:
+    def _deliver_from(self, tail: Tail, reader: Reader) -> bool:
         """Deliver what memory has; False if that is not all, too much, or not for everybody."""
         batch = tail.after(reader.position)
         if batch is None:
@@ -332,12 +330,12 @@ class Attachments:
         finally:
             self._is_catching_up = False
 
-    async def _is_served(self, reader: ConversationReader) -> bool:
+    async def _is_served(self, reader: Reader) -> bool:
         """Wait for room; True if memory has all that the reader lacks, or it reads no more."""
         await self.outbox.room()
         return not self._is_current(reader) or self._serve_from_memory(reader)
 
-    async def _serve_from_log(self, reader: ConversationReader) -> bool:
+    async def _serve_from_log(self, reader: Reader) -> bool:
         """Deliver a page of the log; True if there is nothing left to do for this reader."""
         asked_at = reader.topic.furthest
         try:
@@ -358,13 +356,11 @@ class Attachments:
             self._deliver_snapshot(reader, cut)
         if not await self._deliver_slowly(reader, cut.events):
             return True
-        reader.owe_at_most(cut.position.offset)
+        reader.cap_cut(cut.position.offset)
         self._learn(reader.topic, cut, asked_at)
         return self._serve_from_memory(reader, has_read=True)
 
-    async def _deliver_slowly(
-        self, reader: ConversationReader, events: Sequence[Published]
-    ) -> bool:
+    async def _deliver_slowly(self, reader: Reader, events: Sequence[Publication]) -> bool:
         """Deliver events at the client's pace; False if the reader is not the current one."""
         chunk_bytes = min(CHUNK_BYTES, self.outbox.max_bytes // 4)
         for batch in batches(events, max_bytes=chunk_bytes):
@@ -375,7 +371,7 @@ class Attachments:
                 reader.deliver(batch)
         return True
 
-    def _is_current(self, reader: ConversationReader) -> bool:
+    def _is_current(self, reader: Reader) -> bool:
         """Whether the conversation was not left or joined anew meanwhile."""
         return self._readers.get(reader.conversation_id) is reader
 

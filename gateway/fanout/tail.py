@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gateway.protocol.blanked import may_be_one
 from gateway.protocol.messages import Position
-from gateway.protocol.publications import Batch, Published
+from gateway.protocol.publications import Batch, Publication
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class Tail:
 
     def __init__(self, position: Position, *, max_bytes: int) -> None:
         self.position = position
-        self._events: deque[Published] = deque()
+        self._events: deque[Publication] = deque()
         self._changes: dict[bytes, Change] = {}  # edits and deletions, by message
         self._bytes = 0
         self._max_bytes = max_bytes
@@ -104,7 +104,7 @@ class Tail:
                 self._events[index] = blanked
                 self._bytes += blanked.size - event.size
 
-    def recall(self, events: Sequence[Published]) -> None:
+    def recall(self, events: Sequence[Publication]) -> None:
         """Take in what came before, read from the log, as far as there is room for it.
 
         Ignored unless the last of them is the one before all that is here.
@@ -120,7 +120,7 @@ class Tail:
             self._events.appendleft(event)
             self._bytes += event.size
 
-    def contradicts(self, event: Published) -> bool:
+    def contradicts(self, event: Publication) -> bool:
         """Whether another event is here under the same name; a blanked one is the same."""
         index = event.offset - self.since.offset - 1
         if event.epoch != self.position.epoch or not 0 <= index < len(self._events):
@@ -160,11 +160,11 @@ class Tail:
         return max(0, self.position.offset - position.offset)
 
 
-def _after(change: Change, event: Published) -> Published:
+def _after(change: Change, event: Publication) -> Publication:
     """An event as it is after a change; the same object if it is not touched."""
     if event.offset >= change.offset:
         return event
     becomes = change.of(event.event)
     if becomes is event.event:
         return event
-    return Published(event.conversation_id, event.epoch, event.offset, becomes)
+    return Publication(event.conversation_id, event.epoch, event.offset, becomes)

@@ -15,14 +15,14 @@ from gateway.protocol.publications import Batch, batches
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.protocol.publications import Published, Pushes
+    from gateway.protocol.publications import Publication, Pushes
 
 TAIL_BYTES = 65_536  # of events a topic keeps in memory for those who come back
 BATCH_BYTES = 65_536  # of events that go out in one piece
 _log = structlog.get_logger(__name__)
 
 
-class Reader(Protocol):
+class TopicReader(Protocol):
     """One connection's reading of one conversation."""
 
     @property
@@ -49,7 +49,7 @@ class Reader(Protocol):
     def fall_behind(self, position: Position) -> None:
         """Be live no more and read on from `position`: something was missed."""
 
-    def expel(self, left: Published) -> None:
+    def expel(self, left: Publication) -> None:
         """The subject takes no part any more, unless it came back before it reads on."""
 
     def mistrust(self) -> None:
@@ -82,19 +82,19 @@ class Topic:
         self.tenant = tenant
         self.conversation_id = conversation_id
         self.tail: Tail | None = None  # None until its position is known
-        self.readers: set[Reader] = set()
-        self.live: set[Reader] = set()  # of the readers
-        self.ahead: set[Reader] = set()  # of the others
+        self.readers: set[TopicReader] = set()
+        self.live: set[TopicReader] = set()  # of the readers
+        self.ahead: set[TopicReader] = set()  # of the others
         self.holds = 0  # connections that use it, readers or about to be
         self.is_heard = False  # since its subscription was confirmed
-        self.fresh: list[Published] = []  # heard in this tick, delivered at its end
+        self.fresh: list[Publication] = []  # heard in this tick, delivered at its end
 
     @property
     def epoch(self) -> str | None:
         """The epoch of what was heard; None if nothing is known yet."""
         return None if self.tail is None else self.tail.position.epoch
 
-    def hear(self, events: Sequence[Published]) -> None:
+    def hear(self, events: Sequence[Publication]) -> None:
         """Give events to every live reader; where some are missing, readers fall behind."""
         tail = self.tail
         if tail is None:
@@ -103,7 +103,7 @@ class Topic:
         if len(events) == 1 and events[0].offset == offset + 1 and events[0].epoch == epoch:
             self._deliver_one(tail, Batch(events, size=events[0].size))  # by far the commonest
             return
-        run: list[Published] = []
+        run: list[Publication] = []
         for event in events:
             if event.epoch == epoch and event.offset <= offset:
                 if tail.contradicts(event):
@@ -160,7 +160,7 @@ class Topic:
         self._mistrust(self.tail, found)
         return True
 
-    def _fork(self, tail: Tail, event: Published) -> None:
+    def _fork(self, tail: Tail, event: Publication) -> None:
         """An event came under the name of another one, which must not be: ask the log for all."""
         _log.error(
             "log_forked",
@@ -190,7 +190,7 @@ class Topic:
         for reader in tuple(self.readers):
             reader.fail(code)
 
-    def _deliver(self, tail: Tail, run: list[Published]) -> None:
+    def _deliver(self, tail: Tail, run: list[Publication]) -> None:
         for batch in batches(run, max_bytes=BATCH_BYTES):
             self._deliver_one(tail, batch)
 
@@ -226,6 +226,6 @@ class Topic:
             reader.fall_behind(reader.position)
 
 
-def before(event: Published) -> Position:
+def before(event: Publication) -> Position:
     """The position of a reader for whom an event is the next one."""
     return Position(event.epoch, event.offset - 1)

@@ -18,7 +18,7 @@ from gateway.protocol.json_text import JsonText
 from gateway.protocol.unreadable import CANNOT
 
 if TYPE_CHECKING:
-    from gateway.protocol.publications import Published
+    from gateway.protocol.publications import Publication
 
 CREATED, UPDATED = b'{"type":"MESSAGE_CREATED",', b'{"type":"MESSAGE_UPDATED",'
 DELETED = b'{"type":"MESSAGE_DELETED",'
@@ -62,7 +62,7 @@ class Change(msgspec.Struct, frozen=True):
         return b'"message":{"message_id":"%b"' % self.message_id in data[:_HEAD_BYTES]
 
 
-def change_of(published: Published) -> Change | None:
+def change_of(published: Publication) -> Change | None:
     """What an event changes of those before it; None if nothing."""
     data = published.event.data
     if not data.startswith((UPDATED, DELETED)):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Self
 
-    from gateway.protocol.publications import Published
+    from gateway.protocol.publications import Publication
 
 CodecName = Literal["json", "msgpack"]
 SUBPROTOCOLS: dict[str, CodecName] = {"gateway.v1.json": "json", "gateway.v1.msgpack": "msgpack"}
@@ -225,7 +225,7 @@ class FrameEncoder(Protocol):
     def encode(self, message: msgspec.Struct) -> bytes:
         """Write one message as the payload of one frame."""
 
-    def events(self, events: Sequence[Published]) -> list[bytes]:
+    def events(self, events: Sequence[Publication]) -> list[bytes]:
         """Write `event` pushes of one conversation and epoch, without parsing if it can."""
 
     def passed_on(self, push: JsonText) -> bytes:
@@ -249,7 +249,7 @@ class JsonEncoder:
         """Write one message."""
         return self._encoder.encode(message)
 
-    def events(self, events: Sequence[Published]) -> list[bytes]:
+    def events(self, events: Sequence[Publication]) -> list[bytes]:
         """Write `event` pushes; ids need no escaping (docs/protocol.md, Identifiers)."""
         first = events[0]
         head = (
@@ -288,7 +288,7 @@ class MsgpackEncoder:
             _log.exception("reply_unreadable", type=type(message).__name__, exc_info=exc)
             return self._careful.encode(message)
 
-    def events(self, events: Sequence[Published]) -> list[bytes]:
+    def events(self, events: Sequence[Publication]) -> list[bytes]:
         """Write `event` pushes."""
         return [
             self._encoder.encode(

@@ -12,12 +12,12 @@ from gateway.protocol.unreadable import CANNOT, PLACEHOLDER, tell_unreadable
 FRAME_OVERHEAD = 128  # bytes around an event: the `event` push with ids of usual length
 MERGED_MAX_BYTES = 65_536  # a merged frame stays well below what a client takes
 _TEXT, _DELTA = b'{"type":"TEXT_MESSAGE_CONTENT",', b',"delta":"'
-_LEFT = b'{"type":"PARTICIPANT_LEFT"'
+LEFT = b'{"type":"PARTICIPANT_LEFT"'
 # An edit in a conversation whose participants see its history from joining on (lua/blanking.lua):
 # some may not see the message.
 _RESTRICTED = UPDATED + b'"history":"from_joining"'
 # After one of these, more is to be done than to deliver it.
-_ENDS_BATCH = (_LEFT, UPDATED, DELETED)
+_ENDS_BATCH = (LEFT, UPDATED, DELETED)
 # What those who do not see the message get at its epoch and offset (docs/protocol.md, The log).
 HIDDEN = JsonText(b'{"type":"CUSTOM","name":"hidden_event","value":null}')
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.protocol.decoder import FrameEncoder
 
 
-class Published:
+class Publication:
     """One entry of a conversation's log.
 
     `size` is what a frame of it costs, in bytes: the event and what is put around it.
@@ -65,15 +65,15 @@ class Published:
     @property
     def leaver(self) -> str | None:
         """The subject who takes no part any more after this event; None for any other event."""
-        if not self.event.data.startswith(_LEFT):
+        if not self.event.data.startswith(LEFT):
             return None
         subject = self.event.value().get("subject")
         return subject if isinstance(subject, str) else None
 
-    def replaced(self, problem: Exception) -> Published:
+    def replaced(self, problem: Exception) -> Publication:
         """The entry with the placeholder as its event, as somebody cannot take it; it is logged."""
         tell_unreadable(self.conversation_id, self.epoch, self.offset, problem)
-        return Published(
+        return Publication(
             self.conversation_id,
             self.epoch,
             self.offset,
@@ -81,7 +81,7 @@ class Published:
             from_offset=self.from_offset,
         )
 
-    def merged_with(self, following: Published) -> Published | None:
+    def merged_with(self, following: Publication) -> Publication | None:
         """One entry for this one and the next, if both are text of the same message; else None.
 
         Events of a run are built by one writer (gateway/runs/emitter.py): a delta stands last.
@@ -99,7 +99,7 @@ class Published:
         if other_head != head or self.size + following.size > MERGED_MAX_BYTES:
             return None
         event = JsonText(head + _DELTA + text[:-2] + more)
-        return Published(
+        return Publication(
             self.conversation_id,
             self.epoch,
             following.offset,
@@ -142,7 +142,7 @@ class Batch(Shared):
 
     __slots__ = ("_is_restricted", "_leavers", "events")
 
-    def __init__(self, events: Sequence[Published], *, size: int | None = None) -> None:
+    def __init__(self, events: Sequence[Publication], *, size: int | None = None) -> None:
         super().__init__(sum([event.size for event in events]) if size is None else size)
         self.events = events
         self._leavers: frozenset[str | None] | None = None
@@ -165,7 +165,7 @@ class Batch(Shared):
             return [_encoded_alone(event, encoder) for event in self.events]
 
 
-def _encoded_alone(event: Published, encoder: FrameEncoder) -> bytes:
+def _encoded_alone(event: Publication, encoder: FrameEncoder) -> bytes:
     try:
         (payload,) = encoder.events([event])
     except CANNOT as exc:
@@ -190,12 +190,12 @@ class Pushes(Shared):
         return payloads
 
 
-def batches(events: Iterable[Published], *, max_bytes: int) -> Iterator[Batch]:
+def batches(events: Iterable[Publication], *, max_bytes: int) -> Iterator[Batch]:
     """Cut events into batches of at most `max_bytes`, of one epoch; one that `ends_batch` is last.
 
     An event larger than that has a batch of its own; who left must hear nothing that follows.
     """
-    some: list[Published] = []
+    some: list[Publication] = []
     size = 0
     for event in events:
         if some and (size + event.size > max_bytes or event.epoch != some[0].epoch):

@@ -1,4 +1,4 @@
-"""What a handler is given: who asks, the store, and the connection's own doings."""
+"""What a handler is given: who asks, the store, and the connection's own actions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.store.store import Store
 
 
-class Attachment(Protocol):
+class Joined(Protocol):
     """How a join begins: the mode, where the log stands, and how many events are replayed."""
 
     @property
@@ -35,7 +35,7 @@ class Attachment(Protocol):
         """Events between the cursor and the position."""
 
 
-class Conversing(Protocol):
+class Actions(Protocol):
     """What of a connection a handler may use."""
 
     def is_following(self, conversation_id: str) -> bool:
@@ -44,7 +44,7 @@ class Conversing(Protocol):
     async def hold(self, conversation_id: str) -> None:
         """Hear a conversation from now on, so that nothing written next is missed."""
 
-    async def join(self, conversation_id: str, cursor: Position | None) -> Attachment:
+    async def join(self, conversation_id: str, cursor: Position | None) -> Joined:
         """Attach; the replay and `live` follow the reply."""
 
     async def follow(
@@ -80,7 +80,7 @@ class Context:
     Attributes:
         caller: tenant and subject, as the store takes them.
         session: the session that is attached to this connection.
-        connection: the connection's doings, see `Conversing`.
+        connection: the connection's actions, see `Actions`.
         connection_id: names the socket in logs and between replicas.
         store: everything in Redis.
         settings: the limits in force.
@@ -107,7 +107,7 @@ class Context:
         *,
         identity: Callable[[], Identity],
         session: Session,
-        connection: Conversing,
+        connection: Actions,
         connection_id: str,
         store: Store,
         settings: Settings,

@@ -64,7 +64,7 @@ class _Handling(NamedTuple):
     key: Key[Request] | None
 
 
-class Registry:
+class HandlerRegistry:
     """The handlers of a gateway, by type of message."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Registry:
         self._tags: dict[str, str] = {str(Connect.__struct_config__.tag): "the gateway itself"}
 
     @classmethod
-    def load(cls, operator_modules: Iterable[str]) -> Registry:
+    def load(cls, operator_modules: Iterable[str]) -> HandlerRegistry:
         """The built-in handlers, and an operator's own.
 
         Raises:

@@ -30,7 +30,7 @@ MAX_WAITING = 512  # changes; an agent that is quicker than Redis waits
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Write:
     """Changes that leave together. `version`: of the context they were made for, if any."""
 
     number: int
@@ -53,7 +53,7 @@ class Emitter:
         self._text_chars = 0
         self._waiting: list[Change] = []
         self.last_batch = 0
-        self._unsettled: Batch | None = None
+        self._unsettled: Write | None = None
         self._closing = asyncio.Event()
         self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -148,7 +148,7 @@ class Emitter:
             self._waiting.append(_text_change(self.message_id, whole(text)))
 
     async def _write(self, changes: list[Change], *, version: int | None) -> None:
-        self._unsettled = Batch(self.last_batch + 1, changes, version)
+        self._unsettled = Write(self.last_batch + 1, changes, version)
         await self._settle()
 
     async def _settle(self) -> None:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.protocol.events import TokenUsage
     from gateway.settings import Settings
-    from gateway.store.contexts import Context
+    from gateway.store.contexts import AgentState
     from gateway.store.runs import Attempt
     from gateway.store.store import Store
 
@@ -218,7 +218,7 @@ class Execution:
             tool_calls=found.tool_calls.value(),
         )
 
-    async def _read_context(self) -> Context:
+    async def _read_context(self) -> AgentState:
         get, name = self._store.contexts.get, self._attempt.name
         return await once_available(lambda: get(name.caller, name.conversation_id))
 
@@ -269,7 +269,7 @@ class Execution:
 
         await self._emitter.write_alone(make)
 
-    async def _patched(self, found: Context, patch: list[dict[str, Any]]) -> dict[str, Any]:
+    async def _patched(self, found: AgentState, patch: list[dict[str, Any]]) -> dict[str, Any]:
         try:
             return await apply_patch_aside(
                 found.document(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.protocol.publications import Published
+from gateway.protocol.publications import Publication
 from gateway.store.calls import Caller, ConversationCalls, position_of
 from gateway.store.cuts import Cut, Snapshot, published
 from gateway.store.redis.scripts import Script
@@ -68,7 +68,7 @@ class Log:
         return position_of(*reply) if reply else None
 
 
-def parse_live(conversation_id: str, payload: bytes) -> list[Published]:
+def parse_live(conversation_id: str, payload: bytes) -> list[Publication]:
     """Read the live copy of one event or of several, in order (lua/prelude.lua tells its form).
 
     Raises:
@@ -84,7 +84,7 @@ def parse_live(conversation_id: str, payload: bytes) -> list[Published]:
     lengths = [int(size) for size in sizes.split(b",")]
     if min(lengths) < 0 or sum(lengths) != len(rest):
         raise ValueError("the entries are not as long as it says")
-    epoch, offset, begin, found = of.decode(), int(first), 0, list[Published]()
+    epoch, offset, begin, found = of.decode(), int(first), 0, list[Publication]()
     if not 0 < offset < MAX_OFFSET:
         raise ValueError(_NO_OFFSET)
     for length in lengths:

@@ -12,7 +12,7 @@ from gateway.fanout.topic import Topic
 from gateway.protocol.decoder import ENCODERS
 from gateway.protocol.json_text import JsonText, whole
 from gateway.protocol.messages import Position
-from gateway.protocol.publications import Batch, Published, batches
+from gateway.protocol.publications import Batch, Publication, batches
 from gateway.store.cuts import Cuts
 from gateway.store.log import parse_live
 from tests.fuzz.budget import fuzz
@@ -53,7 +53,7 @@ publications = st.one_of(
 wild = publications | damaged(publications) | anything.map(lambda data: b"b:" + data)
 
 
-def heard(payload: bytes) -> list[Published] | None:
+def heard(payload: bytes) -> list[Publication] | None:
     """The entries of a publication; None if it is none."""
     try:
         return parse_live("c_1", payload)
@@ -163,7 +163,7 @@ def test_a_tail_gives_nothing_twice_and_leaves_nothing_out(
     for count in counts:
         at = tail.position.offset
         tail.extend(
-            Batch([Published("c", "x1", at + n, JsonText(b"{}")) for n in range(1, count + 1)])
+            Batch([Publication("c", "x1", at + n, JsonText(b"{}")) for n in range(1, count + 1)])
         )
     missing = tail.missing(cursor)
     if missing is None or missing == 0:

@@ -149,7 +149,7 @@ def _deliver(world: World, gateway: int, event: Event) -> World:
 
 
 def _take_rest(world: World, client: Client, event: Event) -> Client:
-    """`ConversationReader.take_rest`."""
+    """`Reader.take_rest`."""
     if event.epoch != client.epoch:
         behind = client._replace(mode=BEHIND)
         return serve(behind, topic_of(world, client)) or behind

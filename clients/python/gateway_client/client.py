@@ -157,7 +157,7 @@ class GatewayClient(Lifecycle):
             if_running=if_running,
         )
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        message_id = self._session.desk.send(message, done=_settle(future))
+        message_id = self._session.exchange.send(message, done=_settle(future))
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._reply(future, message_id, replies.MessageAccepted)
@@ -179,7 +179,7 @@ class GatewayClient(Lifecycle):
         """
         self.ensure_open()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        request_id = self._session.desk.ask_custom(
+        request_id = self._session.exchange.ask_custom(
             name, fields or {}, done=_settle(future), now=now(), is_repeatable=is_repeatable
         )
         reply: dict[str, Any] = await self._reply(future, request_id, dict)
@@ -204,21 +204,21 @@ class GatewayClient(Lifecycle):
         """
         self.ensure_open()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        request_id = self._session.desk.ask(request, done=_settle(future), now=now())
+        request_id = self._session.exchange.ask(request, done=_settle(future), now=now())
         return await self._reply(future, request_id, reply)
 
     def tell(self, request: requests.Request) -> None:
         """Send a request that has no reply; discarded while the link is down."""
         if self._session.is_live:
-            self._session.desk.tell(request)
-            self._connector.stir()
+            self._session.exchange.tell(request)
+            self._connector.wake()
 
     async def _reply(self, future: asyncio.Future[Any], request_id: int, reply: type[R]) -> R:
-        self._connector.stir()
+        self._connector.wake()
         try:
             answer = await future
         finally:
-            self._session.desk.withdraw(request_id)
+            self._session.exchange.withdraw(request_id)
         if not isinstance(answer, reply):
             raise BadFrame(f"{type(answer).__name__} instead of {reply.__name__}")
         return answer

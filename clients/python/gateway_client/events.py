@@ -30,7 +30,7 @@ class EventStream:
         self._news = asyncio.Event()
         self._has_ended = False
 
-    def stir(self) -> None:
+    def wake(self) -> None:
         """There may be something new."""
         self._news.set()
 

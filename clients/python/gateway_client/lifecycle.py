@@ -85,7 +85,7 @@ class Lifecycle:
             random=random,
             on_change=self._changed,
         )
-        self._events = EventStream(self._session, on_room=self._connector.stir)
+        self._events = EventStream(self._session, on_room=self._connector.wake)
         self._on_state = on_state
         self._on_notice = on_notice
         self._open_timeout_s = open_timeout_s
@@ -125,7 +125,7 @@ class Lifecycle:
     @property
     def unacknowledged(self) -> int:
         """How many messages wait for their acknowledgement."""
-        return len(self._session.desk.unacknowledged())
+        return len(self._session.exchange.unacknowledged())
 
     @property
     def unreadable(self) -> int:
@@ -180,7 +180,7 @@ class Lifecycle:
         """
         if self._session.error is None:
             self._session.network_changed(now())
-            self._connector.stir()
+            self._connector.wake()
             return
         if self._tasks is None:
             raise self._session.error
@@ -240,7 +240,7 @@ class Lifecycle:
     def _changed(self) -> None:
         """Tell the application, whoever of it waits."""
         self._has_changed.set()
-        self._events.stir()
+        self._events.wake()
         status = self._session.status
         if status != self._seen:
             self._seen = status

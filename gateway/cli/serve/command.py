@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -138,7 +138,7 @@ def _announce_dev(settings: Settings, host: str, port: int) -> None:
 
     lines = list(dev_warning(host))
     if lines:
-        log.warning("dev_is_public", host=host)
+        _log.warning("dev_is_public", host=host)
     if settings.jwt_secret:
         lines += dev_hints(settings, host, port)
     print("\n".join(lines), flush=True)

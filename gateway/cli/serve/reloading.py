@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.3  # between looks at the files: about as long as nobody notices
 DRAIN_S = 2.0  # clients are told to come back at once; who does not go in this time is cut
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 State = dict[Path, tuple[int, int]]
 
@@ -124,7 +124,7 @@ class ReloadingSupervisor(Supervisor):
                 if changed is None:
                     return
                 keeping.cancel()
-                log.info("reloading", files=changed)
+                _log.info("reloading", files=changed)
                 replica = await self._reloaded(replica, orders)
 
     async def _reloaded(self, old: ReplicaProcess, orders: Orders) -> ReplicaProcess:
@@ -134,7 +134,7 @@ class ReloadingSupervisor(Supervisor):
             await fresh.ended()
             self._replicas.discard(fresh)
             if not self._stopping.is_set():
-                log.error(
+                _log.error(
                     "not_reloaded", problem="the new code cannot be loaded; the old one stays"
                 )
             return next(iter(self._replicas), old)
@@ -142,5 +142,5 @@ class ReloadingSupervisor(Supervisor):
             replica.tell(STOP)
             await replica.ended()
             self._replicas.discard(replica)
-        log.info("reloaded", pid=fresh.pid)
+        _log.info("reloaded", pid=fresh.pid)
         return fresh

@@ -47,7 +47,7 @@ MAX_FAILED_STARTS = 5  # in a row, with nobody left who serves: then the gateway
 EMBEDDED_STOP_S = 15.0  # more than the embedded server's own limits together
 CANCEL_S = 1.0
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class Supervisor:
@@ -179,14 +179,14 @@ class Supervisor:
         self._replicas.add(replica)
         if self._stopping.is_set():  # told so while it was being started
             replica.tell(STOP)
-        log.info("replica_started", pid=replica.pid)
+        _log.info("replica_started", pid=replica.pid)
         return replica
 
     async def _give_up(self, replica: ReplicaProcess) -> None:
         """End the gateway with the status of a replica that could not start."""
         status = await replica.ended()
         if not self._stopping.is_set():
-            log.error("replica_not_started", pid=replica.pid, status=status)
+            _log.error("replica_not_started", pid=replica.pid, status=status)
             self._status = _exit_status(status) or EXIT_STUCK
             self.request_stop()
 
@@ -200,7 +200,7 @@ class Supervisor:
                 return
             if replica.age_s > STEADY_S:
                 pause_s = PAUSE_MIN_S
-            log.error("replica_lost", pid=replica.pid, status=status, again_in_s=pause_s)
+            _log.error("replica_lost", pid=replica.pid, status=status, again_in_s=pause_s)
             if await self._is_stopping_within(pause_s):
                 return
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
@@ -251,7 +251,7 @@ class Supervisor:
         await asyncio.wait(ends, timeout=self._stop_limit_s)
         for ending, replica in ends.items():
             if not ending.done():
-                log.warning("replica_killed", pid=replica.pid)
+                _log.warning("replica_killed", pid=replica.pid)
                 replica.kill()
         for ending in ends:
             self._status = self._status or _exit_status(await ending)

@@ -22,7 +22,7 @@ SECRET_FILE = "dev-secret"  # noqa: S105  # a file's name
 FOLDERS = ("appendonlydir", "workers")
 FILES = ("lock", SECRET_FILE, "server.log", "server.log.1", "server.sock")
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 def close_to_others(folder: Path) -> None:
@@ -36,10 +36,10 @@ def close_to_others(folder: Path) -> None:
     """
     mended = [path for path in (*_folder_if_ours(folder), *_ours_in(folder)) if _closed(path)]
     if mended:
-        log.warning("data_folder_mended", folder=str(folder), files=[path.name for path in mended])
+        _log.warning("data_folder_mended", folder=str(folder), files=[path.name for path in mended])
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & OTHERS:
-        log.warning("data_folder_open", folder=str(folder), mode=f"{mode:04o}")
+        _log.warning("data_folder_open", folder=str(folder), mode=f"{mode:04o}")
 
 
 def belongs_to_another(path: Path) -> bool:

@@ -46,7 +46,7 @@ WATCH_S = 0.25
 RETRY_S = 1.0  # between attempts that failed
 SYNC_S = 1.0  # a power failure loses what was written since
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class State(Enum):
@@ -171,7 +171,7 @@ class EmbeddedServer:
             try:
                 await self._look()
             except (GatewayError, OSError) as exc:
-                log.error("embedded_server_failed", problem=str(exc))  # noqa: TRY400  # expected
+                _log.error("embedded_server_failed", problem=str(exc))  # expected
                 await asyncio.sleep(RETRY_S)
             await asyncio.sleep(WATCH_S)
 
@@ -188,7 +188,7 @@ class EmbeddedServer:
         try:
             await thread.run(self._folder.sync)
         except OSError as exc:
-            log.error("embedded_server_unsynced", problem=str(exc))  # noqa: TRY400  # expected
+            _log.error("embedded_server_unsynced", problem=str(exc))  # expected
 
     async def _look(self) -> None:
         state = await probe(self._folder.socket_path())
@@ -196,11 +196,11 @@ class EmbeddedServer:
             if self.is_owner:
                 self._folder.rotate_log()
             return
-        log.warning("embedded_server_lost", state=state.value, was_ours=self._process is not None)
+        _log.warning("embedded_server_lost", state=state.value, was_ours=self._process is not None)
         if state is State.ABSENT:
             await self.stop()  # ours, alive, but its socket is gone: somebody emptied the folder
         await self.ensure()
-        log.info("embedded_server_back", is_owner=self.is_owner)
+        _log.info("embedded_server_back", is_owner=self.is_owner)
 
     async def stop(self) -> None:
         """Stop the server if it is ours: SIGTERM, and SIGKILL after STOP_LIMIT_S or when cancelled.
@@ -216,13 +216,13 @@ class EmbeddedServer:
             async with asyncio.timeout(STOP_LIMIT_S):
                 await _ended(process)
         except TimeoutError:
-            log.warning("embedded_server_killed", pid=process.pid, after_s=STOP_LIMIT_S)
+            _log.warning("embedded_server_killed", pid=process.pid, after_s=STOP_LIMIT_S)
         finally:
             if process.poll() is None:
                 process.kill()
                 with suppress(subprocess.TimeoutExpired):  # stuck in the kernel, on a dead disk
                     process.wait(KILL_LIMIT_S)
-        log.info("embedded_server_stopped", pid=process.pid)
+        _log.info("embedded_server_stopped", pid=process.pid)
 
     def try_start(self, socket_path: str) -> subprocess.Popen[bytes] | None:
         """Start a server if no other holds the folder; return without waiting for it.
@@ -237,7 +237,7 @@ class EmbeddedServer:
             command = [str(binary), *self._options(socket_path)]
             process = self._process = self._spawn(command, keep_fd=lock.fd)
             lock.remember(Holder(process.pid, os.getpid()))
-        log.info("embedded_server_started", pid=process.pid, folder=str(self._folder.path))
+        _log.info("embedded_server_started", pid=process.pid, folder=str(self._folder.path))
         return process
 
     def _options(self, socket_path: str) -> list[str]:

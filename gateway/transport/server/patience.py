@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 POLL_S = 0.02
 
@@ -61,7 +61,7 @@ class Patience:
             is_done = working.done()
             working.cancel()
         if is_done and not working.cancelled() and (failure := working.exception()) is not None:
-            log.error("failed_while_stopping", task=name, exc_info=failure)
+            _log.error("failed_while_stopping", task=name, exc_info=failure)
         return is_done
 
     async def until(self, is_true: Callable[[], bool], limit_s: float) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gateway.transport.config import TransportConfig
     from gateway.transport.server.lifespan import GatewayLifespan
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 TICK_S = 1.0  # how often the Date header is renewed and refusals are logged
 GOODBYE_S = 2.0  # for peers to read their close frame and go
@@ -176,7 +176,7 @@ class GatewayServer(uvicorn.Server):
             spare = min(limits.max_spare_connections, possible // 8)
             count = max(1, possible - spare)
             config.limits = replace(limits, max_connections=count, max_spare_connections=spare)
-            log.warning("open_files_limited", wanted=limits.max_connections, connections=count)
+            _log.warning("open_files_limited", wanted=limits.max_connections, connections=count)
 
     async def _start(self, sockets: list[socket.socket]) -> None:
         """Start the application, then listen; give up when told to stop meanwhile."""
@@ -208,7 +208,7 @@ class GatewayServer(uvicorn.Server):
     def _application_ended(self, _: asyncio.Task[None]) -> None:
         """Stop: what the application does in the background has ended with its lifespan."""
         if not self._stopping.is_set():
-            log.error("application_ended")
+            _log.error("application_ended")
             self.request_stop()
 
     async def main_loop(self) -> None:
@@ -228,7 +228,7 @@ class GatewayServer(uvicorn.Server):
             if limited := self._transport_config.addresses.limited():
                 (address, _), *_ = limited.most_common(1)
                 fields |= {"addresses": len(limited), "most_of": address}
-            log.warning("requests_refused", **fields)
+            _log.warning("requests_refused", **fields)
 
     # --- stopping ---
 
@@ -243,7 +243,7 @@ class GatewayServer(uvicorn.Server):
         self._abort_connections()
         await self._end_tasks()
         await self._end_application()
-        log.info("server_stopped", forced=self._patience.is_lost)
+        _log.info("server_stopped", forced=self._patience.is_lost)
 
     def _stop_listening(self, sockets: list[socket.socket]) -> None:
         for server in getattr(self, "servers", ()):  # not there when the start failed
@@ -255,9 +255,9 @@ class GatewayServer(uvicorn.Server):
         if self._drain is None:
             return
         limit_s = self._settings.drain_window_s + self._settings.drain_timeout_s
-        log.info("draining", connections=len(self.server_state.connections), limit_s=limit_s)
+        _log.info("draining", connections=len(self.server_state.connections), limit_s=limit_s)
         if not await self._patience.within(self._drain, limit_s, name="gateway-drain"):
-            log.warning("drain_cut_short", limit_s=limit_s, forced=self._patience.is_lost)
+            _log.warning("drain_cut_short", limit_s=limit_s, forced=self._patience.is_lost)
 
     def _ask_connections_to_end(self) -> None:
         for connection in list(self.server_state.connections):
@@ -276,7 +276,7 @@ class GatewayServer(uvicorn.Server):
         if tasks and not self._patience.is_lost:
             await self._patience.until(lambda: not tasks, CANCEL_S)
         if tasks:
-            log.warning("tasks_did_not_end", tasks=sorted(each.get_name() for each in tasks))
+            _log.warning("tasks_did_not_end", tasks=sorted(each.get_name() for each in tasks))
 
     async def _end_application(self) -> None:
         """End its lifespan; when it takes too long, or was told twice, cancel it."""
@@ -287,7 +287,7 @@ class GatewayServer(uvicorn.Server):
             lifespan.shutdown, self._settings.drain_timeout_s, name="gateway-lifespan-end"
         ):
             return
-        log.warning("application_end_cut_short", forced=self._patience.is_lost)
+        _log.warning("application_end_cut_short", forced=self._patience.is_lost)
         lifespan.task.cancel()
         await asyncio.wait({lifespan.task}, timeout=CANCEL_S)
 

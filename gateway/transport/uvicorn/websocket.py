@@ -46,8 +46,8 @@ PONG_OPCODE = b"\x8a"
 
 # Quiet on purpose: at INFO uvicorn logs the URL with its token and `websockets` every open and
 # close; at DEBUG `websockets` logs every frame. The connection writes its own canonical lines.
-logger = logging.getLogger(__name__)
-logger.setLevel(logging.WARNING)
+_log = logging.getLogger(__name__)
+_log.setLevel(logging.WARNING)
 
 
 class GatewayWebSocketProtocol(BoundedReadingProtocol):
@@ -61,7 +61,7 @@ class GatewayWebSocketProtocol(BoundedReadingProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.logger = logger
+        self.logger = _log
         self.conn = server_protocol(self._limits)
         self._handshake_timer = Timer(self.loop, self._handshake_expired)
         self._late_pong: bytes | None = None
@@ -285,5 +285,5 @@ def server_protocol(limits: Limits) -> ServerProtocol:
     return ServerProtocol(
         extensions=[deflate] if limits.compression else [],
         max_size=limits.max_frame_bytes,
-        logger=logger,
+        logger=_log,
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.transport.websocket.connection import FastWebSocketProtocol
 
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class AsgiReceiver:
@@ -147,8 +147,8 @@ class AsgiReceiver:
         except asyncio.CancelledError:
             self._connection.abort()
             raise
-        except Exception:  # the edge of the application's task
-            logger.exception("Exception in ASGI application")
+        except Exception:  # noqa: BLE001  # the edge of the application's task
+            _log.exception("Exception in ASGI application")
             self._connection.application_failed()
         if not self._is_handed_over:
             self._connection.application_left()

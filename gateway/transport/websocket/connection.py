@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gateway.transport.websocket.handshake import RequestHead
 
 FORWARDED = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})  # uvicorn's middleware reads them
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class FastWebSocketProtocol(EndingConnection, DirectControl):
@@ -137,7 +137,7 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
         """End a connection that nobody has any more, if it has not been ended."""
         self._application = None
         if not self.is_accepted and not self.is_over:
-            logger.error("ASGI callable returned without completing handshake.")
+            _log.error("ASGI callable returned without completing handshake.")
             self.refuse(answers.FAILED)
         elif self.is_open:
             self._end(ABNORMAL, "")
@@ -183,8 +183,8 @@ class FastWebSocketProtocol(EndingConnection, DirectControl):
                 self._parse_new(data)
         except Violation as violation:
             self._fail(violation.code, violation.reason)
-        except Exception:  # the edge of the receiver's work
-            logger.exception("Exception in a receiver")
+        except Exception:  # noqa: BLE001  # the edge of the receiver's work
+            _log.exception("Exception in a receiver")
             self._fail(CloseCode.SERVER_FAULT, CloseCode.SERVER_FAULT.reason)
 
     def pause_reading(self) -> None:

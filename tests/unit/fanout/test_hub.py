@@ -12,11 +12,11 @@ from gateway.codes import CloseCode
 from gateway.errors import StoreUnavailable
 from gateway.fanout.hub import Hub, whisper
 from gateway.fanout.outbox import Outbox
-from gateway.fanout.subscriptions import Attachments
+from gateway.fanout.subscriptions import Subscriptions
 from gateway.protocol.decoder import ENCODERS
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Position, Presence
-from gateway.protocol.publications import Batch, Published, Pushes
+from gateway.protocol.publications import Batch, Publication, Pushes
 from gateway.settings import Settings
 from gateway.store.calls import Caller
 from tests.support.eventually import eventually
@@ -43,10 +43,10 @@ class Replica:
         """Wait until the hub hears."""
         await eventually(self.hub.subscriber.is_hearing, what="the hub hears", within_s=15)
 
-    def attach(self, caller: Caller, *, outbox_bytes: int = 1_000_000) -> Attachments:
+    def attach(self, caller: Caller, *, outbox_bytes: int = 1_000_000) -> Subscriptions:
         """Return the readers of a connection without a socket."""
         outbox = Outbox(outbox_bytes, on_full=lambda: outbox.finish(), on_filled=lambda: None)  # noqa: PLW0108
-        return Attachments(
+        return Subscriptions(
             self.hub,
             self.store.log,
             outbox,
@@ -114,7 +114,7 @@ class Recorder:
         """Remember."""
         self.failed_with = code
 
-    def expel(self, left: Published) -> None:
+    def expel(self, left: Publication) -> None:
         """Remember."""
         self.expelled_at = left.offset
 
@@ -162,13 +162,13 @@ async def test_a_topic_that_has_a_gap_begins_anew(redis_server: RedisNode, alice
     async with replica(redis_server.url) as made:
         topic, reader = await listen(made, alice)
         for offset in (5, 6, 9, 6):
-            topic.hear([Published("c_1", "x", offset, JsonText(b"{}"))])
+            topic.hear([Publication("c_1", "x", offset, JsonText(b"{}"))])
         assert reader.offsets == [5, 6, 9]
         assert (reader.fell_behind, reader.position) == (1, Position("x", 6))
         assert topic.tail is not None
         assert topic.tail.position == Position("x", 9)
         assert topic.tail.after(Position("x", 6)) is None
-        topic.hear([Published("c_1", "y", 1, JsonText(b"{}"))])
+        topic.hear([Publication("c_1", "y", 1, JsonText(b"{}"))])
         assert topic.epoch == "y"
 
 
@@ -289,7 +289,7 @@ async def test_another_event_under_a_name_that_was_heard_is_an_error(
         (same,) = topic.tail.after(Position(said.position.epoch, 2)).events
         topic.hear([same])
         assert reader.mistrusted == 0
-        other = Published("c_1", same.epoch, same.offset, JsonText(b'{"type":"OTHER"}'))
+        other = Publication("c_1", same.epoch, same.offset, JsonText(b'{"type":"OTHER"}'))
         topic.hear([other])
         assert reader.mistrusted == 1
         assert "log_forked" in capsys.readouterr().out
@@ -342,9 +342,9 @@ async def test_what_was_missed_while_deaf_is_found_by_comparing(
     redis = await own_redis()
     async with opened(redis.url) as writer, replica(redis.url) as made:
         at = await make(writer, alice, "c_1")
-        attachments = made.attach(alice)
-        prepared = await attachments.prepare("c_1", at)
-        attachments.begin([prepared], announce=True)
+        subscriptions = made.attach(alice)
+        prepared = await subscriptions.prepare("c_1", at)
+        subscriptions.begin([prepared], announce=True)
         subscriber = made.hub.subscriber
         assert subscriber._link is not None
         subscriber._link.on_push = lambda _push: None  # the fast path is deaf
@@ -352,13 +352,13 @@ async def test_what_was_missed_while_deaf_is_found_by_comparing(
             await say(writer, alice, "c_1", str(n))
         await redis.call("CLIENT", "KILL", "TYPE", "pubsub")
         frames: list[str] = []
-        await eventually(lambda: _gather(attachments, frames) >= 601, what="all came")
+        await eventually(lambda: _gather(subscriptions, frames) >= 601, what="all came")
         offsets = [part.split(",", 1)[0] for part in "".join(frames).split('"offset":')[1:]]
         assert offsets == [str(n) for n in range(3, 603)]
 
 
-def _gather(attachments: Attachments, frames: list[str]) -> int:
-    for item in attachments.outbox.take(1_000_000_000):
+def _gather(subscriptions: Subscriptions, frames: list[str]) -> int:
+    for item in subscriptions.outbox.take(1_000_000_000):
         payloads = item.payloads(ENCODERS["json"]) if isinstance(item, Batch) else [item]
         frames.extend(payload.decode() for payload in payloads)
     return len(frames)
@@ -369,20 +369,20 @@ async def test_a_client_with_many_snapshots_is_served_at_its_pace(
 ) -> None:
     """More state than the outbox holds is no reason to cut it off."""
     async with replica(redis_server.url) as made:
-        attachments = made.attach(alice, outbox_bytes=64_000)
+        subscriptions = made.attach(alice, outbox_bytes=64_000)
         prepared = []
         for n in range(12):
             await make(made.store, alice, f"c_{n}")
             for m in range(4):
                 await say(made.store, alice, f"c_{n}", str(m), "x" * 3000)
-            prepared.append(await attachments.prepare(f"c_{n}", Position("older", 1)))
-        attachments.begin(prepared, announce=True)
+            prepared.append(await subscriptions.prepare(f"c_{n}", Position("older", 1)))
+        subscriptions.begin(prepared, announce=True)
         frames: list[str] = []
         await eventually(
-            lambda: _gather(attachments, frames) and '"type":"live"' in frames[-1],
+            lambda: _gather(subscriptions, frames) and '"type":"live"' in frames[-1],
             what="live is told",
         )
-        assert not attachments.outbox.is_finished
+        assert not subscriptions.outbox.is_finished
         assert sum('"type":"snapshot"' in frame for frame in frames) == 12
 
 
@@ -393,13 +393,15 @@ async def test_a_reader_behind_reads_on_when_redis_is_back(
     redis = await own_redis()
     async with replica(redis.url) as made:
         at = await make(made.store, alice, "c_1")
-        attachments = made.attach(alice)
-        await attachments.hold("c_1")
+        subscriptions = made.attach(alice)
+        await subscriptions.hold("c_1")
         for n in range(300):
             await say(made.store, alice, "c_1", str(n))
         redis.kill()
-        attachments._topics["c_1"].tail = None
-        attachments.begin_at("c_1", at)
+        subscriptions._topics["c_1"].tail = None
+        subscriptions.begin_at("c_1", at)
         await redis.start()
         frames: list[str] = []
-        await eventually(lambda: _gather(attachments, frames) == 300, what="all came", within_s=20)
+        await eventually(
+            lambda: _gather(subscriptions, frames) == 300, what="all came", within_s=20
+        )

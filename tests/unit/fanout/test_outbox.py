@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.fanout.outbox import Outbox
 from gateway.protocol.decoder import ENCODERS
 from gateway.protocol.json_text import JsonText
-from gateway.protocol.publications import Batch, Published
+from gateway.protocol.publications import Batch, Publication
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,9 +107,9 @@ def test_what_can_wait_or_be_left_out_is_not_taken_beyond_the_bound() -> None:
 
 def test_of_live_events_those_without_room_are_left() -> None:
     """They are in the log: the reader takes them from there."""
-    one = Published("c_1", "x", 1, JsonText(b'{"type":"A"}'))
+    one = Publication("c_1", "x", 1, JsonText(b'{"type":"A"}'))
     box, full = outbox(5 * one.size)
-    events = [Published("c_1", "x", n, one.event) for n in range(1, 9)]
+    events = [Publication("c_1", "x", n, one.event) for n in range(1, 9)]
     assert box.put_live(Batch(events)) == 5
     assert box.put_live(Batch(events[5:])) == 0
     assert full.count == 0
@@ -211,10 +211,10 @@ def test_waiting_bytes_are_those_put_and_not_taken(steps: list[tuple[str, int]])
         assert box.has_room == (box.waiting_bytes * 2 <= 100)
 
 
-def delta(offset: int, text: str, message_id: str = "m_1") -> Published:
+def delta(offset: int, text: str, message_id: str = "m_1") -> Publication:
     """Return a piece of a reply, as a run's worker writes it."""
     event = {"type": "TEXT_MESSAGE_CONTENT", "messageId": message_id, "delta": text}
-    return Published("c_1", "x", offset, JsonText.of(event))
+    return Publication("c_1", "x", offset, JsonText.of(event))
 
 
 def received(items: Iterable[Outgoing]) -> list[tuple[int, int, str]]:
@@ -268,10 +268,10 @@ def test_text_is_not_merged_while_there_is_room() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [delta(3, "b"), delta(2, "b", "m_2"), Published("c_2", "x", 2, delta(2, "b").event)],
+    [delta(3, "b"), delta(2, "b", "m_2"), Publication("c_2", "x", 2, delta(2, "b").event)],
     ids=["gap", "another message", "another conversation"],
 )
-def test_what_does_not_follow_is_not_merged(other: Published) -> None:
+def test_what_does_not_follow_is_not_merged(other: Publication) -> None:
     """Only the next piece of the same text is."""
     assert delta(1, "a").merged_with(other) is None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from gateway.fanout.presence import PresenceTeller
+from gateway.fanout.presence import PresenceAnnouncer
 from gateway.protocol.decoder import ENCODERS
 from gateway.store.calls import Caller
 from tests.support.eventually import eventually
@@ -52,14 +52,14 @@ async def test_all_that_happens_in_a_moment_is_told_once(
         await make(made.store, alice, "c_1", participants=["bob", "carol", "dave"])
         await come(made, alice.tenant, "bob", "carol")
         _, reader = await listen(made, alice)
-        teller = PresenceTeller(made.store)
-        teller.tell(Caller(alice.tenant, "bob"), "k_2", ["c_1"], is_online=True)
-        teller.tell(Caller(alice.tenant, "carol"), "k_3", ["c_1"], is_online=False)
-        teller.tell(Caller(alice.tenant, "dave"), "k_6", ["c_1"], is_online=True)  # only added
-        teller.tell(alice, "k_4", ["c_1"], is_online=False)
-        teller.tell(alice, "k_5", ["c_1"], is_online=True)
-        await teller.tell_now()
-        await teller.tell_now()
+        announcer = PresenceAnnouncer(made.store)
+        announcer.tell(Caller(alice.tenant, "bob"), "k_2", ["c_1"], is_online=True)
+        announcer.tell(Caller(alice.tenant, "carol"), "k_3", ["c_1"], is_online=False)
+        announcer.tell(Caller(alice.tenant, "dave"), "k_6", ["c_1"], is_online=True)  # only added
+        announcer.tell(alice, "k_4", ["c_1"], is_online=False)
+        announcer.tell(alice, "k_5", ["c_1"], is_online=True)
+        await announcer.tell_now()
+        await announcer.tell_now()
         assert await heard(made, alice, reader) == [("bob", True), ("carol", False)]
 
 
@@ -69,10 +69,10 @@ async def test_who_takes_no_part_is_not_told_of(redis_server: RedisNode, alice: 
         await make(made.store, alice, "c_1", participants=["bob"])
         await come(made, alice.tenant, "bob")
         _, reader = await listen(made, alice)
-        teller = PresenceTeller(made.store)
+        announcer = PresenceAnnouncer(made.store)
         for subject in ("bob", "mallory"):
-            teller.tell(Caller(alice.tenant, subject), "k_2", ["c_1"], is_online=True)
-        await teller.tell_now()
+            announcer.tell(Caller(alice.tenant, subject), "k_2", ["c_1"], is_online=True)
+        await announcer.tell_now()
         assert await heard(made, alice, reader) == [("bob", True)]
 
 
@@ -81,9 +81,9 @@ async def test_a_connection_is_not_told_of_itself(redis_server: RedisNode, alice
     async with replica(redis_server.url) as made:
         await make(made.store, alice, "c_1")
         _, reader = await listen(made, alice)
-        teller = PresenceTeller(made.store)
-        teller.tell(alice, "k_1", ["c_1"], is_online=True)
-        await teller.tell_now()
+        announcer = PresenceAnnouncer(made.store)
+        announcer.tell(alice, "k_1", ["c_1"], is_online=True)
+        await announcer.tell_now()
         assert await heard(made, alice, reader) == []
 
 
@@ -95,17 +95,17 @@ async def test_several_pushes_of_one_whisper_are_frames_of_their_own(
         await make(made.store, alice, "c_1", participants=["bob"])
         await come(made, alice.tenant, "bob")
         topic, _ = await listen(made, alice)
-        attachments = made.attach(Caller(alice.tenant, "bob"))
-        attachments.connection_id = "k_9"
-        attachments.begin([await attachments.prepare("c_1", None)], announce=False)
-        attachments.outbox.take(1_000_000)
+        subscriptions = made.attach(Caller(alice.tenant, "bob"))
+        subscriptions.connection_id = "k_9"
+        subscriptions.begin([await subscriptions.prepare("c_1", None)], announce=False)
+        subscriptions.outbox.take(1_000_000)
         assert len(topic.live) == 2
-        teller = PresenceTeller(made.store)
+        announcer = PresenceAnnouncer(made.store)
         for subject in ("alice", "bob"):
-            teller.tell(Caller(alice.tenant, subject), "k_7", ["c_1"], is_online=True)
-        await teller.tell_now()
-        await eventually(lambda: attachments.outbox, what="it is heard")
-        (item,) = attachments.outbox.take(1_000_000)
+            announcer.tell(Caller(alice.tenant, subject), "k_7", ["c_1"], is_online=True)
+        await announcer.tell_now()
+        await eventually(lambda: subscriptions.outbox, what="it is heard")
+        (item,) = subscriptions.outbox.take(1_000_000)
         assert not isinstance(item, bytes)
         for encoder in ENCODERS.values():
             assert len(item.payloads(encoder)) == 2

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.errors import TooLarge
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Position
-from gateway.protocol.publications import Published, Pushes
+from gateway.protocol.publications import Publication, Pushes
 from tests.support.reading_model import ALICE, NAME, Reading, settle
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def test_a_subject_removed_between_the_read_and_its_delivery_hears_nothing_more(
         await reading.hear(100)
         await reading.quiesce()
         assert reading.position == Position("e0", 1)
-        assert NAME not in reading.attachments
+        assert NAME not in reading.subscriptions
         reading.log.append(SAID)
         await reading.quiesce()
         assert reading.position == Position("e0", 1)
@@ -197,9 +197,9 @@ def test_a_late_word_of_an_earlier_leaving_does_not_end_a_new_reading() -> None:
         reading.log.run_read()
         reading.log.answer_read()
         await settle()
-        assert NAME in reading.attachments
+        assert NAME in reading.subscriptions
         await reading.hear(100)
-        assert NAME in reading.attachments
+        assert NAME in reading.subscriptions
         reading.log.append(SAID)
         await reading.quiesce()
         assert reading.position == Position("e0", 4)
@@ -216,7 +216,7 @@ def test_a_live_reader_is_told_that_it_was_removed_and_nothing_after() -> None:
         reading.log.append(SAID)
         await reading.quiesce()
         assert reading.position == Position("e0", 1)
-        assert NAME not in reading.attachments
+        assert NAME not in reading.subscriptions
 
     reading_test(scenario)
 
@@ -264,12 +264,12 @@ def test_a_removal_that_a_replaced_master_wrote_late_removes_nobody() -> None:
         reading.log.fail_over(lost=0)
         reading.log.append(SAID)
         await reading.quiesce()
-        late = Published(NAME, "e0", 2, JsonText.of(LEFT))
+        late = Publication(NAME, "e0", 2, JsonText.of(LEFT))
         reading.hub.topic.hear([late])
         await reading.quiesce()
         reading.log.append(SAID)
         await reading.quiesce()
-        assert NAME in reading.attachments
+        assert NAME in reading.subscriptions
         assert reading.position == Position("e1", 3)
 
     reading_test(scenario)
@@ -286,7 +286,7 @@ def test_an_event_that_a_replaced_master_wrote_late_is_not_given_to_who_joins() 
         reading.log.fail_over(lost=0)
         reading.log.append(SAID)
         await reading.quiesce()
-        reading.hub.topic.hear([Published(NAME, "e0", 3, JsonText.of(SAID | {"n": 99}))])
+        reading.hub.topic.hear([Publication(NAME, "e0", 3, JsonText.of(SAID | {"n": 99}))])
         await joined(reading, at=Position("e0", 2))
         assert reading.position == Position("e1", 3)
         assert [one for one in reading.what_it_has() if one[0] != one[1]] == []
@@ -412,15 +412,15 @@ async def test_connect_does_not_exceed_the_number_of_conversations() -> None:
     """Though all are held at once."""
     async with asyncio.TaskGroup() as group:
         reading = Reading(group, outbox_bytes=BIG)
-        reading.attachments._max_conversations = 1
-        await reading.attachments.hold(NAME)
+        reading.subscriptions._max_conversations = 1
+        await reading.subscriptions.hold(NAME)
         with pytest.raises(TooLarge):
-            await reading.attachments.hold("c_2")
+            await reading.subscriptions.hold("c_2")
         assert reading.hub.topic.holds == 1
-        await reading.attachments.hold(NAME)
+        await reading.subscriptions.hold(NAME)
         assert reading.hub.topic.holds == 1
-        assert reading.attachments.caller == ALICE
-        reading.attachments.close()
+        assert reading.subscriptions.caller == ALICE
+        reading.subscriptions.close()
         assert reading.hub.topic.holds == 0
 
 
@@ -507,7 +507,7 @@ def test_any_interleaving_gives_every_event_once_and_in_order(
         reading.compare()
         await reading.quiesce()
         assert not reading.is_slow
-        if NAME in reading.attachments:
+        if NAME in reading.subscriptions:
             assert reading.log.is_member, "one who was removed is still reading"
             assert reading.position == reading.log.position
             assert reading.is_live

@@ -13,12 +13,12 @@ from gateway.fanout.tail import Tail, Verdict, judge
 from gateway.protocol.blanked import Change, change_of
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Position
-from gateway.protocol.publications import Batch, Published
+from gateway.protocol.publications import Batch, Publication
 
 
-def event(offset: int, epoch: str = "x", *, text: str = "") -> Published:
+def event(offset: int, epoch: str = "x", *, text: str = "") -> Publication:
     """Return the event at an offset."""
-    return Published("c_1", epoch, offset, JsonText.of({"n": offset, "text": text}))
+    return Publication("c_1", epoch, offset, JsonText.of({"n": offset, "text": text}))
 
 
 def lacking(tail: Tail, position: Position) -> list[int] | None:
@@ -29,7 +29,7 @@ def lacking(tail: Tail, position: Position) -> list[int] | None:
     return None if batch is None else [item.offset for item in batch.events]
 
 
-def filled(*found: Published, at: int = 10, max_bytes: int = 10_000) -> Tail:
+def filled(*found: Publication, at: int = 10, max_bytes: int = 10_000) -> Tail:
     """Return a tail that began at an offset and heard events one by one."""
     tail = Tail(Position("x", at), max_bytes=max_bytes)
     for one in found:
@@ -58,7 +58,7 @@ def test_verdicts_on_a_reader_at_10(epoch: str, offset: int, verdict: Verdict) -
     [event(9), event(10), event(12), event(11, "y")],
     ids=["behind", "here", "beyond", "elsewhere"],
 )
-def test_a_tail_takes_only_the_next_event(wrong: Published) -> None:
+def test_a_tail_takes_only_the_next_event(wrong: Publication) -> None:
     """Or it would have a hole."""
     tail = filled()
     with pytest.raises(ValueError, match=r".*"):
@@ -143,10 +143,10 @@ def test_a_tail_gives_all_after_a_position_or_none(
         assert found is None or found == list(range(at + 1, end + 1))
 
 
-def said(offset: int, message_id: str) -> Published:
+def said(offset: int, message_id: str) -> Publication:
     """Return a message that was created at an offset."""
     message = {"message_id": message_id, "seq": offset, "content": f"text of {message_id}"}
-    return Published(
+    return Publication(
         "c_1", "x", offset, JsonText.of({"type": "MESSAGE_CREATED", "message": message})
     )
 
@@ -154,7 +154,7 @@ def said(offset: int, message_id: str) -> Published:
 def deletion(offset: int, message_id: str) -> Change:
     """Return what a deletion at an offset changes."""
     event = {"type": "MESSAGE_DELETED", "messageId": message_id}
-    change = change_of(Published("c_1", "x", offset, JsonText.of(event)))
+    change = change_of(Publication("c_1", "x", offset, JsonText.of(event)))
     assert change is not None
     return change
 

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.protocol.blanked import change_of, may_be_one
 from gateway.protocol.json_text import JsonText
-from gateway.protocol.publications import Published
+from gateway.protocol.publications import Publication
 
 MESSAGE = {"message_id": "m_1", "seq": 1, "content": "secret"}
 OTHER = {"message_id": "m_11", "seq": 2, "content": "other"}
@@ -26,9 +26,9 @@ UNTOUCHED = [
 ]
 
 
-def event(value: object, offset: int = 9) -> Published:
+def event(value: object, offset: int = 9) -> Publication:
     """Return an event of the log."""
-    return Published("c_1", "x", offset, JsonText.of(value))
+    return Publication("c_1", "x", offset, JsonText.of(value))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from gateway.protocol import messages
 from gateway.protocol.decoder import ENCODERS, CodecName, FrameDecoder, Rejected
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Request, SendMessage
-from gateway.protocol.publications import Published
+from gateway.protocol.publications import Publication
 from tests.unit.protocol.test_json_values import JSON
 
 REQUESTS = [
@@ -116,7 +116,7 @@ def test_the_users_json_comes_back_equal(codec: CodecName, value: object) -> Non
     )
     stored = JsonText(msgspec.json.encode(sent.content[0]["v"]))
     for out in CODECS:
-        (payload,) = ENCODERS[out].events([Published("c_1", "x", 3, stored)])
+        (payload,) = ENCODERS[out].events([Publication("c_1", "x", 3, stored)])
         event = unpacked(out, payload)
         assert event["event"] == value
         history = messages.MessageUpdated(message=stored)
@@ -130,7 +130,7 @@ def test_a_spliced_event_is_what_the_struct_would_be(codec: CodecName) -> None:
     event = JsonText.of({"type": "MESSAGE_CREATED", "message": {"content": 'ä "quoted"'}})
     encoder = ENCODERS[codec]
     plain = encoder.encode(messages.Event(conversation_id="c_1", epoch="x1", offset=7, event=event))
-    (quick,) = encoder.events([Published("c_1", "x1", 7, event)])
+    (quick,) = encoder.events([Publication("c_1", "x1", 7, event)])
     assert unpacked(codec, quick) == unpacked(codec, plain)
 
 

@@ -8,21 +8,21 @@ import pytest
 
 from gateway.protocol.decoder import ENCODERS
 from gateway.protocol.json_text import JsonText
-from gateway.protocol.publications import FRAME_OVERHEAD, Batch, Published, batches
+from gateway.protocol.publications import FRAME_OVERHEAD, Batch, Publication, batches
 
 if TYPE_CHECKING:
     from gateway.protocol.decoder import CodecName
 
 
-def published(event: object) -> Published:
+def published(event: object) -> Publication:
     """Return an event at offset 5."""
-    return Published("c_1", "x1", 5, JsonText.of(event))
+    return Publication("c_1", "x1", 5, JsonText.of(event))
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 def test_a_batch_is_encoded_and_joined_once_for_all_receivers(codec: CodecName) -> None:
     """The same object, a codec; frame after frame, as each payload would be framed alone."""
-    batch = Batch([published({"n": 1}), Published("c_1", "x1", 6, JsonText.of({"n": 2}))])
+    batch = Batch([published({"n": 1}), Publication("c_1", "x1", 6, JsonText.of({"n": 2}))])
     encoder = ENCODERS[codec]
     assert batch.wire(encoder) is batch.wire(encoder)
     assert batch.payloads(encoder) is batch.payloads(encoder)
@@ -41,19 +41,19 @@ def test_codecs_do_not_share_what_they_make() -> None:
 @pytest.mark.parametrize("text", ["", "a" * 1000, "ä" * 1000])
 def test_size_is_no_less_than_a_frame_takes(codec: CodecName, text: str) -> None:
     """What is bounded by it is bounded in frames."""
-    event = Published("c_" + "a" * 18, "epoch-01", 2**53, JsonText.of({"delta": text}))
+    event = Publication("c_" + "a" * 18, "epoch-01", 2**53, JsonText.of({"delta": text}))
     assert event.size >= len(Batch([event]).wire(ENCODERS[codec]))
 
 
-def sized(*sizes: int) -> list[Published]:
+def sized(*sizes: int) -> list[Publication]:
     """Return adjacent events whose frames count for so many bytes."""
     return [
-        Published("c_1", "x", n, JsonText(b"x" * (size - FRAME_OVERHEAD)))
+        Publication("c_1", "x", n, JsonText(b"x" * (size - FRAME_OVERHEAD)))
         for n, size in enumerate(sizes, 1)
     ]
 
 
-def cut(events: list[Published], max_bytes: int) -> list[list[int]]:
+def cut(events: list[Publication], max_bytes: int) -> list[list[int]]:
     """Return the offsets in each batch."""
     found = batches(events, max_bytes=max_bytes)
     return [[event.offset for event in batch.events] for batch in found]
@@ -69,7 +69,7 @@ def test_a_batch_ends_when_somebody_leaves() -> None:
     """They are sent nothing that follows."""
     left = JsonText.of({"type": "PARTICIPANT_LEFT", "subject": "bob"})
     said = JsonText.of({"type": "MESSAGE_CREATED"})
-    events = [Published("c_1", "x", n, e) for n, e in enumerate([said, left, said], 1)]
+    events = [Publication("c_1", "x", n, e) for n, e in enumerate([said, left, said], 1)]
     assert cut(events, 10_000) == [[1, 2], [3]]
     assert Batch(events).is_from_log_only("bob")
     assert not Batch(events).is_from_log_only("alice")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.errors import SettingError
-from gateway.requests.registry import Registry
+from gateway.requests.registry import HandlerRegistry
 from tests.support.wire import RefusedRequest
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def test_module_that_cannot_be_used_is_named(
     name = f"broken_{len(source)}"
     (tmp_path / f"{name}.py").write_text(source)
     with pytest.raises(SettingError) as refused:
-        Registry.load([name])
+        HandlerRegistry.load([name])
     assert refused.value.name == "GATEWAY_HANDLERS"
     assert name in refused.value.problem
     assert problem in refused.value.problem

@@ -12,7 +12,7 @@ from gateway import Request, handler
 from gateway.errors import SettingError, UnknownType
 from gateway.protocol import messages
 from gateway.protocol.messages import Connect, Ping, Pong
-from gateway.requests.registry import Registry
+from gateway.requests.registry import HandlerRegistry
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def module() -> Iterator[ModuleType]:
 
 def test_every_request_of_the_protocol_has_a_handler() -> None:
     """But `connect`, which is the gateway's own."""
-    registry = Registry.load(())
+    registry = HandlerRegistry.load(())
     wanted = {
         kind
         for kind in vars(messages).values()
@@ -63,7 +63,7 @@ def test_every_request_of_the_protocol_has_a_handler() -> None:
 async def test_an_operators_handler_answers_its_message(module: ModuleType) -> None:
     """Loaded by name, decoded by its fields."""
     module.dance = dance
-    registry = Registry.load(["operators_own"])
+    registry = HandlerRegistry.load(["operators_own"])
     decoder = registry.decoder("json", Settings())
     (request,) = decoder.decode('{"type":"dance","steps":3}')
     assert isinstance(request, Dance)
@@ -82,7 +82,7 @@ def test_requests_are_handled_together_by_their_key(module: ModuleType) -> None:
         return [Danced(steps=message.steps) for message in messages]
 
     module.dances = dances
-    registry = Registry.load(["operators_own"])
+    registry = HandlerRegistry.load(["operators_own"])
     assert registry.joins(None, Dance(steps=0)) is None
     assert registry.joins(None, Dance(steps=10)) is None
     joins = registry.joins(None, Dance(steps=2))
@@ -100,7 +100,7 @@ async def test_a_handler_that_leaves_requests_unanswered_is_a_fault(module: Modu
         return [Danced(steps=message.steps) for message in messages[1:]]
 
     module.dances = dances
-    registry = Registry.load(["operators_own"])
+    registry = HandlerRegistry.load(["operators_own"])
     with pytest.raises(TypeError, match="dances gave 1 answers to 2 requests"):
         await registry.handle(None, [Dance(), Dance()])
 
@@ -108,25 +108,25 @@ async def test_a_handler_that_leaves_requests_unanswered_is_a_fault(module: Modu
 def test_a_module_may_be_listed_twice_and_import_anothers_handler(module: ModuleType) -> None:
     """The same function is no conflict with itself."""
     module.dance = dance
-    Registry.load(["operators_own", "operators_own", __name__])
+    HandlerRegistry.load(["operators_own", "operators_own", __name__])
 
 
 async def test_a_type_without_a_handler_is_unknown() -> None:
     """As one that was never heard of."""
     with pytest.raises(UnknownType):
-        await Registry().handle(None, [Ping()])
+        await HandlerRegistry().handle(None, [Ping()])
 
 
 def test_a_module_that_cannot_be_imported_is_named_at_start() -> None:
     """With the setting it stands in."""
     with pytest.raises(SettingError, match=r"GATEWAY_HANDLERS: no_such_package\.handlers cannot"):
-        Registry.load(["no_such_package.handlers"])
+        HandlerRegistry.load(["no_such_package.handlers"])
 
 
 def test_a_module_without_a_handler_is_named_at_start(module: ModuleType) -> None:
     """It was listed for a reason."""
     with pytest.raises(SettingError, match="operators_own has no @handler"):
-        Registry.load(["operators_own"])
+        HandlerRegistry.load(["operators_own"])
 
 
 @pytest.mark.parametrize("tag", ["ping", "connect"])
@@ -143,4 +143,4 @@ def test_a_type_that_is_taken_is_refused_at_start(module: ModuleType, tag: str) 
 
     module.mine = mine
     with pytest.raises(SettingError, match=f"type '{tag}' of .* is taken by"):
-        Registry.load(["operators_own"])
+        HandlerRegistry.load(["operators_own"])

@@ -15,7 +15,7 @@ from gateway.store.contexts import ContextChange
 from gateway.store.interrupts import Answer
 from gateway.store.keys import KINDS, Keys, shard_of
 from gateway.store.runs import Change, Ending, RunInput, RunRequest
-from gateway.store.sessions import Attempt as SessionAttempt
+from gateway.store.sessions import ConnectAttempt as SessionAttempt
 from gateway.store.sessions import Holder, Vouched
 from tests.support.claims import claim_any, claim_in
 from tests.support.store_view import StoreView
@@ -23,7 +23,7 @@ from tests.support.stores import draft, make, opened, say, under_another_reign
 
 if TYPE_CHECKING:
     from gateway.store.calls import Caller
-    from gateway.store.runs import Attempt
+    from gateway.store.runs import ConnectAttempt
     from gateway.store.store import Store
     from tests.conftest import OwnRedis
     from tests.support.redis_node import RedisNode
@@ -133,7 +133,7 @@ async def start(
     await store.messages.send(caller, replace(message, run=request))
 
 
-async def begin(store: Store, run_id: str) -> Attempt:
+async def begin(store: Store, run_id: str) -> ConnectAttempt:
     """Claim a run and begin it."""
     claim = await claim_any(store, ["demo"])
     assert claim is not None, f"{run_id} is not ready"

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from gateway.protocol.ids import random_id, resume_secret, token_hash
 from gateway.protocol.messages import Position
 from gateway.store.calls import Caller
-from gateway.store.sessions import Attached, Attempt, Holder, Vouched
+from gateway.store.sessions import Attached, ConnectAttempt, Holder, Vouched
 from gateway.tasks import together
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ class Device:
         self,
         session_id: str | None = None,
         token: str | None = None,
-    ) -> Attempt:
+    ) -> ConnectAttempt:
         """Return the call that a `connect` becomes; it may be made several times."""
         ids, where = await self.store.ids(), (self.caller.tenant, self.caller.subject)
-        return Attempt(
+        return ConnectAttempt(
             session_id=session_id,
             shown=ids.shown_token(token or "", *where, session_id) if session_id else None,
             resumed_secret=resume_secret(),
@@ -55,13 +55,13 @@ class Device:
         """Resume with a token."""
         return await self.connect(await self.attempt(session_id, token))
 
-    async def connect(self, attempt: Attempt) -> Attached:
+    async def connect(self, attempt: ConnectAttempt) -> Attached:
         """Make a call that is not late."""
         made = await self.store.sessions.connect(self.caller, attempt, await self.store.ids())
         assert made is not None
         return made
 
-    async def is_late(self, attempt: Attempt) -> bool:
+    async def is_late(self, attempt: ConnectAttempt) -> bool:
         """Make a call; whether it is late."""
         ids = await self.store.ids()
         return await self.store.sessions.connect(self.caller, attempt, ids) is None

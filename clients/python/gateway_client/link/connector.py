@@ -70,7 +70,7 @@ class Connector:
         self._may_dial = asyncio.Event()
         self._may_renew = asyncio.Event()
 
-    def stir(self) -> None:
+    def wake(self) -> None:
         """The session has changed: let every task look whether there is something to do."""
         self._may_write.set()
         self._may_read.set()
@@ -89,7 +89,7 @@ class Connector:
                     await self._wait_until_due()
                     if socket := await self._open():
                         await self._serve(socket)
-                    self.stir()
+                    self.wake()
             finally:
                 ticker.cancel()
 
@@ -127,7 +127,7 @@ class Connector:
     async def _open(self) -> ClientConnection | None:
         self._session.attempt_begins()
         self._session.can_renew_token = self.tokens.can_renew
-        self.stir()
+        self.wake()
         try:
             fresh = self._session.needs_new_token
             return await self._dialler.dial(await self.tokens.get(fresh=fresh))
@@ -156,7 +156,7 @@ class Connector:
         self._socket = socket
         self._route.opened(socket.remote_address)
         self._session.link_opened(now())
-        self.stir()
+        self.wake()
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(socket), name="gateway-client writer")
@@ -200,7 +200,7 @@ class Connector:
                 return close_code(closed), close_reason(closed)
             self._session.receive(frame, now())
             self._drop_if_at_fault()
-            self.stir()
+            self.wake()
 
     async def _write(self, socket: ClientConnection) -> None:
         while True:
@@ -239,7 +239,7 @@ class Connector:
         except LinkError as exc:
             self._session.last_error = exc
             return False
-        self.stir()
+        self.wake()
         return True
 
     # --- time -------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ class Connector:
                 self._session.network_changed(now())
             self._session.tick(now())
             self._drop_if_at_fault()
-            self.stir()
+            self.wake()
 
     def _drop_if_at_fault(self) -> None:
         if self._session.fault is not None and self._socket is not None:

@@ -29,7 +29,7 @@ class TokenRefreshed(Struct, frozen=True, kw_only=True):
     expires_at: float = 0.0
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+class ConversationState(Struct, frozen=True, kw_only=True):
     """Where the session stands in a conversation, and what follows.
 
     `tail`: everything after the cursor, as events. `snapshot`: a snapshot, then the tail.
@@ -57,10 +57,10 @@ class SessionReady(Struct, frozen=True, kw_only=True):
     resume_failure: str | None = None
     away_s: float | None = None
     freshness: str | None = None
-    conversations: dict[str, Standing] = {}
+    conversations: dict[str, ConversationState] = {}
 
 
-class Joined(Standing, frozen=True, kw_only=True):
+class Joined(ConversationState, frozen=True, kw_only=True):
     """The session is attached to the conversation."""
 
     conversation_id: str

@@ -42,7 +42,7 @@ _TOO_BIG = 1009
 
 
 @dataclass(frozen=True)
-class DeskOptions:
+class ExchangeOptions:
     """Bounds: messages that wait for acknowledgement, their bytes, seconds for a reply."""
 
     outbox_messages: int = 1000
@@ -50,7 +50,7 @@ class DeskOptions:
     reply_timeout_s: float = 10.0
 
 
-class Desk:
+class Exchange:
     """Where requests are written and replies are matched to them.
 
     Args:
@@ -61,7 +61,7 @@ class Desk:
     """
 
     def __init__(
-        self, *, codec: Codec, options: DeskOptions, reader: Reader, random: Random
+        self, *, codec: Codec, options: ExchangeOptions, reader: Reader, random: Random
     ) -> None:
         self.limits = Limits()
         self._codec = codec

@@ -27,7 +27,7 @@ from gateway_client.protocol.messages import (
 if TYPE_CHECKING:
     from gateway_client.errors import RequestFailed
     from gateway_client.protocol.codec import Codec, Frame
-    from gateway_client.session.exchange import Desk
+    from gateway_client.session.exchange import Exchange
     from gateway_client.session.reader import Reader
 
 _NOTICES: dict[str, type[Notice]] = {
@@ -46,7 +46,7 @@ class Intake:
 
     Args:
         codec: How frames are encoded.
-        desk: Gets the replies.
+        exchange: Gets the replies.
         reader: Gets events and snapshots.
 
     Attributes:
@@ -57,14 +57,14 @@ class Intake:
         unreadable: How many events, and parts of snapshots, were stepped over.
     """
 
-    def __init__(self, *, codec: Codec, desk: Desk, reader: Reader) -> None:
+    def __init__(self, *, codec: Codec, exchange: Exchange, reader: Reader) -> None:
         self.hello: Hello | None = None
         self.hint: Disconnect | None = None
         self.refusal: RequestFailed | None = None
         self.is_token_expiring = False
         self.unreadable = 0
         self._codec = codec
-        self._desk = desk
+        self._exchange = exchange
         self._reader = reader
         self._notices: list[Notice] = []
 
@@ -105,7 +105,7 @@ class Intake:
 
     def _take(self, message: dict[str, Any], *, size_bytes: int, sheds: bool, now: float) -> None:
         if message.get("reply_to") is not None:
-            self._desk.reply(message, now)
+            self._exchange.reply(message, now)
             return
         match message.get("type"):
             case "event" | "snapshot":
@@ -156,11 +156,11 @@ class Intake:
         match name:
             case "hello":
                 self.hello = msgspec.convert(message, Hello)
-                self._desk.limits = self.hello.limits
+                self._exchange.limits = self.hello.limits
             case "disconnect":
                 self.hint = msgspec.convert(message, Disconnect)
             case "error":
-                self.refusal = self._desk.failure(message)
+                self.refusal = self._exchange.failure(message)
             case "pong":
                 pass  # any frame counts as life
             case _:

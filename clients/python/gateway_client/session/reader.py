@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway_client.protocol.messages import EpochChanged, Item, Live
-    from gateway_client.protocol.replies import Standing
+    from gateway_client.protocol.replies import ConversationState
     from gateway_client.session.inbox import Inbox
 
 Ask = Callable[[JoinConversation, Callable[[Joined | GatewayClientError], None]], None]
@@ -25,7 +25,7 @@ Ask = Callable[[JoinConversation, Callable[[Joined | GatewayClientError], None]]
 # what a cursor asks for.
 NO_EPOCH = Cursor("?", 0)
 Logged = Event | UnreadableEvent | Snapshot  # what has a place in the log
-MAX_FUTILE = 3
+MAX_GAP_RETRIES = 3
 RETRY_S = 1.0
 _REFUSED_FOR_GOOD = frozenset({"bad_request", "forbidden", "not_found", "too_large"})
 # The server takes this many cursors in one `connect`; the others are joined one by one.
@@ -126,7 +126,7 @@ class Reader:
         if timeline is not None:
             timeline.rename(change.old, change.new)
 
-    def attached(self, conversation_id: str, standing: Standing, now: float) -> None:
+    def attached(self, conversation_id: str, standing: ConversationState, now: float) -> None:
         """The session is attached to the conversation and the server says what follows."""
         timeline = self.timeline(conversation_id)
         timeline.is_catching_up = False
@@ -139,7 +139,7 @@ class Reader:
         """The session follows the conversation no longer."""
         self._timelines.pop(conversation_id, None)
 
-    def resumed(self, conversations: Mapping[str, Standing], now: float) -> None:
+    def resumed(self, conversations: Mapping[str, ConversationState], now: float) -> None:
         """A new link: attach what the server does not know to be followed."""
         self._now = now
         for conversation_id, standing in conversations.items():
@@ -206,8 +206,8 @@ class Reader:
     def _gap(self, timeline: Timeline) -> None:
         if timeline.is_catching_up:
             return
-        timeline.futile += 1
-        if timeline.futile > MAX_FUTILE:
+        timeline.gap_retries += 1
+        if timeline.gap_retries > MAX_GAP_RETRIES:
             self.fault = LinkError(f"events of {timeline.conversation_id} are missing")
         else:
             self._catch_up(timeline)
@@ -218,7 +218,7 @@ class Reader:
         timeline.is_catching_up = True
         timeline.is_behind = False
         timeline.forgive()
-        cursor = timeline.cursor if timeline.futile < MAX_FUTILE - 1 else NO_EPOCH
+        cursor = timeline.cursor if timeline.gap_retries < MAX_GAP_RETRIES - 1 else NO_EPOCH
         request = JoinConversation(conversation_id=timeline.conversation_id, cursor=cursor)
         self._ask(request, lambda outcome: self._caught_up(timeline, outcome))
 

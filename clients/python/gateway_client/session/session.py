@@ -24,7 +24,7 @@ from gateway_client.errors import (
 )
 from gateway_client.protocol import requests
 from gateway_client.protocol.replies import SessionReady
-from gateway_client.session.exchange import Desk, DeskOptions
+from gateway_client.session.exchange import Exchange, ExchangeOptions
 from gateway_client.session.inbox import Inbox
 from gateway_client.session.intake import Intake
 from gateway_client.session.liveness import Liveness
@@ -54,7 +54,7 @@ ACK_INTERVAL_S = 2.0
 
 
 @dataclass(frozen=True)
-class Options(DeskOptions):
+class Options(ExchangeOptions):
     """Bounds of a session; seconds, bytes, counts."""
 
     inbox_items: int = 1000
@@ -102,8 +102,8 @@ class Session:
         self.fault: LinkError | BadFrame | None = None
         self.inbox = Inbox(max_items=options.inbox_items, max_bytes=options.inbox_bytes)
         self.reader = Reader(self.inbox, ask=self._ask_join)
-        self.desk = Desk(codec=codec, options=options, reader=self.reader, random=random)
-        self.intake = Intake(codec=codec, desk=self.desk, reader=self.reader)
+        self.exchange = Exchange(codec=codec, options=options, reader=self.reader, random=random)
+        self.intake = Intake(codec=codec, exchange=self.exchange, reader=self.reader)
         self._client = client
         self._random = random
         self._liveness = Liveness()
@@ -129,11 +129,11 @@ class Session:
     @property
     def wants_frames(self) -> bool:
         """Whether to read the socket on: there is room, or a reply is due."""
-        return not self.inbox.is_full or self.desk.is_reply_due
+        return not self.inbox.is_full or self.exchange.is_reply_due
 
     def take_outgoing(self, now: float) -> list[Frame]:
         """Return the frames to write, in order. They count as written."""
-        frames = self.desk.write(now, is_live=self.is_live) if self._is_open else []
+        frames = self.exchange.write(now, is_live=self.is_live) if self._is_open else []
         if frames:
             self._liveness.sent(now)
         return frames
@@ -145,7 +145,7 @@ class Session:
             resume_token=self._resume_token,
             connects=self._connects,
             cursors=self.reader.saved_cursors(),
-            outbox=self.desk.unacknowledged(),
+            outbox=self.exchange.unacknowledged(),
         )
 
     def restore(self, saved: SavedState) -> None:
@@ -154,7 +154,7 @@ class Session:
         self._connects = max(self._connects, saved.connects)
         self.reader.restore(saved.cursors)
         for message in saved.outbox:
-            self.desk.send(message, done=None)
+            self.exchange.send(message, done=None)
 
     # --- the link ---------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Session:
             cursors=self.reader.cursors(),
             client=self._client,
         )
-        self.desk.ask(connect, done=self._connected, now=now, is_internal=True)
+        self.exchange.ask(connect, done=self._connected, now=now, is_internal=True)
 
     def _connected(self, outcome: SessionReady | GatewayClientError) -> None:
         if isinstance(outcome, SessionReady):
@@ -215,7 +215,7 @@ class Session:
         self._is_open = False
         self._ready_at = None
         self.reader.link_lost()
-        self.desk.link_lost(code)
+        self.exchange.link_lost(code)
         plan = plan_after_close(
             code,
             reason=str(fault or reason),
@@ -265,7 +265,7 @@ class Session:
         self._is_open = False
         self.error = self.last_error = error
         self.status = Status(State.CLOSED, reason=error.reason)
-        self.desk.close(error)
+        self.exchange.close(error)
 
     def reopen(self, now: float) -> None:
         """Go on after a close.
@@ -301,7 +301,7 @@ class Session:
         last, self._ticked_at, self._now = self._ticked_at, now, now
         if last is not None and now - last > JUMP_S:
             self.network_changed(now)
-        self.desk.expire(now)
+        self.exchange.expire(now)
         if not self._is_open:
             return
         if not self.wants_frames:
@@ -314,7 +314,7 @@ class Session:
     def _is_link_dead(self, now: float) -> bool:
         if not self.is_live and now >= self._ready_by:
             return True
-        return self._liveness.is_silent(now) or self.desk.is_overdue(now)
+        return self._liveness.is_silent(now) or self.exchange.is_overdue(now)
 
     def _tick_live(self, now: float) -> None:
         self.reader.tick(now, is_reading=self.wants_frames)
@@ -322,19 +322,19 @@ class Session:
             self.acknowledge(now)
         if self._liveness.is_ping_due(now):
             self._liveness.pinged()
-            self.desk.tell(requests.Ping())
+            self.exchange.tell(requests.Ping())
 
     def acknowledge(self, now: float) -> None:
         """Tell the server what the application has dealt with, if that is news."""
         self._acked_at = now
         if self.is_live and (cursors := self.reader.take_acks()):
-            self.desk.tell(requests.Ack(cursors=cursors))
+            self.exchange.tell(requests.Ack(cursors=cursors))
 
     def network_changed(self, now: float) -> None:
         """The machine slept, or has another address: test the link, or try again at once."""
         if self._is_open:
             self._liveness.probe(now)
-            self.desk.tell(requests.Ping())
+            self.exchange.tell(requests.Ping())
         else:
             self._attempt = 0
             self.reconnect_at = min(self.reconnect_at, now)
@@ -342,13 +342,13 @@ class Session:
     # --- requests of its own ----------------------------------------------------------------------
 
     def _ask_join(self, request: requests.JoinConversation, done: Done) -> None:
-        self.desk.ask(request, done=done, now=self._now, is_internal=True)
+        self.exchange.ask(request, done=done, now=self._now, is_internal=True)
 
     def refresh(self, token: str, *, now: float) -> None:
         """Replace the token of the open link."""
         self.intake.is_token_expiring = False
         request = requests.RefreshToken(token=token)
-        self.desk.ask(request, done=self._refreshed, now=now, is_internal=True)
+        self.exchange.ask(request, done=self._refreshed, now=now, is_internal=True)
 
     def _refreshed(self, outcome: Any) -> None:
         if isinstance(outcome, GatewayClientError):

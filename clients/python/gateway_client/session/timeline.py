@@ -39,7 +39,7 @@ class Timeline:
         is_catching_up: A `join_conversation` that asks for what is missing is on its way.
         is_behind: Entries were not taken, for want of room; they are to be asked for.
         ask_at: When to ask for it, if the server asked to come again later.
-        futile: How often a gap was found at the same place.
+        gap_retries: How often a gap was found at the same place.
     """
 
     conversation_id: str
@@ -51,7 +51,7 @@ class Timeline:
     is_catching_up: bool = False
     is_behind: bool = False
     ask_at: float = 0.0
-    futile: int = 0
+    gap_retries: int = 0
     _renamed: tuple[Cursor, Cursor] | None = None
     _promised: Cursor | None = None
     _promised_at: float = 0.0
@@ -93,7 +93,7 @@ class Timeline:
         if self.received is None or entry.epoch != self.received.epoch:
             self._renamed = None
         self.received = entry.cursor
-        self.futile = 0
+        self.gap_retries = 0
         self._promised_at = now
 
     def is_news(self, snapshot: Snapshot) -> bool:
