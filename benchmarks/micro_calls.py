@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway.identity.caller import Caller
 from gateway.protocol.ids import ShownToken
 from gateway.protocol.messages import CreateConversation, Position
-from gateway.store.calls import Caller
 from gateway.store.keys import SHARDS
 from gateway.store.log import Log
 from gateway.store.messages import Draft

@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING
 
 from gateway.fanout.outbox import Outbox
 from gateway.fanout.tail import Tail
-from gateway.protocol.decoder import ENCODERS, SUBPROTOCOLS
+from gateway.protocol.batches import Batch, batches
+from gateway.protocol.decoder import SUBPROTOCOLS
+from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.frames import text_frame
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import MessageAccepted, Position
-from gateway.protocol.publications import Batch, Publication, batches
+from gateway.protocol.publications import Publication
 from gateway.protocol.rate_limit import TokenBucket
 from gateway.protocol.state_machine import ConnectionProtocol
 from gateway.requests.registry import HandlerRegistry
 from gateway.settings import Settings
-from gateway.store.log import parse_live
+from gateway.store.channel import parse_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

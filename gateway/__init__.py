@@ -4,9 +4,10 @@ What is named here is what handlers build on; everything else may change without
 """
 
 from gateway import errors
-from gateway.fanout.hub import whisper
-from gateway.fanout.snapshots import agent_context, newest_that_fit, oldest_that_fit
+from gateway.fanout.snapshots import agent_context
+from gateway.identity.caller import Caller
 from gateway.protocol import messages
+from gateway.protocol.fitting import newest_that_fit, oldest_that_fit
 from gateway.protocol.ids import is_reserved, random_id
 from gateway.protocol.json_patch import apply_patch
 from gateway.protocol.json_text import JsonText, exceeds
@@ -17,9 +18,9 @@ from gateway.requests.context import Context
 from gateway.requests.invitations import tell_invited
 from gateway.requests.listing import listed, listed_for_others
 from gateway.requests.registry import handler
-from gateway.runs.answers import check_answer
+from gateway.runs.interrupts import check_answer
 from gateway.runs.patching_aside import apply_patch_aside
-from gateway.store.calls import Caller
+from gateway.store.channel import whisper
 from gateway.store.contexts import ContextChange
 from gateway.store.conversations import CANNOT_BE_HAD
 from gateway.store.descriptions import Description, Invited, Member, Summary

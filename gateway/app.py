@@ -21,8 +21,10 @@ from gateway.routes.health import healthz, readyz
 from gateway.routes.tickets import issue_ticket
 from gateway.routes.websocket import serve_websocket
 from gateway.runs.run_watch import RunWatch
-from gateway.runs.work import doing, make_worker, opened_store
+from gateway.runs.worker import make_worker
+from gateway.store.opening import opened_store
 from gateway.store.redis.address import parse_redis_url
+from gateway.tasks import doing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

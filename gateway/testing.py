@@ -39,16 +39,17 @@ from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Position
 from gateway.settings import Settings
 from gateway.store.messages import Message, Page
-from gateway.store.runs import Attempt, RunInput, RunName
+from gateway.store.run_names import RunName
+from gateway.store.runs import Attempt, RunInput
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from typing import Self
 
     from gateway.agents.agent import Agent
+    from gateway.identity.caller import Caller
     from gateway.protocol.events import TokenUsage
     from gateway.protocol.messages import Content
-    from gateway.store.calls import Caller
     from gateway.store.store import Store
 
 TENANT, CONVERSATION, AGENT = "default", "c_test", "agent"

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from gateway.cli import token, worker
 from gateway.cli.chat import command as chat
+from gateway.cli.exit_codes import EXIT_BAD_SETTING, EXIT_INTERRUPTED
 from gateway.cli.serve import command as serve
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-EXIT_BAD_SETTING = 2
-EXIT_INTERRUPTED = 130
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _work(settings: Settings) -> None:
-    from gateway.runs.work import working  # noqa: PLC0415
+    from gateway.runs.worker import working  # noqa: PLC0415
     from gateway.transport.server.process import calling_on_signals, exit_at_the_latest  # noqa: PLC0415
 
     stop = asyncio.Event()

@@ -21,6 +21,7 @@ from gateway.connections.turns import Turns, Watch, lane_of
 from gateway.errors import StoreError
 from gateway.fanout.outbox import Outbox
 from gateway.fanout.subscriptions import Subscriptions
+from gateway.identity.caller import Caller
 from gateway.protocol.ids import random_id
 from gateway.protocol.messages import Disconnect
 from gateway.protocol.state_machine import (
@@ -31,7 +32,6 @@ from gateway.protocol.state_machine import (
     Refuse,
     Warn,
 )
-from gateway.store.calls import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from gateway.connections.replica import Replica
     from gateway.connections.socket import Socket
     from gateway.identity.tokens import Identity
-    from gateway.protocol.decoder import Frame, FrameEncoder
+    from gateway.protocol.decoder import Frame
+    from gateway.protocol.encoders import FrameEncoder
     from gateway.protocol.state_machine import Effect
 
 WRITE_BYTES = 65_536  # written at once, so that a slow socket is noticed before it holds more

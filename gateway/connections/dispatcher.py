@@ -6,9 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
-from msgspec import UNSET, structs
 
-from gateway.codes import CloseCode, ErrorCode
+from gateway.codes import CloseCode
 from gateway.connections.actions import SocketActions
 from gateway.connections.opening import (
     attach_session,
@@ -19,11 +18,19 @@ from gateway.connections.opening import (
 )
 from gateway.connections.session import Session
 from gateway.connections.time_limit import TimeLimit
-from gateway.errors import RequestError, StoreUnavailable, TimedOut
+from gateway.errors import RequestError, StoreUnavailable
 from gateway.identity.keys import KeysUnavailable
 from gateway.protocol.messages import Connect, ErrorReply, Ping, Pong
 from gateway.protocol.state_machine import Close
 from gateway.requests.context import Context
+from gateway.requests.failures import (
+    IN_DOUBT,
+    INTERNAL,
+    TIMED_OUT,
+    UNAVAILABLE,
+    addressed,
+    error_reply,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -35,21 +42,6 @@ if TYPE_CHECKING:
     from gateway.protocol.messages import Reply, Request
     from gateway.requests.registry import Answer
 
-UNAVAILABLE = ErrorReply(
-    code=ErrorCode.UNAVAILABLE,
-    message="storage is unavailable; nothing was accepted, try again",
-    retryable=True,
-    retry_after_ms=1000,
-)
-IN_DOUBT = ErrorReply(
-    code=ErrorCode.TIMEOUT,
-    message="storage did not answer; it may have been done, send it again unchanged",
-    retryable=True,
-    retry_after_ms=1000,
-)
-INTERNAL = ErrorReply(
-    code=ErrorCode.INTERNAL, message="the gateway failed; it has been logged", retryable=False
-)
 RETURN_WINDOW_MS = 2000  # Redis lost the sessions of all clients: they do not come back at once
 _log = structlog.get_logger(__name__)
 
@@ -278,25 +270,6 @@ class Dispatcher:
         self._connection.close(Close(code, window_ms=window_ms))
 
 
-def addressed(reply: Reply, request_id: str | int | None) -> Reply:
-    """Return a copy of a reply that says what it answers; one object may answer many requests."""
-    return reply if request_id is None else structs.replace(reply, reply_to=request_id)
-
-
 def _is_told_to_stop() -> bool:
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
-
-
-def error_reply(error: RequestError) -> ErrorReply:
-    """The error as a client is told it."""
-    return ErrorReply(
-        code=error.code,
-        message=error.message,
-        retryable=error.code.is_retryable,
-        retry_after_ms=UNSET if error.retry_after_ms is None else error.retry_after_ms,
-        details=error.details or UNSET,
-    )
-
-
-TIMED_OUT = error_reply(TimedOut("it took too long; it may have been done"))

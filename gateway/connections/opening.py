@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from gateway.connections.session import Session
     from gateway.fanout.subscriptions import Prepared, Subscriptions
+    from gateway.identity.caller import Caller
     from gateway.protocol.ids import IdMaker
     from gateway.protocol.messages import Connect, Freshness, Position
     from gateway.settings import Settings
-    from gateway.store.calls import Caller
     from gateway.store.store import Store
 
 

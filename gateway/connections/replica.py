@@ -20,7 +20,7 @@ from gateway.connections.subject_limits import SubjectLimits
 from gateway.errors import StoreError
 from gateway.fanout.hub import Hub
 from gateway.fanout.presence import PresenceAnnouncer
-from gateway.protocol.decoder import ENCODERS
+from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.messages import Heartbeat, Hello, Invited, Limits
 from gateway.protocol.state_machine import Close
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from gateway.agents import AgentRegistry
     from gateway.clock import Clock
     from gateway.connections.connection import Connection
+    from gateway.identity.caller import Caller
     from gateway.identity.verifier import TokenVerifier
     from gateway.protocol.rate_limit import TokenBucket
     from gateway.requests.registry import HandlerRegistry
     from gateway.settings import Settings
-    from gateway.store.calls import Caller
     from gateway.store.sessions import Holder
     from gateway.store.store import Store
 

@@ -9,8 +9,8 @@ from gateway.codes import CloseCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.identity.caller import Caller
     from gateway.protocol.messages import Position
-    from gateway.store.calls import Caller
     from gateway.store.sessions import Attached, Loss, Sessions
 
 _CODES: dict[Loss, CloseCode] = {

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from starlette.websockets import WebSocket
 
     from gateway.fanout.outbox import Outgoing
-    from gateway.protocol.decoder import Frame, FrameEncoder
+    from gateway.protocol.decoder import Frame
+    from gateway.protocol.encoders import FrameEncoder
     from gateway.transport import DirectControl, Receiver, TransportControl
 
 

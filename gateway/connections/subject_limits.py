@@ -10,8 +10,8 @@ from gateway.protocol.state_machine import refusals_of
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from gateway.identity.caller import Caller
     from gateway.settings import Settings
-    from gateway.store.calls import Caller
 
 HOUR_S = 3600
 

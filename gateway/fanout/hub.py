@@ -10,17 +10,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from gateway.codes import CloseCode
 from gateway.errors import StoreError
 from gateway.fanout.topic import Topic
+from gateway.identity.caller import Caller
+from gateway.protocol.batches import Pushes
 from gateway.protocol.json_text import JsonText
-from gateway.protocol.publications import Pushes
 from gateway.protocol.unreadable import is_json
-from gateway.store.calls import Caller
-from gateway.store.log import parse_live
+from gateway.store.channel import parse_live
 from gateway.store.redis.subscriber import Subscriber
 from gateway.tasks import together
 
@@ -225,11 +224,6 @@ class Hub:
         elif asked_at is not None:
             _log.warning("conversation_gone", conversation_id=topic.conversation_id)
             topic.fail(CloseCode.UNAVAILABLE)
-
-
-def whisper(connection_id: str, push: msgspec.Struct) -> bytes:
-    """What the channel carries for something that is not in the log."""
-    return b"w:" + connection_id.encode() + b":" + msgspec.json.encode(push)
 
 
 def _ignore(payload: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from gateway.protocol.publications import Batch, Shared
+from gateway.protocol.batches import Batch, Shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from gateway.tasks import together
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.store.calls import Caller
+    from gateway.identity.caller import Caller
     from gateway.store.store import Store
 
 MOMENT_S = 0.2

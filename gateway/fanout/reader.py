@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.protocol.batches import Batch
 from gateway.protocol.messages import EpochChanged, Position
-from gateway.protocol.publications import Batch
 
 if TYPE_CHECKING:
     from gateway.codes import CloseCode
     from gateway.fanout.subscriptions import Subscriptions
     from gateway.fanout.topic import Topic
-    from gateway.protocol.publications import Publication, Pushes
+    from gateway.protocol.batches import Pushes
+    from gateway.protocol.publications import Publication
 
 _NOWHERE = Position("", -1)
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from gateway.protocol.fitting import newest_that_fit
 from gateway.protocol.messages import AgentContext, Snapshot
 
 if TYPE_CHECKING:
-    from gateway.protocol.json_text import JsonText
     from gateway.store.contexts import AgentState
     from gateway.store.log import Cut
 
@@ -43,19 +43,3 @@ def agent_context(conversation_id: str, context: AgentState) -> AgentContext:
         interrupts=list(context.interrupts),
         position=context.position,
     )
-
-
-def newest_that_fit(messages: list[JsonText], *, max_bytes: int) -> tuple[list[JsonText], bool]:
-    """The newest messages of at most `max_bytes`, at least one; and whether any fell out."""
-    kept = oldest_that_fit(messages[::-1], max_bytes=max_bytes)[0]
-    return kept[::-1], len(kept) < len(messages)
-
-
-def oldest_that_fit(messages: list[JsonText], *, max_bytes: int) -> tuple[list[JsonText], bool]:
-    """The first messages of at most `max_bytes`, at least one; and whether any fell out."""
-    total = 0
-    for count, message in enumerate(messages):
-        total += len(message.data)
-        if total > max_bytes and count:
-            return messages[:count], True
-    return messages, False

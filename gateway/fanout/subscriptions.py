@@ -17,8 +17,8 @@ import structlog
 from gateway.errors import NotFound, StoreError, TooLarge
 from gateway.fanout.reader import Reader, Replay
 from gateway.fanout.snapshots import snapshot_push
+from gateway.protocol.batches import batches
 from gateway.protocol.messages import Live
-from gateway.protocol.publications import batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from gateway.fanout.outbox import Outbox
     from gateway.fanout.tail import Tail
     from gateway.fanout.topic import Topic
-    from gateway.protocol.decoder import FrameEncoder
+    from gateway.identity.caller import Caller
+    from gateway.protocol.encoders import FrameEncoder
     from gateway.protocol.messages import Mode, Position
     from gateway.protocol.publications import Publication
-    from gateway.store.calls import Caller
     from gateway.store.log import Cut, Log
 
 CHUNK_BYTES = 16_384  # of a replay, put in at once

@@ -12,9 +12,10 @@ from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from gateway.protocol.batches import Batch
 from gateway.protocol.blanked import may_be_one
 from gateway.protocol.messages import Position
-from gateway.protocol.publications import Batch, Publication
+from gateway.protocol.publications import Publication
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,14 +8,15 @@ import structlog
 
 from gateway.codes import CloseCode
 from gateway.fanout.tail import Tail, Verdict, judge
+from gateway.protocol.batches import Batch, batches
 from gateway.protocol.blanked import change_of
 from gateway.protocol.messages import Position
-from gateway.protocol.publications import Batch, batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.protocol.publications import Publication, Pushes
+    from gateway.protocol.batches import Pushes
+    from gateway.protocol.publications import Publication
 
 TAIL_BYTES = 65_536  # of events a topic keeps in memory for those who come back
 BATCH_BYTES = 65_536  # of events that go out in one piece

@@ -10,26 +10,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final, get_args, get_type_hints
 
 import msgspec
-import structlog
 
 from gateway.errors import BadRequest, RequestError, TooLarge, UnknownType
 from gateway.protocol.diagnosis import Misspelling, may_lack_fields, misspelling, problem
-from gateway.protocol.frames import binary_frame, text_frame
-from gateway.protocol.json_text import JsonText
 from gateway.protocol.json_values import MAX_NODES, check_json
 from gateway.protocol.messages import Request, SendMessage
-from gateway.protocol.unreadable import CANNOT, is_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Self
 
-    from gateway.protocol.publications import Publication
 
 CodecName = Literal["json", "msgpack"]
 SUBPROTOCOLS: dict[str, CodecName] = {"gateway.v1.json": "json", "gateway.v1.msgpack": "msgpack"}
 Frame = str | bytes
-_log = structlog.get_logger(__name__)
 MAX_ID_LENGTH = 64  # characters (docs/protocol.md, Requests and replies)
 
 
@@ -216,124 +210,12 @@ class FrameDecoder:
         return _syntax_error(exc)
 
 
-class FrameEncoder(Protocol):
-    """Writes what the server sends, in one codec."""
-
-    codec: CodecName
-    is_text: bool
-
-    def encode(self, message: msgspec.Struct) -> bytes:
-        """Write one message as the payload of one frame."""
-
-    def events(self, events: Sequence[Publication]) -> list[bytes]:
-        """Write `event` pushes of one conversation and epoch, without parsing if it can."""
-
-    def passed_on(self, push: JsonText) -> bytes:
-        """Write a push that another replica has finished."""
-
-    def frame(self, payload: bytes) -> bytes:
-        """Make a payload a finished WebSocket frame."""
-
-
-class JsonEncoder:
-    """Text frames. Finished JSON is spliced in as it is."""
-
-    codec: CodecName = "json"
-    is_text = True
-    frame = staticmethod(text_frame)
-
-    def __init__(self) -> None:
-        self._encoder = msgspec.json.Encoder(enc_hook=_splice)
-
-    def encode(self, message: msgspec.Struct) -> bytes:
-        """Write one message."""
-        return self._encoder.encode(message)
-
-    def events(self, events: Sequence[Publication]) -> list[bytes]:
-        """Write `event` pushes; ids need no escaping (docs/protocol.md, Identifiers)."""
-        first = events[0]
-        head = (
-            f'{{"type":"event","conversation_id":"{first.conversation_id}",'
-            f'"epoch":"{first.epoch}","offset":'
-        ).encode()
-        return [
-            b'%b%d,"event":%b}' % (head, event.offset, event.event.data)
-            if event.from_offset is None
-            else b'%b%d,"from_offset":%d,"event":%b}'
-            % (head, event.offset, event.from_offset, event.event.data)
-            for event in events
-        ]
-
-    def passed_on(self, push: JsonText) -> bytes:
-        """Write a finished push."""
-        return push.data
-
-
-class MsgpackEncoder:
-    """Binary frames. Finished JSON is decoded and written as MessagePack."""
-
-    codec: CodecName = "msgpack"
-    is_text = False
-    frame = staticmethod(binary_frame)
-
-    def __init__(self) -> None:
-        self._encoder = msgspec.msgpack.Encoder(enc_hook=_parse)
-        self._careful = msgspec.msgpack.Encoder(enc_hook=_parse_readable)
-
-    def encode(self, message: msgspec.Struct) -> bytes:
-        """Write one message; a part of it that cannot be written becomes `UNREADABLE`."""
-        try:
-            return self._encoder.encode(message)
-        except CANNOT as exc:
-            _log.exception("reply_unreadable", type=type(message).__name__, exc_info=exc)
-            return self._careful.encode(message)
-
-    def events(self, events: Sequence[Publication]) -> list[bytes]:
-        """Write `event` pushes."""
-        return [
-            self._encoder.encode(
-                {
-                    "type": "event",
-                    "conversation_id": event.conversation_id,
-                    "epoch": event.epoch,
-                    "offset": event.offset,
-                    "event": event.event,
-                    **({} if event.from_offset is None else {"from_offset": event.from_offset}),
-                }
-            )
-            for event in events
-        ]
-
-    def passed_on(self, push: JsonText) -> bytes:
-        """Write a finished push."""
-        return self._encoder.encode(push.value())
-
-
 _MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError)
-UNREADABLE = {"unreadable": True}
 # What a batch may begin with: a character of a text frame, or a byte of a binary one.
 _BATCH_BEGINNINGS: dict[str, frozenset[str | int]] = {
     "json": frozenset({*" \t\r\n[", *b" \t\r\n["}),
     "msgpack": frozenset({*range(0x90, 0xA0), 0xDC, 0xDD}),
 }
-
-
-def _splice(value: object) -> msgspec.Raw:
-    if isinstance(value, JsonText):
-        return msgspec.Raw(value.data)
-    raise NotImplementedError(type(value))
-
-
-def _parse(value: object) -> Any:  # the user's own JSON
-    if isinstance(value, JsonText):
-        return value.value()
-    raise NotImplementedError(type(value))
-
-
-def _parse_readable(value: object) -> Any:  # the user's own JSON
-    if isinstance(value, JsonText) and not is_readable(value):
-        return UNREADABLE
-    return _parse(value)
 
 
 def _union(types: tuple[type[Request], ...]) -> Any:  # a typing form
@@ -371,6 +253,3 @@ def _syntax_error(exc: Exception) -> BadRequest:
     if isinstance(exc, UnicodeError):
         return BadRequest("$: text that is not UTF-8")
     return BadRequest(f"$: {exc}")
-
-
-ENCODERS: dict[CodecName, FrameEncoder] = {"json": JsonEncoder(), "msgpack": MsgpackEncoder()}

@@ -9,8 +9,8 @@ import structlog
 from msgspec import UNSET
 
 from gateway.errors import StoreError
+from gateway.identity.caller import Caller
 from gateway.protocol.messages import Invited
-from gateway.store.calls import Caller
 from gateway.tasks import together
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from gateway.errors import Conflict, RequestError
-from gateway.store.calls import Caller
+from gateway.identity.caller import Caller
 from gateway.tasks import together
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from gateway.codes import ErrorCode
-from gateway.protocol.decoder import ENCODERS
+from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.messages import ErrorReply
 
 

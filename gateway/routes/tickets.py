@@ -9,10 +9,10 @@ from starlette.responses import JSONResponse
 
 from gateway.codes import ErrorCode
 from gateway.errors import EarlyToken, InvalidToken, StoreError
+from gateway.identity.caller import Caller
 from gateway.identity.keys import KeysUnavailable
+from gateway.routes.credentials import bearer, retry_ms
 from gateway.routes.responses import error
-from gateway.routes.websocket import bearer, retry_ms
-from gateway.store.calls import Caller
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
 
 from gateway.agents.agent import Refused
+from gateway.errors import TooLarge
 from gateway.protocol.ids import is_identifier, random_id
-from gateway.runs.schema_checks import schema_problem
+from gateway.runs.schema_checks import check_fit, schema_problem
 
 if TYPE_CHECKING:
     from gateway.protocol.events import Interrupt
+    from gateway.protocol.json_text import JsonText
+    from gateway.settings import Settings
 
 ANSWERABLE_S = 7 * 86_400.0  # how long an interrupt without a deadline waits for its answer
 
@@ -70,3 +73,20 @@ def _moment(expires_at: str) -> datetime:
     except ValueError as exc:
         raise Refused("the agent's deadline is no ISO 8601 date") from exc
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+async def check_answer(
+    asked: JsonText, payload: object, *, is_resolved: bool, settings: Settings
+) -> None:
+    """Validate an answer: its size, and if it resolves what was asked, `responseSchema`.
+
+    Raises:
+        TooLarge: it has more bytes than a message's content may have.
+        BadRequest: it does not fit, or that cannot be told in time; names the place.
+    """
+    if len(msgspec.json.encode(payload)) > settings.max_content_bytes:
+        raise TooLarge(f"$.payload: larger than {settings.max_content_bytes} bytes")
+    interrupt: dict[str, Any] = asked.value()
+    schema = interrupt.get("responseSchema")
+    if is_resolved and schema is not None:
+        await check_fit(schema, payload, limit_s=settings.schema_check_s)

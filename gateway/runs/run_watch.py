@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.settings import Settings
-    from gateway.store.runs import RunName
+    from gateway.store.run_names import RunName
     from gateway.store.store import Store
 
 LOOKS_A_LEASE = 5

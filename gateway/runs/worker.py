@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from gateway.agents import AgentRegistry
+from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.protocol.ids import random_id
 from gateway.runs.agent_task import containing_agents
@@ -19,12 +22,15 @@ from gateway.runs.claiming import Claiming
 from gateway.runs.execution import Execution
 from gateway.runs.lease_keeper import LeaseKeeper
 from gateway.runs.neighbours import Neighbours
+from gateway.runs.run_watch import RunWatch
 from gateway.runs.slots import Slots
+from gateway.store.opening import Opened, opened_store
 from gateway.store.redis.subscriber import Subscriber
+from gateway.tasks import doing
 
 if TYPE_CHECKING:
-    from gateway.agents import AgentRegistry
-    from gateway.clock import Clock
+    from collections.abc import AsyncIterator
+
     from gateway.settings import Settings
     from gateway.store.run_lines import Claim
     from gateway.store.runs import Attempt
@@ -182,3 +188,27 @@ class Worker:
 
     def _lose_later(self, attempt: Attempt) -> None:
         self._loop.call_soon_threadsafe(self._lose, attempt.owner)
+
+
+def make_worker(settings: Settings, opened: Opened, agents: AgentRegistry, clock: Clock) -> Worker:
+    """A worker on an open store."""
+    return Worker(
+        opened.store,
+        settings,
+        agents,
+        opened.url,
+        clock=clock,
+        concurrency=settings.worker_concurrency,
+    )
+
+
+@asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[Worker]:
+    """Execute runs while the block runs; those under way at its end are given back."""
+    clock = Clock()
+    agents = AgentRegistry.load(settings)
+    async with opened_store(settings, clock) as opened:
+        worker = make_worker(settings, opened, agents, clock)
+        watch = RunWatch(opened.store, settings, clock=clock)
+        async with doing({"worker": worker.run(), "run-watch": watch.run()}):
+            yield worker

@@ -6,8 +6,6 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from gateway.errors import Conflict, Forbidden, NotFound, RequestError, RunActive, StoreError
 from gateway.protocol.messages import Position
 from gateway.store.redis.link import packed_arguments
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.clock import Clock
+    from gateway.identity.caller import Caller
     from gateway.settings import Settings
     from gateway.store.keys import Keys
     from gateway.store.redis.client import Redis
@@ -25,13 +24,6 @@ if TYPE_CHECKING:
 BIRTH_CHARS = 6  # 36 bits; lua/prelude.lua takes an epoch apart by it
 SHARED_ARGUMENTS = 15  # the number of keys, 7 keys and ARGV 1 to 7 (lua/prelude.lua)
 _COUNTS = [packed_arguments((7 + more,)) for more in range(9)]  # of keys, with those of a script
-
-
-class Caller(msgspec.Struct, frozen=True):
-    """Who asks: nothing is read or written without a tenant and a subject."""
-
-    tenant: str
-    subject: str
 
 
 class ConversationCalls:

@@ -11,11 +11,12 @@ from gateway.errors import NotFound, VersionConflict
 from gateway.protocol.ids import content_hash
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import ContextVersion
-from gateway.store.calls import Caller, ConversationCalls, position_of, text
+from gateway.store.calls import ConversationCalls, position_of, text
 from gateway.store.redis.scripts import ON_CONVERSATION, Script
 from gateway.store.unseen import unseen_of
 
 if TYPE_CHECKING:
+    from gateway.identity.caller import Caller
     from gateway.protocol.messages import Position
     from gateway.store.redis.link import Reply
     from gateway.store.unseen import Unseen

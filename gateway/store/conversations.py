@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from gateway.errors import Conflict, Forbidden, Gone, TooLarge
+from gateway.identity.caller import Caller
 from gateway.protocol.ids import content_hash, token_hash
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Position
-from gateway.store.calls import Caller, ConversationCalls, new_birth, position_of, text
+from gateway.store.calls import ConversationCalls, new_birth, position_of, text
 from gateway.store.descriptions import Description, Summary, invited_of, members_of
 from gateway.store.redis.scripts import ON_CONVERSATION, Script
 

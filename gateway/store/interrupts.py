@@ -16,9 +16,10 @@ from gateway.store.redis.scripts import ON_RUNS, Script
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from gateway.identity.caller import Caller
     from gateway.protocol.json_text import JsonText
     from gateway.settings import Settings
-    from gateway.store.calls import Caller, ConversationCalls
+    from gateway.store.calls import ConversationCalls
     from gateway.store.runs import RunInput, RunRequest
 
 ANSWER_TRIES = 3  # a question is asked once, so the second try meets what the first one missed

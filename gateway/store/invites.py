@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, cast
 from gateway.errors import Conflict, NotFound
 from gateway.protocol.ids import is_identifier, token_hash
 from gateway.protocol.messages import KeptInvite
-from gateway.store.calls import Caller, ConversationCalls, text
+from gateway.store.calls import ConversationCalls, text
 from gateway.store.redis.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.identity.caller import Caller
     from gateway.protocol.messages import InviteRole
     from gateway.store.redis.link import Reply
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.protocol.unreadable import messages_of
-from gateway.store.calls import Caller, ConversationCalls, in_one, position_of
+from gateway.store.calls import ConversationCalls, in_one, position_of
 from gateway.store.redis.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
+    from gateway.identity.caller import Caller
     from gateway.protocol.json_text import JsonText
     from gateway.protocol.messages import Position
 

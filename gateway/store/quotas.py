@@ -13,8 +13,8 @@ from gateway.errors import RateLimited
 from gateway.store.redis.scripts import Script
 
 if TYPE_CHECKING:
+    from gateway.identity.caller import Caller
     from gateway.settings import Settings
-    from gateway.store.calls import Caller
     from gateway.store.keys import Keys
     from gateway.store.redis.client import Redis
 

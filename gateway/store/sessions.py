@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gateway.clock import Clock
+    from gateway.identity.caller import Caller
     from gateway.settings import Settings
-    from gateway.store.calls import Caller
     from gateway.store.keys import Keys
     from gateway.store.redis.client import Redis
     from gateway.store.redis.link import Argument, Reply

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.errors import NotFound, StoreError
-from gateway.store.calls import Caller, ConversationCalls
+from gateway.identity.caller import Caller
 from gateway.store.cuts import Cut, Cuts
 from gateway.store.redis.scripts import ON_CONVERSATION, Script
 from gateway.store.unseen import unseen_of
 
 if TYPE_CHECKING:
     from gateway.protocol.messages import Position
+    from gateway.store.calls import ConversationCalls
     from gateway.store.redis.link import Reply
 
 MAX_READERS = 500  # of one call: each costs Redis some 0.5 µs, and everybody else waits for it

@@ -12,7 +12,7 @@ from gateway.store.calls import ConversationCalls, text
 from gateway.store.keys import shard_of
 from gateway.store.redis.scripts import ON_RUNS, Script
 from gateway.store.run_lines import FIRST_PAUSE
-from gateway.store.runs import RunName
+from gateway.store.run_names import RunName
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import RequestError
-from gateway.protocol.decoder import ENCODERS, CodecName, FrameDecoder, Rejected
+from gateway.protocol.decoder import CodecName, FrameDecoder, Rejected
 from gateway.protocol.diagnosis import Misspelling
+from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.messages import ErrorReply, Request
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import any_text, anything, damaged, json_values

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from gateway.fanout.hub import Hub
 from gateway.fanout.tail import Tail, Verdict, judge
 from gateway.fanout.topic import Topic
-from gateway.protocol.decoder import ENCODERS
+from gateway.protocol.batches import Batch, batches
+from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.json_text import JsonText, whole
 from gateway.protocol.messages import Position
-from gateway.protocol.publications import Batch, Publication, batches
+from gateway.protocol.publications import Publication
+from gateway.store.channel import parse_live
 from gateway.store.cuts import Cuts
-from gateway.store.log import parse_live
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import any_text, anything, damaged, json_values
 

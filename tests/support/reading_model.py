@@ -17,11 +17,12 @@ from gateway.errors import NotFound
 from gateway.fanout.outbox import Outbox
 from gateway.fanout.subscriptions import Subscriptions
 from gateway.fanout.topic import Topic
-from gateway.protocol.decoder import ENCODERS
+from gateway.identity.caller import Caller
+from gateway.protocol.batches import Batch
+from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Position
-from gateway.protocol.publications import Batch, Publication
-from gateway.store.calls import Caller
+from gateway.protocol.publications import Publication
 from gateway.store.contexts import AgentState
 from gateway.store.log import Cut, Snapshot
 

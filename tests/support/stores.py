@@ -15,8 +15,8 @@ from gateway.store.store import Store
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gateway.identity.caller import Caller
     from gateway.protocol.messages import Position
-    from gateway.store.calls import Caller
     from gateway.store.messages import Accepted
 
 

@@ -14,6 +14,7 @@ from gateway.cli.chat.address import advice, is_hopeless, shown, socket_url, unr
 from gateway.cli.chat.commands import HELP, HISTORY_MESSAGES, Commands
 from gateway.cli.chat.room import Room, printable
 from gateway.cli.chat.screen import open_screen
+from gateway.cli.exit_codes import EXIT_BAD_ARGUMENT, EXIT_CLOSED
 from gateway_client import (
     ClientClosed,
     GatewayClient,
@@ -29,11 +30,7 @@ if TYPE_CHECKING:
     from gateway.cli.chat.screen import Screen
     from gateway_client import Status
 
-DEFAULT_URL = "ws://127.0.0.1:8000/ws"
-DEFAULT_CONVERSATION = "lobby"
 LEAVE_TIMEOUT_S = 10.0
-EXIT_CLOSED = 1
-EXIT_BAD_ARGUMENT = 2
 GREETING = (
     "* You are {me}, in {conversation}. "
     "Type a message and press Enter; /help for more, /quit to leave."
@@ -43,25 +40,6 @@ WAITING = "* {problem}; trying again. Start a gateway with `gateway serve --dev`
 
 class NotThereError(Exception):
     """The URL is not that of a gateway, and retrying will not help."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `gateway chat`."""
-    parser.add_argument(
-        "--url",
-        default=DEFAULT_URL,
-        help="of the gateway; http://HOST:PORT is enough (default: %(default)s)",
-    )
-    parser.add_argument("--token", help="a JWT (default: one signed with the local secret)")
-    parser.add_argument(
-        "--sub", default="dev", metavar="NAME", help="subject of the token signed here"
-    )
-    parser.add_argument(
-        "--conversation", default=DEFAULT_CONVERSATION, help="id (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--plain", action="store_true", help="print plain lines, even on a terminal"
-    )
 
 
 async def chat(

@@ -23,7 +23,7 @@ from gateway.transport.server.supervised import STOP
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gateway.cli.serve.replica import Orders
+    from gateway.cli.serve.orders import Orders
     from gateway.cli.serve.replica_process import ReplicaProcess
     from gateway.settings import Settings
 

@@ -13,20 +13,12 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from gateway.cli.main import EXIT_BAD_SETTING
+from gateway.cli.exit_codes import EXIT_BAD_SETTING
+from gateway.cli.serve.orders import Orders
 from gateway.errors import GatewayError
-from gateway.settings import Settings  # noqa: TC001  # of a field that is decoded
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIApplication
-
-
-class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replica is told. `settings.port` is where it listens, never 0."""
-
-    settings: Settings
-    has_worker: bool
-    listeners: tuple[int, ...]  # descriptors of sockets to accept from; none: it binds its own
 
 
 def main() -> int:

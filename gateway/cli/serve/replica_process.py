@@ -20,7 +20,7 @@ from gateway.transport.server.supervised import LISTENING
 if TYPE_CHECKING:
     from typing import Self
 
-    from gateway.cli.serve.replica import Orders
+    from gateway.cli.serve.orders import Orders
 
 
 class ReplicaProcess:

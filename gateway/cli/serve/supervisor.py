@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 import structlog
 
-from gateway.cli.serve.replica import Orders
+from gateway.cli.serve.orders import Orders
 from gateway.cli.serve.replica_process import ReplicaProcess
 from gateway.store.embedded.server import EmbeddedServer
 from gateway.transport.server.patience import task

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from gateway.store.calls import Caller
+from gateway.identity.caller import Caller
 from gateway.store.runs import RunRequest
 from gateway.tasks import together
 from tests.promises.runs.conftest import RUN_SETTINGS, serving

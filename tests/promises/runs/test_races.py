@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from gateway.clock import Clock
+from gateway.identity.caller import Caller
 from gateway.settings import load_settings
-from gateway.store.calls import Caller
 from gateway.store.keys import SHARDS
 from gateway.store.messages import Draft
 from gateway.store.runs import Change, Ending, LeaseLost, RunRequest

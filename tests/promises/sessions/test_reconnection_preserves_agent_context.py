@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.store.calls import Caller
+from gateway.identity.caller import Caller
 from gateway.store.contexts import ContextChange
 from tests.support.stores import opened
 from tests.support.wire import RefusedRequest

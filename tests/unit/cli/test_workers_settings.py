@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from gateway.cli.serve.replica import Orders
+from gateway.cli.serve.orders import Orders
 from gateway.settings import load_settings
 from tests.support.supervised import refused
 

@@ -10,15 +10,17 @@ import pytest
 
 from gateway.codes import CloseCode
 from gateway.errors import StoreUnavailable
-from gateway.fanout.hub import Hub, whisper
+from gateway.fanout.hub import Hub
 from gateway.fanout.outbox import Outbox
 from gateway.fanout.subscriptions import Subscriptions
-from gateway.protocol.decoder import ENCODERS
+from gateway.identity.caller import Caller
+from gateway.protocol.batches import Batch, Pushes
+from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Position, Presence
-from gateway.protocol.publications import Batch, Publication, Pushes
+from gateway.protocol.publications import Publication
 from gateway.settings import Settings
-from gateway.store.calls import Caller
+from gateway.store.channel import whisper
 from tests.support.eventually import eventually
 from tests.support.stores import make, opened, say
 

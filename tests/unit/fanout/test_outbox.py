@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.fanout.outbox import Outbox
-from gateway.protocol.decoder import ENCODERS
+from gateway.protocol.batches import Batch
+from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.json_text import JsonText
-from gateway.protocol.publications import Batch, Publication
+from gateway.protocol.publications import Publication
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

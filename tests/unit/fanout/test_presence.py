@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from gateway.fanout.presence import PresenceAnnouncer
-from gateway.protocol.decoder import ENCODERS
-from gateway.store.calls import Caller
+from gateway.identity.caller import Caller
+from gateway.protocol.encoders import ENCODERS
 from tests.support.eventually import eventually
 from tests.support.stores import make
 from tests.unit.fanout.test_hub import listen, replica

@@ -11,9 +11,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gateway.errors import TooLarge
+from gateway.protocol.batches import Pushes
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Position
-from gateway.protocol.publications import Publication, Pushes
+from gateway.protocol.publications import Publication
 from tests.support.reading_model import ALICE, NAME, Reading, settle
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.fanout.tail import Tail, Verdict, judge
+from gateway.protocol.batches import Batch
 from gateway.protocol.blanked import Change, change_of
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Position
-from gateway.protocol.publications import Batch, Publication
+from gateway.protocol.publications import Publication
 
 
 def event(offset: int, epoch: str = "x", *, text: str = "") -> Publication:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from gateway.codes import ErrorCode
 from gateway.protocol import messages
-from gateway.protocol.decoder import ENCODERS, CodecName, FrameDecoder, Rejected
+from gateway.protocol.decoder import CodecName, FrameDecoder, Rejected
+from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Request, SendMessage
 from gateway.protocol.publications import Publication

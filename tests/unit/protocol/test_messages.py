@@ -7,7 +7,7 @@ import pytest
 
 from gateway.codes import ErrorCode
 from gateway.protocol import messages
-from gateway.protocol.decoder import ENCODERS
+from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.messages import Push, Reply, Request
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.protocol.decoder import ENCODERS
+from gateway.protocol.batches import Batch, batches
+from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.json_text import JsonText
-from gateway.protocol.publications import FRAME_OVERHEAD, Batch, Publication, batches
+from gateway.protocol.publications import FRAME_OVERHEAD, Publication
 
 if TYPE_CHECKING:
     from gateway.protocol.decoder import CodecName

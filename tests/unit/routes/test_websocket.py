@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from gateway.routes.websocket import parameters_of
+from gateway.routes.credentials import parameters_of
 
 WORDS = st.text(alphabet="ab%2+4=;.é", max_size=8)
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.errors import BadRequest, TooLarge
 from gateway.protocol.json_text import JsonText
 from gateway.runs import schemas
-from gateway.runs.answers import check_answer
+from gateway.runs.interrupts import check_answer
 from gateway.runs.schema_checks import check_fit, schema_problem
 from gateway.runs.schemas import is_plain, misfit, schema_fault
 from gateway.settings import Settings

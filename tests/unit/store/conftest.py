@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.clock import Clock
-from gateway.store.calls import Caller
+from gateway.identity.caller import Caller
 from tests.support.stores import opened
 
 if TYPE_CHECKING:

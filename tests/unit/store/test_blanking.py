@@ -9,7 +9,7 @@ from tests.support.stores import draft, epoch_ends, make, opened, say
 from tests.unit.store.test_repeats import ALICE, attempt_of
 
 if TYPE_CHECKING:
-    from gateway.store.calls import Caller
+    from gateway.identity.caller import Caller
     from gateway.store.store import Store
     from tests.conftest import OwnRedis
 

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from gateway.clock import Clock
 from gateway.errors import NotFound
+from gateway.identity.caller import Caller
 from gateway.protocol.messages import Position
 from gateway.store import pages
-from gateway.store.calls import Caller
 from gateway.tasks import together
 from tests.support.stores import draft, make, opened, say
 from tests.unit.store.test_messages_store import seqs

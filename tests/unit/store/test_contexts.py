@@ -13,7 +13,7 @@ from gateway.tasks import together
 from tests.support.stores import make, opened
 
 if TYPE_CHECKING:
-    from gateway.store.calls import Caller
+    from gateway.identity.caller import Caller
     from gateway.store.store import Store
     from tests.support.redis_node import RedisNode
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.errors import Conflict, Forbidden, Gone, NotFound
+from gateway.identity.caller import Caller
 from gateway.protocol.messages import CreateConversation, Position
-from gateway.store.calls import Caller
 from gateway.store.invites import invite_conversation
 from tests.support.stores import make, say
 

@@ -15,8 +15,8 @@ from tests.unit.store.test_key_leak import begin, start
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from gateway.identity.caller import Caller
     from gateway.protocol.json_text import JsonText
-    from gateway.store.calls import Caller
     from gateway.store.store import Store
     from tests.conftest import OwnRedis
 

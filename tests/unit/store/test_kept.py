@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.errors import NotFound
+from gateway.identity.caller import Caller
 from gateway.protocol.messages import Position
-from gateway.store.calls import Caller
 from gateway.store.contexts import ContextChange
 from gateway.store.runs import Change, RunRequest
 from tests.support.claims import claim_any

@@ -22,7 +22,7 @@ from tests.support.store_view import StoreView
 from tests.support.stores import draft, make, opened, say, under_another_reign
 
 if TYPE_CHECKING:
-    from gateway.store.calls import Caller
+    from gateway.identity.caller import Caller
     from gateway.store.runs import ConnectAttempt
     from gateway.store.store import Store
     from tests.conftest import OwnRedis

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.protocol.messages import Position
-from gateway.store.log import parse_live
+from gateway.store.channel import parse_live
 from gateway.tasks import together
 from tests.support.eventually import eventually
 from tests.support.stores import draft, epoch_ends, make, opened, say, under_another_reign
 
 if TYPE_CHECKING:
-    from gateway.store.calls import Caller
+    from gateway.identity.caller import Caller
     from gateway.store.store import Store
     from tests.support.redis_node import RedisNode
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
 from gateway.errors import Conflict, Forbidden, NotFound
+from gateway.identity.caller import Caller
 from gateway.protocol.ids import random_id
 from gateway.protocol.messages import Position
-from gateway.store.calls import Caller
 from gateway.store.messages import Draft, Message, Page
 from gateway.tasks import together
 from tests.support.stores import draft, make, opened, say

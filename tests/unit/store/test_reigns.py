@@ -20,7 +20,7 @@ from tests.support.scripted_server import ScriptedServer
 from tests.support.stores import make, opened, say
 
 if TYPE_CHECKING:
-    from gateway.store.calls import Caller
+    from gateway.identity.caller import Caller
     from gateway.store.store import Store
     from tests.conftest import OwnRedis
     from tests.support.redis_node import RedisNode

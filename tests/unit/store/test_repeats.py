@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.errors import StoreError
-from gateway.store.calls import Caller
+from gateway.identity.caller import Caller
 from gateway.store.contexts import ContextChange
 from gateway.store.interrupts import Answer
 from gateway.store.redis.link import packed_arguments

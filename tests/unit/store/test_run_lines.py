@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.errors import TooManyRuns
-from gateway.store.calls import Caller
+from gateway.identity.caller import Caller
 from gateway.store.keys import shard_of
 from gateway.store.run_lines import Line
 from gateway.store.runs import Ending, RunRequest

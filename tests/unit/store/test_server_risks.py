@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from gateway.runs.work import working
+from gateway.runs.worker import working
 from gateway.settings import load_settings
 from gateway.store.store import Store
 from tests.support.eventually import eventually

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from gateway.identity.caller import Caller
 from gateway.protocol.ids import random_id, resume_secret, token_hash
 from gateway.protocol.messages import Position
-from gateway.store.calls import Caller
 from gateway.store.sessions import Attached, ConnectAttempt, Holder, Vouched
 from gateway.tasks import together
 

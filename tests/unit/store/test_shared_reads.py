@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.errors import NotFound, StoreUnavailable
+from gateway.identity.caller import Caller
 from gateway.protocol.messages import Position
-from gateway.store.calls import Caller
 from gateway.store.redis import master_link
 from gateway.store.shared_reads import MAX_READERS
 from gateway.tasks import together

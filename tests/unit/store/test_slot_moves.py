@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.errors import StoreUnavailable
+from gateway.identity.caller import Caller
 from gateway.protocol.messages import Position
-from gateway.store.calls import Caller
 from gateway.store.contexts import ContextChange
 from gateway.store.interrupts import Answer
 from gateway.store.keys import shard_of
 from gateway.store.messages import Draft
 from gateway.store.redis.scripts import Script
 from gateway.store.run_lines import Claim
-from gateway.store.runs import Change, Ending, RunInput, RunName, RunRequest
+from gateway.store.run_names import RunName
+from gateway.store.runs import Change, Ending, RunInput, RunRequest
 from tests.support.claims import claim_in
 from tests.support.eventually import eventually
 from tests.support.redis_servers import cluster, redis7

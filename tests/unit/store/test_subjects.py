@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.store.calls import Caller
+from gateway.identity.caller import Caller
 
 if TYPE_CHECKING:
     from gateway.clock import Clock

@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from gateway.transport.addresses import UNREADABLE, Addresses, network_of
-from gateway.transport.config import uvicorn_config
 from gateway.transport.server.sockets import allow_open_files
+from gateway.transport.serving import uvicorn_config
 from tests.support.eventually import eventually
 from tests.support.probe_app import ProbeApp
 from tests.support.raw_sockets import (
