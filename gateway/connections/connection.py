@@ -17,6 +17,7 @@ import structlog
 from gateway.codes import CloseCode
 from gateway.connections.dispatcher import Dispatcher
 from gateway.connections.inbox import Inbox
+from gateway.connections.sender import Sender
 from gateway.connections.turns import Turns, Watch, lane_of
 from gateway.errors import StoreError
 from gateway.fanout.outbox import Outbox
@@ -34,11 +35,12 @@ from gateway.protocol.state_machine import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Coroutine
 
     import msgspec
 
     from gateway.connections.replica import Replica
+    from gateway.connections.session import Session
     from gateway.connections.socket import Socket
     from gateway.identity.tokens import Identity
     from gateway.protocol.decoder import Frame
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from gateway.protocol.state_machine import Effect
 
 WRITE_BYTES = 65_536  # written at once, so that a slow socket is noticed before it holds more
-SMALL_REPLY_BYTES = 1_000  # less than `request_bytes` can be: it is not even asked what it costs
 DONE_AT_ONCE = 64  # messages of batches before others have their turn
 GOODBYE_S = 4.0  # what is queued, and `disconnect`, must leave within this time
 _log = structlog.get_logger(__name__)
@@ -77,10 +78,10 @@ class Connection:
         "connection_id",
         "dispatcher",
         "frames_in",
-        "identity",
         "is_over",
         "opened_at",
         "outbox",
+        "sender",
         "subscriptions",
     )
 
@@ -94,7 +95,6 @@ class Connection:
         opened_at: float,
     ) -> None:
         self.connection_id = random_id("k")
-        self.identity = identity
         self.caller = Caller(identity.tenant, identity.subject)
         self.opened_at = opened_at  # when the socket was accepted, before anything was awaited
         self.frames_in = self._applied = self.bytes_in = self._told_bytes = 0
@@ -126,7 +126,18 @@ class Connection:
             spawn=self._catch_up,
             fail=self.fail,
         )
-        self.dispatcher = Dispatcher(replica, self)
+        self.sender = Sender(encoder, self.outbox, self._protocol)
+        self.dispatcher = Dispatcher(
+            replica,
+            identity,
+            caller=self.caller,
+            connection_id=self.connection_id,
+            opened_at=opened_at,
+            protocol=self._protocol,
+            sender=self.sender,
+            subscriptions=self.subscriptions,
+            close=self.close,
+        )
 
     def open(self) -> None:
         """Be known to the replica, and greet."""
@@ -135,30 +146,8 @@ class Connection:
         self.flush()  # at once: it leaves together with the handshake's answer
 
     def push(self, message: msgspec.Struct) -> None:
-        """Send a message that nobody waits for, and that cannot wait."""
-        self.outbox.put(self._encoder.encode(message))
-
-    def push_when_it_fits(self, message: msgspec.Struct) -> Awaitable[None] | None:
-        """Send a message of any size: it waits until the client has read enough.
-
-        It is charged for its size. None if it did not have to wait, which is by far the commonest.
-        """
-        payload = self._encoder.encode(message)
-        if len(payload) > SMALL_REPLY_BYTES:
-            self._protocol.charge_bytes(len(payload))
-        return None if self.outbox.put_if_it_fits(payload) else self._push_later(payload)
-
-    async def _push_later(self, payload: bytes) -> None:
-        while not self.outbox.put_if_it_fits(payload):
-            await self.outbox.room()
-
-    def charge(self, cost: float) -> None:
-        """Count what a request turned out to cost, in requests."""
-        self._protocol.charge(cost)
-
-    def charge_bytes(self, size_bytes: int) -> None:
-        """Count what a request returned beside its reply."""
-        self._protocol.charge_bytes(size_bytes)
+        """Send something unasked."""
+        self.sender.push(message)
 
     def tick(self, now: float, unix_now: float) -> None:
         """Let time pass; a backlog of frames counts as life."""
@@ -175,14 +164,10 @@ class Connection:
         self.dispatcher.time_limit.check()
         self._watch.check_time_limits()
 
-    def renewed(self, identity: Identity) -> None:
-        """The credential was replaced by another of the same subject."""
-        self.identity = identity
-        self._protocol.renewed(identity.expires_at)
-
-    def connect_failed(self) -> None:
-        """No session could be opened; the client may try again on this connection."""
-        self._protocol.connect_failed()
+    @property
+    def session(self) -> Session | None:
+        """The session that is attached, if one is."""
+        return self.dispatcher.session
 
     def silent_s(self, now: float) -> float:
         """How long nothing was heard; 0.0 while that is less than the heartbeat allows."""

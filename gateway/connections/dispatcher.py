@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -35,11 +37,15 @@ from gateway.requests.failures import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from gateway.connections.connection import Connection
     from gateway.connections.inbox import Inbox
     from gateway.connections.replica import Replica
+    from gateway.connections.sender import Sender
+    from gateway.fanout.subscriptions import Subscriptions
+    from gateway.identity.caller import Caller
+    from gateway.identity.tokens import Identity
     from gateway.protocol.ids import IdMaker
     from gateway.protocol.messages import Reply, Request
+    from gateway.protocol.state_machine import ConnectionProtocol
     from gateway.requests.registry import Answer
 
 RETURN_WINDOW_MS = 2000  # Redis lost the sessions of all clients: they do not come back at once
@@ -51,30 +57,61 @@ class Dispatcher:
 
     __slots__ = (
         "_actions",
-        "_connection",
+        "_caller",
+        "_close",
+        "_connection_id",
         "_context",
+        "_identity",
         "_is_next",
+        "_opened_at",
+        "_protocol",
         "_replica",
+        "_sender",
+        "_subscriptions",
         "session",
         "time_limit",
     )
 
-    def __init__(self, replica: Replica, connection: Connection) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        identity: Identity,
+        *,
+        caller: Caller,
+        connection_id: str,
+        opened_at: float,
+        protocol: ConnectionProtocol,
+        sender: Sender,
+        subscriptions: Subscriptions,
+        close: Callable[[Close], None],
+    ) -> None:
         self.session: Session | None = None
         self.time_limit = TimeLimit(replica.settings.request_timeout_s)
         self._replica = replica
-        self._connection = connection
+        self._identity = identity
+        self._caller = caller
+        self._connection_id = connection_id
+        self._opened_at = opened_at
+        self._protocol = protocol
+        self._sender = sender
+        self._subscriptions = subscriptions
+        self._close = close
         self._context: Context | None = None
         self._actions: SocketActions | None = None
         self._is_next: Callable[[], Awaitable[None]] | None = None  # until it may answer
 
     def beside(self, is_next: Callable[[], Awaitable[None]]) -> Dispatcher:
         """Another for the same session: it works meanwhile, and answers once `is_next` returns."""
-        other = Dispatcher(self._replica, self._connection)
-        other._is_next = is_next
-        if self.session is not None and self._context is not None:
-            other._begin_session(self.session, self._context.ids)
+        other = copy(self)
+        other.answer_after(is_next)
         return other
+
+    def answer_after(self, is_next: Callable[[], Awaitable[None]]) -> None:
+        """Have time and actions of its own, and answer once `is_next` returns."""
+        self.time_limit = TimeLimit(self._replica.settings.request_timeout_s)
+        self._is_next = is_next
+        if self.session is not None and self._context is not None:
+            self._begin_session(self.session, self._context.ids)
 
     def take(self, first: Request, inbox: Inbox | tuple[()]) -> list[Request]:
         """Take from an inbox what is performed in one step with a request that was taken."""
@@ -105,7 +142,7 @@ class Dispatcher:
             if isinstance(answer, RequestError):
                 await self.refuse(answer, request.id)
             elif answer is not None:
-                waiting = self._connection.push_when_it_fits(addressed(answer, request.id))
+                waiting = self._sender.push_when_it_fits(addressed(answer, request.id))
                 if waiting is not None:  # what was sent before is not read yet
                     await waiting
         if self._actions is not None:
@@ -117,7 +154,7 @@ class Dispatcher:
             with self.time_limit:
                 await self._connect(Connect(), is_implied=True)
         except (StoreUnavailable, TimeoutError, RequestError) as exc:
-            self._connection.connect_failed()
+            self._protocol.connect_failed()
             _log.warning("connect_unavailable", problem=str(exc))
 
     @property
@@ -149,7 +186,7 @@ class Dispatcher:
             if is_gone:
                 self._replica.presence.tell(
                     session.caller,
-                    self._connection.connection_id,
+                    self._connection_id,
                     session.cursors,
                     is_online=False,
                 )
@@ -161,7 +198,7 @@ class Dispatcher:
         if isinstance(exc, RequestError):
             for request in requests:
                 if isinstance(request, Connect):
-                    self._connection.connect_failed()
+                    self._protocol.connect_failed()
                 await self.refuse(exc, request.id)
         elif isinstance(exc, TimeoutError):
             _log.warning("request_timed_out", type=kind)
@@ -177,12 +214,12 @@ class Dispatcher:
     async def _fail(self, requests: Sequence[Request], reply: ErrorReply) -> None:
         for request in requests:
             if isinstance(request, Connect):
-                self._connection.connect_failed()
+                self._protocol.connect_failed()
             await self._reply(reply, request.id)
 
     async def _reply(self, reply: Reply, request_id: str | int | None) -> None:
         """Send a reply when there is room for it: who does not read is not answered on."""
-        waiting = self._connection.push_when_it_fits(addressed(reply, request_id))
+        waiting = self._sender.push_when_it_fits(addressed(reply, request_id))
         if waiting is not None:
             await waiting
 
@@ -202,56 +239,60 @@ class Dispatcher:
             raise StoreUnavailable("no session could be opened")
 
     async def _connect(self, request: Connect, *, is_implied: bool = False) -> None:
-        connection, replica = self._connection, self._replica
+        replica = self._replica
         ids = await replica.store.ids()
         attached = await attach_session(
             replica.store,
             ids,
-            connection.caller,
-            connection.connection_id,
+            self._caller,
+            self._connection_id,
             request,
-            accepted_at=connection.opened_at,
+            accepted_at=self._opened_at,
         )
         if attached is None:
             self._lose_session(CloseCode.REPLACED)
             return
         session = Session(
-            replica.store.sessions, connection.caller, attached, on_lost=self._lose_session
+            replica.store.sessions,
+            self._caller,
+            self._identity,
+            attached,
+            on_lost=self._lose_session,
         )
-        telling = [come_to(replica.store, connection.caller, each) for each in attached.named]
+        telling = [come_to(replica.store, self._caller, each) for each in attached.named]
         if attached.replaced is not None:
             is_revoked = attached.failure == "token_reused"
             telling.append(replica.tell_replaced(attached.replaced, is_revoked=is_revoked))
-        resumed = await read_conversations(connection.subscriptions, session, meanwhile=telling)
+        resumed = await read_conversations(self._subscriptions, session, meanwhile=telling)
         self._begin_session(session, ids)
-        connection.charge_bytes(sum([one.cut.snapshot_bytes for one in resumed]))
+        self._protocol.charge_bytes(sum([one.cut.snapshot_bytes for one in resumed]))
         await self._reply(session_ready(attached, resumed, replica.settings), request.id)
         warning = gap_warning(attached, replica.settings)
         if warning is not None:
-            connection.push(warning)
-        connection.subscriptions.begin(resumed, announce=not is_implied)
+            self._sender.push(warning)
+        self._subscriptions.begin(resumed, announce=not is_implied)
         if not attached.was_online:
             self._tell_online(session.cursors)
 
     def _begin_session(self, session: Session, ids: IdMaker) -> None:
-        connection, replica = self._connection, self._replica
+        replica = self._replica
         self.session = session
         self._actions = SocketActions(
-            connection.subscriptions,
+            self._subscriptions,
             session,
             replica.verifier,
             replica.clock,
-            charge=connection.charge,
-            charge_bytes=connection.charge_bytes,
-            push=connection.push,
-            renewed=connection.renewed,
+            charge=self._protocol.charge,
+            charge_bytes=self._protocol.charge_bytes,
+            push=self._sender.push,
+            renewed=partial(self._renewed, session),
             present=self._tell_online,
         )
         self._context = Context(
-            identity=lambda: connection.identity,
+            identity=lambda: session.identity,
             session=session,
             connection=self._actions,
-            connection_id=connection.connection_id,
+            connection_id=self._connection_id,
             store=replica.store,
             settings=replica.settings,
             ids=ids,
@@ -260,14 +301,18 @@ class Dispatcher:
         )
 
     def _tell_online(self, conversations: Iterable[str]) -> None:
-        connection = self._connection
         self._replica.presence.tell(
-            connection.caller, connection.connection_id, conversations, is_online=True
+            self._caller, self._connection_id, conversations, is_online=True
         )
+
+    def _renewed(self, session: Session, identity: Identity) -> None:
+        """The credential was replaced by another of the same subject."""
+        session.identity = identity
+        self._protocol.renewed(identity.expires_at)
 
     def _lose_session(self, code: CloseCode) -> None:
         window_ms = RETURN_WINDOW_MS if code is CloseCode.UNAVAILABLE else 0
-        self._connection.close(Close(code, window_ms=window_ms))
+        self._close(Close(code, window_ms=window_ms))
 
 
 def _is_told_to_stop() -> bool:

@@ -10,7 +10,7 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 
-class Sender(Protocol):
+class Flushed(Protocol):
     """A connection with something to send."""
 
     def flush(self) -> None:
@@ -24,10 +24,10 @@ class Flusher:
     """Flushes each sender once, after all that the present tick gives it to send."""
 
     def __init__(self) -> None:
-        self._senders: list[Sender] = []
+        self._senders: list[Flushed] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # asking for it costs a system call
 
-    def add(self, sender: Sender) -> None:
+    def add(self, sender: Flushed) -> None:
         """Let a sender flush soon."""
         if not self._senders:
             if self._loop is None:

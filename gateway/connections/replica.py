@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import structlog
@@ -27,7 +27,7 @@ from gateway.protocol.state_machine import Close
 if TYPE_CHECKING:
     from gateway.agents import AgentRegistry
     from gateway.clock import Clock
-    from gateway.connections.connection import Connection
+    from gateway.connections.session import Session
     from gateway.identity.caller import Caller
     from gateway.identity.verifier import TokenVerifier
     from gateway.protocol.rate_limit import TokenBucket
@@ -38,6 +38,37 @@ if TYPE_CHECKING:
 
 LET_GO_S = 3.0  # for the sessions of closed sockets to be marked as away, when the process ends
 _log = structlog.get_logger(__name__)
+
+
+class OpenConnection(Protocol):
+    """A connection that is served here, as all that look after connections know it."""
+
+    @property
+    def connection_id(self) -> str:
+        """Names it in logs and between replicas."""
+
+    @property
+    def caller(self) -> Caller:
+        """Whose it is."""
+
+    @property
+    def session(self) -> Session | None:
+        """The session that is attached, if one is."""
+
+    def push(self, message: msgspec.Struct) -> None:
+        """Send something unasked."""
+
+    def tick(self, now: float, unix_now: float) -> None:
+        """Let time pass."""
+
+    def silent_s(self, now: float) -> float:
+        """How long nothing was heard; 0.0 while that is less than the heartbeat allows."""
+
+    def close(self, close: Close) -> None:
+        """Say why, and close."""
+
+    def abandon(self) -> None:
+        """Stop whatever still goes on: the process ends."""
 
 
 class Replica:
@@ -63,7 +94,7 @@ class Replica:
         self.hub.on_replica_message = self._hear
         self.hub.on_push = self._hear_push
         self.decoders = {codec: registry.decoder(codec, settings) for codec in ENCODERS}
-        self.connections: dict[str, Connection] = {}
+        self.connections: dict[str, OpenConnection] = {}
         self.flusher = Flusher()
         self.presence = PresenceAnnouncer(store)
         self.readiness = Readiness(store, clock)
@@ -92,12 +123,12 @@ class Replica:
         """Drop rate limits that hold no memory any more."""
         self.subject_limits.forget_idle(self.clock.monotonic_s(), but=self._sockets)
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: OpenConnection) -> None:
         """Count a connection that is about to be served."""
         self.connections[connection.connection_id] = connection
         self._sockets[connection.caller] += 1
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: OpenConnection) -> None:
         """Forget a connection that has ended."""
         del self.connections[connection.connection_id]
         self._sockets[connection.caller] -= 1

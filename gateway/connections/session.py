@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.identity.caller import Caller
+    from gateway.identity.tokens import Identity
     from gateway.protocol.messages import Position
     from gateway.store.sessions import Attached, Loss, Sessions
 
@@ -32,6 +33,7 @@ class Session:
         "caller",
         "cursors",
         "generation",
+        "identity",
         "is_confirmed",
         "session_id",
     )
@@ -40,11 +42,13 @@ class Session:
         self,
         sessions: Sessions,
         caller: Caller,
+        identity: Identity,
         attached: Attached,
         *,
         on_lost: Callable[[CloseCode], None],
     ) -> None:
         self.caller = caller
+        self.identity = identity  # whose token the connection has now
         self.session_id = attached.session_id
         self.generation = attached.generation
         self.cursors = dict(attached.cursors)

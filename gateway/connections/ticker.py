@@ -18,8 +18,7 @@ from gateway.store.sessions import Vouched
 from gateway.tasks import together
 
 if TYPE_CHECKING:
-    from gateway.connections.connection import Connection
-    from gateway.connections.replica import Replica
+    from gateway.connections.replica import OpenConnection, Replica
     from gateway.settings import Settings
 
 TICK_S = 0.25
@@ -56,10 +55,10 @@ async def tick_for_ever(replica: Replica) -> None:
 
 async def touch(replica: Replica, now: float) -> None:
     """Vouch for every session here, a script a shard; close those taken over unheard, or lost."""
-    holders: dict[tuple[str, int], Connection] = {}
+    holders: dict[tuple[str, int], OpenConnection] = {}
     shards: dict[str, list[Vouched]] = defaultdict(list)
     for connection in replica.connections.values():
-        session = connection.dispatcher.session
+        session = connection.session
         if session is None:
             continue
         caller = connection.caller
@@ -69,5 +68,5 @@ async def touch(replica: Replica, now: float) -> None:
         holders[session.session_id, session.generation] = connection
     lost = await together(replica.store.sessions.touch(shard) for shard in shards.values())
     found = [holders[item.session_id, item.generation] for some in lost for item in some]
-    sessions = [one.dispatcher.session for one in found]
+    sessions = [one.session for one in found]
     await together(session.tell_lost() for session in sessions if session is not None)
