@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import jwt
 import msgspec
 
+from gateway.codes import AGENT_PREFIX
 from gateway.errors import EarlyToken, ExpiredToken, InvalidToken
 from gateway.identity.keys import ACCEPTED_JWS, signing_secret
-from gateway.protocol.messages import AGENT_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from gateway.codes import AGENT_PREFIX
+
 if TYPE_CHECKING:
     from gateway.codes import ErrorCode
     from gateway.protocol.json_text import JsonText
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 PROTOCOL = "gateway.v1"
 
 Identifier = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
-AGENT_PREFIX = "agent:"  # of the authors that are agents; no subject begins with it
 # Control characters, and those that turn the direction of text (Unicode's Bidi_Control): when it is
 # shown, such a text can look like another.
 _MISLEADING = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from gateway.agents import AgentRegistry
     from gateway.clock import Clock
-    from gateway.connections.session import Session
+    from gateway.identity.caller import Caller
     from gateway.identity.tokens import Identity
     from gateway.protocol.ids import IdMaker
     from gateway.protocol.messages import Mode, Position
@@ -33,6 +33,21 @@ class Joined(Protocol):
     @property
     def replayed(self) -> int:
         """Events between the cursor and the position."""
+
+
+class HeldSession(Protocol):
+    """What of a session a handler may use: whose it is, and where its client stands."""
+
+    @property
+    def caller(self) -> Caller:
+        """Tenant and subject."""
+
+    @property
+    def session_id(self) -> str:
+        """Names it."""
+
+    async def ack(self, where: dict[str, Position]) -> None:
+        """Move the positions of attached conversations."""
 
 
 class Actions(Protocol):
@@ -106,7 +121,7 @@ class Context:
         self,
         *,
         identity: Callable[[], Identity],
-        session: Session,
+        session: HeldSession,
         connection: Actions,
         connection_id: str,
         store: Store,
