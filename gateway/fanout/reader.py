@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -11,7 +11,7 @@ from gateway.protocol.messages import EpochChanged, Position
 
 if TYPE_CHECKING:
     from gateway.codes import CloseCode
-    from gateway.fanout.subscriptions import Subscriptions
+    from gateway.fanout.outbox import Outbox
     from gateway.fanout.topic import Topic
     from gateway.protocol.batches import Pushes
     from gateway.protocol.publications import Publication
@@ -26,8 +26,27 @@ class Replay(msgspec.Struct):
     waiting: set[str]
 
 
+class ReaderOwner(Protocol):
+    """Whose reader it is: told what the reader cannot do by itself."""
+
+    def push(self, message: msgspec.Struct) -> None:
+        """Send something that is not in the log."""
+
+    def fell_behind(self, reader: Reader) -> None:
+        """It lacks events after its position: have it caught up."""
+
+    def reached_cut(self, cuts: dict[str, int]) -> None:
+        """All readers of an announced replay have reached their cut."""
+
+    def expelled(self, conversation_id: str) -> None:
+        """The subject takes no part any more: drop the reader."""
+
+    def failed(self, code: CloseCode) -> None:
+        """It could not take what was given to it, or what it reads is gone: end the connection."""
+
+
 class Reader:
-    """The hub's `Reader` for one connection.
+    """The `TopicReader` of one connection.
 
     While `is_live` it stands where its topic stands, and takes the hub's events as they come;
     otherwise it stands at the last event put into the connection's outbox, and is caught up from
@@ -35,18 +54,29 @@ class Reader:
     """
 
     __slots__ = (
+        "_outbox",
+        "_owner",
         "_position",
-        "_subscriptions",
+        "connection_id",
         "conversation_id",
         "is_live",
         "lacks_room",
         "must_ask",
         "replay",
+        "subject",
         "topic",
     )
 
     def __init__(
-        self, subscriptions: Subscriptions, topic: Topic, position: Position, replay: Replay | None
+        self,
+        topic: Topic,
+        position: Position,
+        replay: Replay | None,
+        *,
+        subject: str,
+        connection_id: str,
+        outbox: Outbox,
+        owner: ReaderOwner,
     ) -> None:
         self.conversation_id = topic.conversation_id
         self.topic = topic
@@ -54,18 +84,11 @@ class Reader:
         self.lacks_room = False  # it fell behind as its client takes less than there is
         self.must_ask = False  # the log, before memory is good enough
         self.replay = replay
-        self._subscriptions = subscriptions
+        self.subject = subject
+        self.connection_id = connection_id
+        self._outbox = outbox
+        self._owner = owner
         self._position = position
-
-    @property
-    def subject(self) -> str:
-        """Who reads."""
-        return self._subscriptions.caller.subject
-
-    @property
-    def connection_id(self) -> str:
-        """Whose connection it is."""
-        return self._subscriptions.connection_id
 
     @property
     def position(self) -> Position:
@@ -76,7 +99,7 @@ class Reader:
     def take(self, batch: Batch) -> None:
         """Send the next events; those without room are left in the log, and read when there is."""
         events = batch.events
-        taken = self._subscriptions.outbox.put_live(batch)
+        taken = self._outbox.put_live(batch)
         if taken < len(events):
             self.lacks_room = True
             self.fall_behind(Position(events[taken].epoch, events[taken].offset - 1))
@@ -98,7 +121,7 @@ class Reader:
         first, last = batch.events[0], batch.events[-1]
         if first.epoch != self._position.epoch:
             self._rename(Position(first.epoch, first.offset - 1))
-        self._subscriptions.outbox.put(batch)
+        self._outbox.put(batch)
         self._position = Position(last.epoch, last.offset)
         if self.replay is not None:
             self.check_replay()
@@ -140,7 +163,7 @@ class Reader:
 
     def _rename(self, place: Position) -> None:
         """Tell the client that the place where it stands has another name from now on."""
-        self._subscriptions.push(
+        self._owner.push(
             EpochChanged(conversation_id=self.conversation_id, from_=self._position, to=place)
         )
         self._position = place
@@ -162,7 +185,7 @@ class Reader:
 
     def hear_whisper(self, whispered: Pushes) -> None:
         """Pass on what is not in the log, while there is room: it is promised to nobody."""
-        outbox = self._subscriptions.outbox
+        outbox = self._outbox
         if outbox.has_room:
             outbox.put_if_it_fits(whispered)
 
@@ -171,7 +194,7 @@ class Reader:
         self._position, self.is_live = position, False
         self.topic.live.discard(self)
         self.topic.ahead.discard(self)
-        self._subscriptions.catch_up(self)
+        self._owner.fell_behind(self)
 
     def mistrust(self) -> None:
         """Give the client a snapshot: it may have seen what is in no log any more."""
@@ -179,7 +202,7 @@ class Reader:
 
     def fail(self, code: CloseCode) -> None:
         """End the connection: it could not take what was given to it, or what it reads is gone."""
-        self._subscriptions.fail(code)
+        self._owner.failed(code)
 
     def expel(self, left: Publication) -> None:
         """Stop reading; a reader beyond that event has joined again since.
@@ -189,7 +212,7 @@ class Reader:
         """
         at = self.position
         if at.epoch == left.epoch and at.offset <= left.offset:
-            self._subscriptions.drop(self.conversation_id)
+            self._owner.expelled(self.conversation_id)
 
     def _leave_replay(self) -> None:
         replay, self.replay = self.replay, None
@@ -197,4 +220,4 @@ class Reader:
             return
         replay.waiting.discard(self.conversation_id)
         if not replay.waiting:
-            self._subscriptions.send_live(replay.cuts)
+            self._owner.reached_cut(replay.cuts)

@@ -79,6 +79,7 @@ class Subscriptions:
 
     __slots__ = (
         "_behind",
+        "_fail",
         "_hub",
         "_is_catching_up",
         "_log",
@@ -89,7 +90,6 @@ class Subscriptions:
         "caller",
         "connection_id",
         "encoder",
-        "fail",
         "outbox",
     )
 
@@ -114,7 +114,7 @@ class Subscriptions:
         self._log = log
         self._max_conversations = max_conversations
         self._spawn = spawn
-        self.fail = fail
+        self._fail = fail
         self._topics: dict[str, Topic] = {}
         self._readers: dict[str, Reader] = {}
         self._behind: list[Reader] = []
@@ -196,7 +196,7 @@ class Subscriptions:
             self._learn(item.topic, item.cut, item.asked_at)
             self._deliver_at_once(reader, item.cut)
         if announce and not ready:
-            self.send_live(cuts)
+            self.reached_cut(cuts)
 
     def begin_at(self, conversation_id: str, position: Position, *, is_old: bool = False) -> None:
         """Read a held conversation on from a position, without an announcement.
@@ -207,7 +207,7 @@ class Subscriptions:
         if topic is not None and conversation_id not in self._readers:
             reader = self._add(topic, position, None)
             reader.must_ask = is_old
-            self.catch_up(reader)
+            self.fell_behind(reader)
 
     def drop(self, conversation_id: str) -> None:
         """Stop reading a conversation."""
@@ -218,12 +218,20 @@ class Subscriptions:
         if topic is not None:
             self._hub.release(topic)
 
+    def expelled(self, conversation_id: str) -> None:
+        """Stop reading a conversation whose participant the subject is no more."""
+        self.drop(conversation_id)
+
+    def failed(self, code: CloseCode) -> None:
+        """End the connection, with a code that has the client come back."""
+        self._fail(code)
+
     def close(self) -> None:
         """Stop reading everything."""
         for conversation_id in list(self._topics):
             self.drop(conversation_id)
 
-    def send_live(self, cuts: dict[str, int]) -> None:
+    def reached_cut(self, cuts: dict[str, int]) -> None:
         """Tell the client that a replay is over."""
         self.push(Live(conversations=cuts))
 
@@ -231,7 +239,7 @@ class Subscriptions:
         """Send something that is not in the log."""
         self.outbox.put(self.encoder.encode(message))
 
-    def catch_up(self, reader: Reader) -> None:
+    def fell_behind(self, reader: Reader) -> None:
         """Bring a reader up to date: at once from memory, else in the connection's one task."""
         if self.outbox.has_room and self._serve_from_memory(reader):
             return
@@ -241,7 +249,15 @@ class Subscriptions:
             self._spawn(self._catch_up_all())
 
     def _add(self, topic: Topic, position: Position, replay: Replay | None) -> Reader:
-        reader = Reader(self, topic, position, replay)
+        reader = Reader(
+            topic,
+            position,
+            replay,
+            subject=self.caller.subject,
+            connection_id=self.connection_id,
+            outbox=self.outbox,
+            owner=self,
+        )
         self._readers[topic.conversation_id] = reader
         topic.readers.add(reader)
         return reader
@@ -256,7 +272,7 @@ class Subscriptions:
         reader.check_replay()
         if not self.outbox.has_room or not self._serve_from_memory(reader, has_read=True):
             self._deliver_page(reader, cut.events)
-            self.catch_up(reader)
+            self.fell_behind(reader)
 
     def _learn(self, topic: Topic, cut: Cut, asked_at: Position | None) -> None:
         """Let a topic know what was read: that events are lost, or that it has another epoch."""

@@ -8,21 +8,36 @@ from __future__ import annotations
 
 import hashlib
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.protocol.roles import lua_table
 from gateway.store.redis.link import packed_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from gateway.store.redis.client import Redis
     from gateway.store.redis.link import Argument, Reply
 
 _LUA = files("gateway.store") / "lua"
 RIGHTS = "rights"  # no file: made of the table in gateway/protocol/roles.py
 ON_CONVERSATION = (RIGHTS, "reign", "prelude")  # first in every script of a conversation
 ON_RUNS = (*ON_CONVERSATION, "names", "kept", "tools", "runs")  # first in those that change a run
+
+
+class PackedCalls(Protocol):
+    """Where scripts run: `Redis`, by key."""
+
+    def execute_packed(
+        self,
+        key: str,
+        command: bytes,
+        *,
+        durable: bool = False,
+        idempotent: bool = True,
+        after: bytes | None = None,
+        in_full: Callable[[], bytes] | None = None,
+    ) -> Awaitable[Reply]:
+        """Run a command that is packed already."""
 
 
 class Script:
@@ -44,7 +59,7 @@ class Script:
 
     async def __call__(
         self,
-        redis: Redis,
+        redis: PackedCalls,
         keys: Sequence[str],
         args: Sequence[Argument],
         *,
@@ -65,7 +80,7 @@ class Script:
 
     def run_packed(
         self,
-        redis: Redis,
+        redis: PackedCalls,
         key: str,
         count: int,
         rest: tuple[bytes, ...],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
 
@@ -26,10 +26,62 @@ if TYPE_CHECKING:
     )
 
     from gateway.protocol.rate_limit import TokenBucket
-    from gateway.transport.websocket.connection import FastWebSocketProtocol
 
 
 _log = logging.getLogger(__name__)
+
+
+class ServedConnection(Protocol):
+    """What an application's `receive` and `send` do to the connection below them."""
+
+    ended_with: tuple[int, str]
+    is_accepted: bool
+    is_open: bool
+    is_writable: bool
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is received or written any more."""
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of every answer."""
+
+    def accept(self, response: bytes) -> None:
+        """Open the WebSocket with this answer."""
+
+    def answer(self, response: bytes) -> None:
+        """Answer the handshake in HTTP, and end."""
+
+    def pause_reading(self) -> None:
+        """Give no more messages."""
+
+    def resume_reading(self) -> None:
+        """Give what waits, then what comes."""
+
+    def write(self, frames: bytes) -> None:
+        """Write finished frames, if the connection is open."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Write a close frame, and end."""
+
+    def abort(self) -> None:
+        """Drop the connection now."""
+
+    def heard_at_s(self) -> float:
+        """When the peer's last bytes came, in seconds of `loop.time()`."""
+
+    def other_frames_bucket(self) -> TokenBucket:
+        """What frames that are no messages are counted in."""
+
+    def flooded(self) -> None:
+        """End a connection of too many of those."""
+
+    def application_failed(self) -> None:
+        """Tell the peer that the application failed."""
+
+    def application_left(self) -> None:
+        """End a connection that nobody has any more."""
 
 
 class AsgiReceiver:
@@ -53,9 +105,7 @@ class AsgiReceiver:
         "_response",
     )
 
-    def __init__(
-        self, connection: FastWebSocketProtocol, accept_key: bytes, *, max_bytes: int
-    ) -> None:
+    def __init__(self, connection: ServedConnection, accept_key: bytes, *, max_bytes: int) -> None:
         self._connection = connection
         self._accept_key = accept_key
         self._max_bytes = max_bytes
