@@ -10,8 +10,9 @@
                 case Event(type="MESSAGE_CREATED", data={"message": message}):
                     print(message["content"])
 
-It knows the gateway only by its protocol. `session` is the whole client without I/O; `connector`
-connects it to sockets; `client` and `conversation` are what an application uses.
+It knows the gateway only by its protocol. `protocol/` is the wire; `session/` is the whole client
+without I/O; `link/` connects it to sockets; `client` and `conversation` are what an application
+uses.
 """
 
 from __future__ import annotations
