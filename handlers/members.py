@@ -16,7 +16,8 @@ from gateway.protocol.messages import (
     RemoveParticipant,
     RevokeInvite,
 )
-from handlers.conversations import describe
+
+from .conversations import describe
 
 
 @handler(AddParticipant)

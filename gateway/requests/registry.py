@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Awaitable, Callable, Sequence
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import structlog
@@ -28,6 +31,7 @@ Key = Callable[["Context", R], object]
 Answer = Reply | RequestError | None
 _log = structlog.get_logger(__name__)
 _MARK = "__gateway_handles__"
+_BUILT_IN = "gateway.handlers"
 
 
 @overload
@@ -80,7 +84,7 @@ class HandlerRegistry:
                 taken.
         """
         registry = cls()
-        for module in _submodules(importlib.import_module("handlers")):
+        for module in _submodules(_built_in()):
             registry.add_module(module)
         for name in operator_modules:
             registry.add_module(_import(name))
@@ -171,6 +175,27 @@ def _key(key_of: Key[Request], context: Context, request: Request) -> object:
     except Exception:  # noqa: BLE001  # the edge
         _log.exception("together_failed", type=type(request).__name__)
         return None
+
+
+def _built_in() -> ModuleType:
+    """The package of the built-in handlers, loaded from where it is.
+
+    A wheel has it inside `gateway`, the repository beside it. It is never asked for by the name
+    `handlers`: that may be a module of the operator's.
+    """
+    ours = Path(__file__).parents[1]
+    inside, beside = ours / "handlers", ours.parent / "handlers"
+    folder = inside if inside.is_dir() else beside
+    spec = spec_from_file_location(
+        _BUILT_IN, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{folder} is no package")
+    found = sys.modules.get(_BUILT_IN)
+    if found is None:
+        found = sys.modules[_BUILT_IN] = module_from_spec(spec)
+        spec.loader.exec_module(found)
+    return found
 
 
 def _submodules(package: ModuleType) -> Iterator[ModuleType]:

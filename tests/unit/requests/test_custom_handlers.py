@@ -149,7 +149,7 @@ async def test_gateway_process_loads_the_module_named_in_the_environment(
         ("", "has no @handler function"),
         (
             TAKES_PING,
-            "is taken by handlers.connection.ping",
+            "is taken by gateway.handlers.connection.ping",
         ),
     ],
 )
