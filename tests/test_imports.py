@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 import pytest
 
+import gateway
 from tests.support.pages import ROOT
 
 if TYPE_CHECKING:
@@ -66,3 +70,64 @@ def test_a_circle_for_types_only_is_seen(tmp_path):
     (package / "room.py").write_text("from house.hall import door\n")
     with pytest.raises(CycleError):
         TopologicalSorter(graph_of(package)).prepare()
+
+
+# Each takes 30 ms or more to import, or brings in what does.
+HEAVY = {
+    "asyncio",
+    "cryptography",
+    "gateway_client",
+    "hiredis",
+    "httptools",
+    "httpx",
+    "importlib.metadata",
+    "jsonschema",
+    "jwt",
+    "prompt_toolkit",
+    "redis",
+    "starlette",
+    "structlog",
+    "uvicorn",
+    "websockets",
+}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import gateway.settings",
+        "from gateway.cli.main import main; main(['--help'])",
+        "from gateway.cli.main import main; main(['serve', '--help'])",
+        "from gateway.cli.main import main; main(['serve', '--nonsense'])",
+        "from gateway.cli.main import main; main(['serve', '--port', '70000'])",
+        "from gateway.cli.main import main; main(['worker', '--concurrency', '0'])",
+        "from gateway.cli.main import main; main(['token', '--sub', 'alice'])",
+    ],
+)
+def test_help_and_errors_import_nothing_heavy(program, tmp_path):
+    """What the command line says before it begins is there at once."""
+    lines = (
+        "import atexit, sys",
+        "atexit.register(lambda: print('imported:', *sys.modules))",
+        program,
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'clients/python'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    imported = {*done.stdout.rpartition("imported: ")[2].split()}
+    assert "gateway.settings" in imported
+    assert not imported & HEAVY
+
+
+def test_the_package_offers_what_it_names():
+    """Whatever is in `__all__` can be imported from `gateway`, and is the same each time."""
+    for name in gateway.__all__:
+        assert getattr(gateway, name) is getattr(gateway, name)
+    assert {*gateway.__all__} <= {*dir(gateway)}
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = gateway.nothing

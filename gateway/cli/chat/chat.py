@@ -51,7 +51,7 @@ async def chat(
     """Run `gateway chat`.
 
     Args:
-        arguments: Of the flags above.
+        arguments: Of the flags in flags.py.
         mint: Makes a token for `arguments.sub`; None if there is no secret to make one with.
         no_mint: The error to print in that case.
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import TYPE_CHECKING
 
-from gateway.cli.chat import chat
+from gateway.cli.chat.flags import add_arguments
 from gateway.cli.token import TTL_S, signing_settings, without_secret
-from gateway.identity.tokens import mint_token
 
 if TYPE_CHECKING:
     import argparse
@@ -25,13 +22,17 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Chat from a terminal; the connection resumes by itself. Without --token, one "
         "is signed with GATEWAY_JWT_SECRET, or with the secret of a gateway with --dev.",
     )
-    chat.add_arguments(parser)
+    add_arguments(parser)
     parser.add_argument("--data-dir", help="data folder of a gateway with --dev (GATEWAY_DATA_DIR)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Chat until /quit."""
+    import asyncio
+
+    from gateway.cli.chat import chat
+
     settings = signing_settings(arguments.data_dir)
     mint = _mint(settings, arguments.sub)
     return asyncio.run(chat.chat(arguments, mint=mint, no_mint=without_secret(settings)))
@@ -41,4 +42,8 @@ def _mint(settings: Settings, subject: str) -> Callable[[], str] | None:
     """Returns a function that signs a token; None if there is no secret to sign with."""
     if settings.jwt_secret is None:
         return None
+    import time
+
+    from gateway.identity.tokens import mint_token
+
     return lambda: mint_token(settings, subject=subject, now=time.time(), ttl_s=TTL_S)

@@ -180,8 +180,8 @@ class TerminalScreen:
     """
 
     def __init__(self, title: str) -> None:
-        from prompt_toolkit import PromptSession  # noqa: PLC0415 -- 0.2 s that pipes need not wait
-        from prompt_toolkit.patch_stdout import patch_stdout  # noqa: PLC0415 -- the same
+        from prompt_toolkit import PromptSession
+        from prompt_toolkit.patch_stdout import patch_stdout
 
         self._prompt: PromptSession[str] = PromptSession(erase_when_done=True)
         self._patched = patch_stdout(raw=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, cast
-
-import structlog
 
 from gateway.cli.dev import dev_secret
 from gateway.errors import SettingError
@@ -18,9 +15,6 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGIApplication
 
     from gateway.settings import Settings
-
-
-_log = structlog.get_logger(__name__)
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -64,9 +58,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    from gateway.telemetry.logs import configure_logging  # noqa: PLC0415  # other commands start faster without
-
     settings = _settings(arguments)
+    from gateway.telemetry.logs import configure_logging
+
     configure_logging(settings)
 
     def listening(host: str, port: int) -> None:
@@ -84,8 +78,8 @@ def _serve(
     settings: Settings, *, has_worker: bool, on_listening: Callable[[str, int], None]
 ) -> int:
     """Serve in this process."""
-    from gateway.app import create_app  # noqa: PLC0415
-    from gateway.transport import GatewayServer, uvicorn_config  # noqa: PLC0415
+    from gateway.app import create_app
+    from gateway.transport import GatewayServer, uvicorn_config
 
     app = create_app(settings, has_worker=has_worker)
     config = uvicorn_config(cast("ASGIApplication", app), settings)
@@ -98,7 +92,9 @@ def _supervise(
     settings: Settings, *, has_worker: bool, on_listening: Callable[[str, int], None]
 ) -> int:
     """Have processes serve that share the port."""
-    from gateway.cli.serve.supervisor import Supervisor  # noqa: PLC0415
+    import asyncio
+
+    from gateway.cli.serve.supervisor import Supervisor
 
     supervisor = Supervisor(settings, has_worker=has_worker, on_listening=on_listening)
     return asyncio.run(supervisor.run())
@@ -108,7 +104,9 @@ def _reload(
     settings: Settings, *, has_worker: bool, on_listening: Callable[[str, int], None]
 ) -> int:
     """Have processes serve that are replaced when their code changes."""
-    from gateway.cli.serve.reloading import ReloadingSupervisor  # noqa: PLC0415
+    import asyncio
+
+    from gateway.cli.serve.reloading import ReloadingSupervisor
 
     supervisor = ReloadingSupervisor(settings, has_worker=has_worker, on_listening=on_listening)
     return asyncio.run(supervisor.run())
@@ -134,11 +132,14 @@ def _announce(settings: Settings, host: str, port: int) -> None:
 
 
 def _announce_dev(settings: Settings, host: str, port: int) -> None:
-    from gateway.cli.serve.hints import dev_hints, dev_warning  # noqa: PLC0415
+    import structlog
+
+    from gateway.cli.serve.hints import dev_hints, dev_warning
 
     lines = list(dev_warning(host))
     if lines:
-        _log.warning("dev_is_public", host=host)
+        log = structlog.get_logger(__name__)
+        log.warning("dev_is_public", host=host)
     if settings.jwt_secret:
         lines += dev_hints(settings, host, port)
     print("\n".join(lines), flush=True)

@@ -38,12 +38,12 @@ def main() -> int:
 
 
 def _serve(orders: Orders, channel: socket.socket) -> None:
-    import structlog  # noqa: PLC0415  # by now the supervisor can say stop
+    import structlog  # by now the supervisor can say stop
 
-    from gateway.app import create_app  # noqa: PLC0415
-    from gateway.telemetry.logs import configure_logging  # noqa: PLC0415
-    from gateway.transport import listening_sockets, uvicorn_config  # noqa: PLC0415
-    from gateway.transport.server.supervised import SupervisedServer  # noqa: PLC0415
+    from gateway.app import create_app
+    from gateway.telemetry.logs import configure_logging
+    from gateway.transport import listening_sockets, uvicorn_config
+    from gateway.transport.server.supervised import SupervisedServer
 
     settings = orders.settings
     configure_logging(settings)
