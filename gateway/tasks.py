@@ -1,4 +1,7 @@
-"""Several awaitables at once: all done, or the first failure and none left running."""
+"""Several awaitables at once: all done, or the first failure and none left running.
+
+And duties that are done while a block runs.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One socket: what comes in is worked off in order, what goes out leaves once a tick.
 
-An idle connection has no task and no timer. Frames that come start a worker, which performs one
+An idle connection has no task and no timer. Frames that come start a task, which performs one
 request after the other, so that replies are in order and a slow handler slows its own client only,
 and ends when nothing waits. One that takes long while others wait is overtaken (turns.py).
 What is to be sent is collected in the outbox and written in one piece at the end of the loop's tick
@@ -278,7 +278,7 @@ class Connection:
                     self._watch.something_waits()
                 await self._apply(effect)
                 if self._watch.turns is not None:
-                    return  # it was overtaken: the next worker goes on
+                    return  # it was overtaken: the next task goes on
             if self.is_over:
                 await self._let_go()
         except Exception:  # noqa: BLE001  # the edge: a bug costs its own connection only
@@ -296,11 +296,11 @@ class Connection:
 
     def _overtake(self, long: Effect) -> None:
         """Let others past a request that has been at work for long."""
-        lane, worker = lane_of(long), self._requests
-        if worker is None or lane is None or not self._inbox:
+        lane, overtaken = lane_of(long), self._requests
+        if overtaken is None or lane is None or not self._inbox:
             return
         if self.outbox.has_room:  # else what is answered would pile up behind it
-            self._watch.turns = turns = Turns(self._inbox, self.dispatcher, worker, lane)
+            self._watch.turns = turns = Turns(self._inbox, self.dispatcher, overtaken, lane)
             self._requests = asyncio.get_running_loop().create_task(
                 self._work(turns), name="requests"
             )

@@ -53,7 +53,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """The worker's hands: opens the session, calls handlers, turns failures into replies."""
+    """Opens the session, calls handlers, turns failures into replies."""
 
     __slots__ = (
         "_actions",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.protocol.messages import Request
     from gateway.protocol.state_machine import ConnectionProtocol, Effect
 
-MAX_FRAMES = 64  # read ahead of the worker; when full, reading stops
+MAX_FRAMES = 64  # read ahead of what is performed; when full, reading stops
 SMALL = 1_024  # characters or bytes: MAX_FRAMES of such are not worth being measured
 MAX_TOGETHER = 64  # requests performed in one step
 

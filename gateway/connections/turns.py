@@ -1,6 +1,6 @@
 """Requests of one connection that are at work at the same time, and answered in their turn.
 
-Mostly there are none: requests are performed one after the other, by the connection's worker. Where
+Mostly there are none: requests are performed one after the other, by the connection's task. Where
 one has been at work for long, its server away or its handler slow, it is overtaken: what follows it
 to other conversations is performed beside it. Replies still leave in the order of the requests.
 """
@@ -82,7 +82,7 @@ class Watch:
     its beginning and at its end is long.
 
     Attributes:
-        at_work: what the worker has begun; None if there is nothing.
+        at_work: what has been begun; None if there is nothing.
         is_on: whether the timer runs.
         turns: of those that overtake, if any do.
     """
@@ -194,8 +194,8 @@ class Turns:
 
     Args:
         inbox: what is still to be performed.
-        dispatcher: the worker's.
-        overtaken: the worker whose request was at work for long; it ends with that request.
+        dispatcher: of the connection.
+        overtaken: the task whose request was at work for long; it ends with that request.
         lane: of that request.
     """
 

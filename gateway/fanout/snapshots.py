@@ -1,4 +1,4 @@
-"""The `snapshot` push, and pages of messages kept to a size that a socket takes at once."""
+"""The `snapshot` push, and the agent context as clients get it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Frames to messages and back, in JSON and in MessagePack; no I/O.
+"""Frames to messages, in JSON and in MessagePack; no I/O.
 
-A codec is shared by all connections that negotiated it. A batch is taken apart before its items
+A decoder is shared by all connections that negotiated it. A batch is taken apart before its items
 are decoded, so that one bad item costs only itself.
 """
 

@@ -1,4 +1,4 @@
-"""Pages of messages cut to a size."""
+"""Pages of messages kept to a size that a socket takes at once."""
 
 from __future__ import annotations
 
