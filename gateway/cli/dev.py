@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import DataFolderInUse
 from gateway.store.embedded.data_folder import DataFolder
-from gateway.store.embedded.file_modes import SECRET_FILE, belongs_to_another
+from gateway.store.embedded.file_modes import belongs_to_another
+from gateway.store.embedded.file_names import SECRET_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gateway.store.embedded.file_names import FILES, FOLDERS, SECRET_FILE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
-# What a data folder holds. Whatever else is in there is not ours to touch.
-SECRET_FILE = "dev-secret"  # noqa: S105  # a file's name
-FOLDERS = ("appendonlydir", "workers")
-FILES = ("lock", SECRET_FILE, "server.log", "server.log.1", "server.sock")
 
 _log = structlog.get_logger(__name__)
 
