@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from gateway.protocol.publications import _ENDS_BATCH, Publication
+from gateway.protocol.publications import ENDS_BATCH, Publication
 from gateway.protocol.unreadable import CANNOT
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def batches(events: Iterable[Publication], *, max_bytes: int) -> Iterator[Batch]
             some, size = [], 0
         some.append(event)
         size += event.size
-        if event.event.data.startswith(_ENDS_BATCH):
+        if event.event.data.startswith(ENDS_BATCH):
             yield Batch(some, size=size)
             some, size = [], 0
     if some:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.protocol.json_text import JsonText
+from gateway.protocol.publications import DELETED, UPDATED
 from gateway.protocol.unreadable import CANNOT
 
 if TYPE_CHECKING:
     from gateway.protocol.publications import Publication
 
-CREATED, UPDATED = b'{"type":"MESSAGE_CREATED",', b'{"type":"MESSAGE_UPDATED",'
-DELETED = b'{"type":"MESSAGE_DELETED",'
+CREATED = b'{"type":"MESSAGE_CREATED",'
 _TEXT = b'{"type":"TEXT_MESSAGE_CONTENT","messageId":"%b"'
 _REMOVED = b'{"type":"CUSTOM","name":"text_removed","value":{"messageId":"%b"}}'
 _HEAD_BYTES = 200  # of an event: its message's id is within these

@@ -1,8 +1,7 @@
-"""Events as they go out: encoded once a codec and joined once, for all their receivers."""
+"""Events as they go out: entries of a log, of which adjacent ones may be merged."""
 
 from __future__ import annotations
 
-from gateway.protocol.blanked import DELETED, UPDATED
 from gateway.protocol.json_text import JsonText
 from gateway.protocol.unreadable import PLACEHOLDER, tell_unreadable
 
@@ -10,11 +9,12 @@ FRAME_OVERHEAD = 128  # bytes around an event: the `event` push with ids of usua
 MERGED_MAX_BYTES = 65_536  # a merged frame stays well below what a client takes
 _TEXT, _DELTA = b'{"type":"TEXT_MESSAGE_CONTENT",', b',"delta":"'
 LEFT = b'{"type":"PARTICIPANT_LEFT"'
+UPDATED, DELETED = b'{"type":"MESSAGE_UPDATED",', b'{"type":"MESSAGE_DELETED",'
 # An edit in a conversation whose participants see its history from joining on (lua/blanking.lua):
 # some may not see the message.
 _RESTRICTED = UPDATED + b'"history":"from_joining"'
 # After one of these, more is to be done than to deliver it.
-_ENDS_BATCH = (LEFT, UPDATED, DELETED)
+ENDS_BATCH = (LEFT, UPDATED, DELETED)
 # What those who do not see the message get at its epoch and offset (docs/protocol.md, The log).
 HIDDEN = JsonText(b'{"type":"CUSTOM","name":"hidden_event","value":null}')
 
@@ -47,7 +47,7 @@ class Publication:
     @property
     def ends_batch(self) -> bool:
         """Whether it makes somebody leave, or changes what came before."""
-        return self.event.data.startswith(_ENDS_BATCH)
+        return self.event.data.startswith(ENDS_BATCH)
 
     @property
     def is_restricted(self) -> bool:

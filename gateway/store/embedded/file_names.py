@@ -1,4 +1,4 @@
-"""What a data folder holds. Whatever else is in there is not ours to touch."""
+"""The names of the files in a data folder."""
 
 from __future__ import annotations
 
