@@ -6,7 +6,9 @@ import msgspec
 
 from gateway.protocol.publications import Publication
 from gateway.store.cuts import published
-from gateway.store.log import _NO_OFFSET, MAX_OFFSET
+
+MAX_OFFSET = 2**53  # exact in Lua and in JavaScript (gateway/protocol/messages.py, Offset)
+_NO_OFFSET = "no offset that a log can have"
 
 
 def parse_live(conversation_id: str, payload: bytes) -> list[Publication]:

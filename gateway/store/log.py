@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from gateway.protocol.messages import Position
 
 __all__ = ["Cut", "Log", "Snapshot"]
-MAX_OFFSET = 2**53  # exact in Lua and in JavaScript (gateway/protocol/messages.py, Offset)
 PAGE_EVENTS = 256  # events read at once; a page of ordinary deltas is some 50 KiB
 
 
@@ -66,6 +65,3 @@ class Log:
         """Where the log stands; None if the conversation is gone. For a replica, not a client."""
         reply = await self._calls.run(self._check, caller, conversation_id)
         return position_of(*reply) if reply else None
-
-
-_NO_OFFSET = "no offset that a log can have"
