@@ -103,7 +103,7 @@ test: check  ## check, then run all tests but the long ones
 .PHONY: test-fallback
 test-fallback: setup  ## run the tests of the wire with GATEWAY_TRANSPORT=uvicorn
 	$(BIN)/python -m pytest -n $(PARALLEL) --transport uvicorn \
-		tests/conformance tests/resilience tests/runs tests/client $(ARGS)
+		tests/conformance tests/promises/sessions tests/promises/runs tests/client $(ARGS)
 
 .PHONY: soak
 soak: setup  ## run the tests that take minutes

@@ -7,20 +7,20 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.concurrently import together
-from gateway.ids import ShownToken
-from gateway.messages import CreateConversation, Position
-from gateway.store.calls import Caller
+from gateway.identity.caller import Caller
+from gateway.protocol.ids import ShownToken
+from gateway.protocol.messages import CreateConversation, Position
 from gateway.store.keys import SHARDS
 from gateway.store.log import Log
 from gateway.store.messages import Draft
 from gateway.store.runs import Change, RunRequest
-from gateway.store.sessions import Attempt, Holder, Vouched
+from gateway.store.sessions import ConnectAttempt, Holder, Vouched
+from gateway.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from gateway.store.runs import Attempt as RunAttempt
+    from gateway.store.runs import ConnectAttempt as RunAttempt
     from gateway.store.store import Store
 
 ALICE = Caller("t", "alice")
@@ -206,7 +206,7 @@ class SessionCalls:
 
     async def _connect(self, number: int, *, is_new: bool) -> None:
         session = f"s_{number}"
-        attempt = Attempt(
+        attempt = ConnectAttempt(
             session_id=None if is_new else session,
             shown=None if is_new else ShownToken("first", 1),
             resumed_secret="second",  # noqa: S106  # of a benchmark

@@ -44,12 +44,14 @@ MISSED = 10  # messages that a resume brings
 WITHOUT_TICKS = """
 import gc
 gc.disable()
-import gateway.dataset, gateway.readiness, gateway.run_watch, gateway.ticker
-import gateway.store.master_link, gateway.store.redis, gateway.store.server_clocks
-gateway.ticker.TICK_S = gateway.dataset.LOOK_S = gateway.store.redis.WATCH_S = 1e6
-gateway.run_watch.SHORTEST_PAUSE_S = gateway.run_watch.LONGEST_PAUSE_S = 1e6
-gateway.readiness.PROBE_S = 1e6
-gateway.store.master_link.LOOK_AGAIN_S = gateway.store.server_clocks.FRESH_S = 1e6
+import gateway.connections.dataset, gateway.connections.readiness, gateway.connections.ticker
+import gateway.runs.run_watch
+import gateway.store.redis.client, gateway.store.redis.master_link, gateway.store.server_clocks
+gateway.connections.ticker.TICK_S = gateway.connections.dataset.LOOK_S = 1e6
+gateway.store.redis.client.WATCH_S = 1e6
+gateway.runs.run_watch.SHORTEST_PAUSE_S = gateway.runs.run_watch.LONGEST_PAUSE_S = 1e6
+gateway.connections.readiness.PROBE_S = 1e6
+gateway.store.redis.master_link.LOOK_AGAIN_S = gateway.store.server_clocks.FRESH_S = 1e6
 from gateway.__main__ import main
 main()
 """

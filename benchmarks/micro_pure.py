@@ -14,18 +14,20 @@ import timeit
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.codecs import ENCODERS, SUBPROTOCOLS
-from gateway.dispatch import Registry
-from gateway.frames import text_frame
-from gateway.json_text import JsonText
-from gateway.messages import MessageAccepted, Position
-from gateway.outbox import Outbox
-from gateway.protocol import ConnectionProtocol
-from gateway.published import Batch, Published, batches
-from gateway.rate_limit import TokenBucket
-from gateway.recovery import Tail
+from gateway.fanout.outbox import Outbox
+from gateway.fanout.tail import Tail
+from gateway.protocol.batches import Batch, batches
+from gateway.protocol.decoder import SUBPROTOCOLS
+from gateway.protocol.encoders import ENCODERS
+from gateway.protocol.frames import text_frame
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.messages import MessageAccepted, Position
+from gateway.protocol.publications import Publication
+from gateway.protocol.rate_limit import TokenBucket
+from gateway.protocol.state_machine import ConnectionProtocol
+from gateway.requests.registry import HandlerRegistry
 from gateway.settings import Settings
-from gateway.store.log import parse_live
+from gateway.store.channel import parse_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,14 +58,17 @@ ACCEPTED = MessageAccepted(
 Case = tuple[str, "Callable[[], object]", int]  # name, call, items in it
 
 
-def events(count: int, first: int = 1) -> list[Published]:
+def events(count: int, first: int = 1) -> list[Publication]:
     """Return adjacent events of one conversation."""
-    return [Published("c_42", "x1", n, JsonText(EVENT)) for n in range(first, first + count)]
+    return [Publication("c_42", "x1", n, JsonText(EVENT)) for n in range(first, first + count)]
 
 
 def inward() -> Iterator[Case]:
     """From a frame to what is to be done."""
-    registry, settings = Registry.load(()), Settings(requests_per_s=1e7, requests_burst=10**9)
+    registry, settings = (
+        HandlerRegistry.load(()),
+        Settings(requests_per_s=1e7, requests_burst=10**9),
+    )
     for codec in sorted(set(SUBPROTOCOLS.values())):
         decoder = registry.decoder(codec, settings)
         (request,) = registry.decoder("json", settings).decode(REQUEST)

@@ -35,11 +35,11 @@ from typing import TYPE_CHECKING
 
 from benchmarks.micro_calls import ALICE, ConversationCalls, Measure, SessionCalls, begun_run
 from gateway.clock import Clock
-from gateway.concurrently import together
-from gateway.messages import CreateConversation
+from gateway.protocol.messages import CreateConversation
 from gateway.settings import Settings
-from gateway.store.embedded import find_server_binary
+from gateway.store.embedded.server import find_server_binary
 from gateway.store.store import Store
+from gateway.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

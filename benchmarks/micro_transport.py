@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import uvloop
 
-from gateway.frames import binary_frame, text_frame
+from gateway.protocol.frames import binary_frame, text_frame
 from gateway.settings import Settings
 from gateway.transport import GatewayServer, direct_control_of, uvicorn_config
 

@@ -9,20 +9,22 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from gateway.agents import AgentRegistry
-from gateway.authentication import TokenVerifier
 from gateway.clock import Clock
-from gateway.dataset import watch_for_ever
-from gateway.dispatch import Registry
-from gateway.drain import drain
-from gateway.endpoint import serve_websocket
+from gateway.connections.dataset import watch_for_ever
+from gateway.connections.drain import drain
+from gateway.connections.replica import Replica
+from gateway.connections.ticker import tick_for_ever
 from gateway.errors import StoreError
-from gateway.replica import Replica
-from gateway.rest.health import healthz, readyz
-from gateway.rest.tickets import issue_ticket
-from gateway.run_watch import RunWatch
-from gateway.store.address import parse_redis_url
-from gateway.ticker import tick_for_ever
-from gateway.work import doing, make_worker, opened_store
+from gateway.identity.verifier import TokenVerifier
+from gateway.requests.registry import HandlerRegistry
+from gateway.routes.health import healthz, readyz
+from gateway.routes.tickets import issue_ticket
+from gateway.routes.websocket import serve_websocket
+from gateway.runs.run_watch import RunWatch
+from gateway.runs.worker import make_worker
+from gateway.store.opening import opened_store
+from gateway.store.redis.address import parse_redis_url
+from gateway.tasks import doing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +44,7 @@ class Gateway(Starlette):
     def __init__(self, settings: Settings, *, clock: Clock, has_worker: bool) -> None:
         self.settings = settings
         self.clock = clock
-        self.registry = Registry.load(settings.handlers)
+        self.registry = HandlerRegistry.load(settings.handlers)
         self.verifier = TokenVerifier(settings, clock=clock)
         self.agents = AgentRegistry.load(settings)
         self.has_worker = has_worker

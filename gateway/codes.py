@@ -1,8 +1,13 @@
-"""Codes of the wire: what an error reply says, and what a close tells the client to do."""
+"""Codes of the wire: what an error reply says, and what a close tells the client to do.
+
+And the prefix that tells agents from subjects, which tokens and messages must agree about.
+"""
 
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+
+AGENT_PREFIX = "agent:"  # of the authors that are agents; no subject begins with it
 
 
 class ErrorCode(StrEnum):

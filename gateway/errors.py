@@ -7,8 +7,8 @@ GatewayError
 ├── InvalidToken            a credential that is refused
 │   ├── ExpiredToken        one that was good
 │   └── EarlyToken          one that becomes good within a minute
-├── KeysUnavailable         whether a token is good cannot be told now (gateway/token_keys.py)
-├── BadKeySet               a key set that cannot be used (gateway/token_keys.py)
+├── KeysUnavailable         whether a token is good cannot be told now (gateway/identity/keys.py)
+├── BadKeySet               a key set that cannot be used (gateway/identity/keys.py)
 ├── RequestError            the client gets code and message
 │   ├── BadRequest, TooLarge, UnknownType, NotFound, Forbidden, Conflict, VersionConflict,
 │   ├── RunActive,

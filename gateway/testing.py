@@ -24,7 +24,7 @@ import msgspec
 from gateway.agents.agent import AgentError
 from gateway.agents.run_context import RunContext
 from gateway.errors import RequestError
-from gateway.events import (
+from gateway.protocol.events import (
     Interrupt,
     RunEvent,
     StateDelta,
@@ -34,21 +34,22 @@ from gateway.events import (
     ToolCallResult,
     ToolCallStart,
 )
-from gateway.json_text import JsonText
-from gateway.messages import Position
-from gateway.patching import apply_patch
+from gateway.protocol.json_patch import apply_patch
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.messages import Position
 from gateway.settings import Settings
 from gateway.store.messages import Message, Page
-from gateway.store.runs import Attempt, RunInput, RunName
+from gateway.store.run_names import RunName
+from gateway.store.runs import Attempt, RunInput
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from typing import Self
 
     from gateway.agents.agent import Agent
-    from gateway.events import TokenUsage
-    from gateway.messages import Content
-    from gateway.store.calls import Caller
+    from gateway.identity.caller import Caller
+    from gateway.protocol.events import TokenUsage
+    from gateway.protocol.messages import Content
     from gateway.store.store import Store
 
 TENANT, CONVERSATION, AGENT = "default", "c_test", "agent"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway import Context, errors, handler
-from gateway.messages import Ack, Ping, Pong, RefreshToken, TokenRefreshed
+from gateway.protocol.messages import Ack, Ping, Pong, RefreshToken, TokenRefreshed
 
 
 @handler(Ping)

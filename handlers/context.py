@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway import Context, ContextChange, agent_context, apply_patch_aside, errors, handler
-from gateway.messages import (
+from gateway.protocol.messages import (
     AgentContext,
     AgentContextUpdated,
     ContextVersions,

@@ -21,7 +21,7 @@ from gateway import (
     tell_invited,
     together,
 )
-from gateway.messages import (
+from gateway.protocol.messages import (
     Conversation,
     Conversations,
     ConversationSummary,

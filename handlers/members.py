@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from gateway import RIGHTS, Caller, Context, errors, handler, listed_for_others, tell_invited
-from gateway.messages import (
+from gateway.protocol.messages import (
     AddParticipant,
     Conversation,
     CreateInvite,
@@ -16,7 +16,8 @@ from gateway.messages import (
     RemoveParticipant,
     RevokeInvite,
 )
-from handlers.conversations import describe
+
+from .conversations import describe
 
 
 @handler(AddParticipant)

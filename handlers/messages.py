@@ -20,7 +20,7 @@ from gateway import (
     together,
     whisper,
 )
-from gateway.messages import (
+from gateway.protocol.messages import (
     ConversationHistory,
     DeleteMessage,
     EditMessage,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from gateway import Answer, Context, RunInput, RunRequest, check_answer, errors, handler, random_id
-from gateway.messages import CancelRun, InterruptResolved, RespondToInterrupt, RunCancelled
+from gateway.protocol.messages import CancelRun, InterruptResolved, RespondToInterrupt, RunCancelled
 
 
 @handler(CancelRun)

@@ -1,4 +1,4 @@
-"""Tests of the gateway. `tests/test_x.py` mirrors a module; resilience/ and conformance/ do not."""
+"""Tests of the gateway: unit/ mirrors its modules, the other folders hold what it promises."""
 
 import pytest
 

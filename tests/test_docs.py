@@ -9,11 +9,11 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import pytest
 
-from gateway import events, messages
-from gateway.codecs import Rejected
 from gateway.codes import CloseCode, ErrorCode
-from gateway.dispatch import Registry
-from gateway.json_text import JsonText
+from gateway.protocol import events, messages
+from gateway.protocol.decoder import Rejected
+from gateway.protocol.json_text import JsonText
+from gateway.requests.registry import HandlerRegistry
 from gateway.settings import Settings
 from gateway.store.keys import KINDS
 from gateway.store.messages import Message
@@ -54,7 +54,7 @@ def sent_fields(kind: type[msgspec.Struct]) -> dict[str, bool]:
 
 
 def structs_of(base: type[msgspec.Struct]) -> dict[str, type[msgspec.Struct]]:
-    """Tag -> struct, for all of gateway/messages.py that derive from `base`."""
+    """Tag -> struct, for all of gateway/protocol/messages.py that derive from `base`."""
     return {
         str(kind.__struct_config__.tag): kind
         for kind in vars(messages).values()
@@ -150,7 +150,7 @@ def test_every_part_of_messages_is_in_protocol_with_its_fields():
 
 def test_every_handled_message_is_a_documented_request():
     """What a gateway without operator modules takes is what the page lists."""
-    registry = Registry.load(())
+    registry = HandlerRegistry.load(())
     documented = {row.name for row in tables(PROTOCOL, "request", "fields", "reply")}
     assert set(registry._tags) == documented
 
@@ -173,7 +173,7 @@ def test_every_event_of_the_scripts_is_in_protocol():
 
     Those of runs are in a table of their own, with what agents may say besides.
     """
-    sources = [*(ROOT / "gateway/store/lua").glob("*.lua"), *(ROOT / "gateway/store").glob("*.py")]
+    sources = [*(ROOT / "gateway/store/lua").glob("*.lua"), *(ROOT / "gateway/store").rglob("*.py")]
     written = {
         name
         for source in sources
@@ -187,7 +187,7 @@ def test_every_event_of_the_scripts_is_in_protocol():
 
 
 def test_every_event_of_runs_is_in_protocol_with_its_fields():
-    """What an agent may yield, with the fields of gateway/events.py; three are of the scripts."""
+    """What an agent may yield, with the fields of protocol/events.py; three are of the scripts."""
     rows = tables(PROTOCOL, "run event", "fields")
     documented = {
         row.name: documented_fields(row.cells[1].partition(":")[0].partition(". ")[0])
@@ -226,7 +226,7 @@ def test_json_examples_are_all_marked_with_who_sends_them():
 def test_client_examples_decode(frame: str):
     """The gateway's own decoder reads each, and it has no field that is ignored."""
     settings = Settings()
-    (request,) = Registry.load(()).decoder("json", settings).decode(frame)
+    (request,) = HandlerRegistry.load(()).decoder("json", settings).decode(frame)
     assert not isinstance(request, Rejected), request.error
     assert set(json.loads(frame)) - {"type"} <= set(type(request).__struct_fields__)
 

@@ -17,7 +17,7 @@ SOURCES = (
     "gateway/**/*.py",
     "gateway/**/*.lua",
     "handlers/*.py",
-    "clients/python/gateway_client/*.py",
+    "clients/python/gateway_client/**/*.py",
     "docs/examples/*.py",
     "tools/*.py",
     "deploy/**/*",

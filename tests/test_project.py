@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,10 +16,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ("audit", "build", "compose", "dev", "runtime")
+BUNDLED = "gateway/cli/chat/bundled"
+# Package in the wheel -> its sources.
 PACKAGES = {
     "gateway": ROOT / "gateway",
-    "handlers": ROOT / "handlers",
-    "gateway_client": ROOT / "clients/python/gateway_client",
+    "gateway/handlers": ROOT / "handlers",
+    f"{BUNDLED}/gateway_client": ROOT / "clients/python/gateway_client",
 }
 
 
@@ -45,10 +48,10 @@ def names(requirements: list[str]) -> set[str]:
     return {re.split(r"[\[<>=;~! ]", one, maxsplit=1)[0] for one in requirements}
 
 
-def build(target: str, folder: Path) -> Path:
+def build(target: str, folder: Path, *, project: Path = ROOT) -> Path:
     """Build without isolation and without network, as the locked hatchling does it."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (built,) = folder.iterdir()
     return built
@@ -56,7 +59,11 @@ def build(target: str, folder: Path) -> Path:
 
 def sources(package: str) -> set[str]:
     """What the package must carry: its modules, its scripts, its promise to be typed."""
-    folder = PACKAGES[package]
+    return files_of(PACKAGES[package], package)
+
+
+def files_of(folder: Path, package: str) -> set[str]:
+    """The sources in a folder, as files of a package."""
     return {
         f"{package}/{path.relative_to(folder).as_posix()}"
         for pattern in ("*.py", "*.lua", "py.typed")
@@ -64,15 +71,15 @@ def sources(package: str) -> set[str]:
     }
 
 
-def test_wheel_carries_three_packages_and_their_scripts(tmp_path):
-    """The wheel has every module and Lua script, and `gateway` is its command."""
+def test_wheel_carries_one_package_and_all_it_needs(tmp_path):
+    """The wheel has every module and Lua script below `gateway`, which is its command too."""
     with ZipFile(build("wheel", tmp_path)) as wheel:
         carried = {name for name in wheel.namelist() if ".dist-info/" not in name}
         (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
         commands = wheel.read(entry_points).decode()
     assert carried == set().union(*map(sources, PACKAGES))
     assert any(name.endswith(".lua") for name in carried)
-    assert {"gateway/py.typed", "gateway_client/py.typed"} <= carried
+    assert "gateway/py.typed" in carried
     assert "gateway = gateway.__main__:main" in commands
 
 
@@ -80,10 +87,63 @@ def test_sdist_carries_what_the_wheel_is_built_from(tmp_path):
     """The sdist has the same sources, and no test, no secret and no state."""
     with tarfile.open(build("sdist", tmp_path)) as sdist:
         carried = {name.partition("/")[2] for name in sdist.getnames()}
-    expected = {name for package in ("gateway", "handlers") for name in sources(package)}
-    expected |= {f"clients/python/{name}" for name in sources("gateway_client")}
+    folders = ("gateway", "handlers", "clients/python/gateway_client")
+    expected = {name for folder in folders for name in files_of(ROOT / folder, folder)}
     rest = {"LICENSE", "PKG-INFO", "README.md", "pyproject.toml", ".gitignore"}
     assert carried - rest == expected
+
+
+def test_gateway_and_client_own_no_file_together(tmp_path):
+    """Whichever is uninstalled first, the other stays whole."""
+    gateway = build("wheel", tmp_path / "gateway")
+    client = build("wheel", tmp_path / "client", project=ROOT / "clients/python")
+    with ZipFile(gateway) as ours, ZipFile(client) as theirs:
+        assert not {*ours.namelist()} & {*theirs.namelist()}
+        assert "gateway_client/py.typed" in theirs.namelist()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The wheel as it is installed."""
+    folder = tmp_path_factory.mktemp("installed")
+    with ZipFile(build("wheel", folder / "wheel")) as wheel:
+        wheel.extractall(folder / "site")  # noqa: S202  # our own
+    return folder / "site"
+
+
+def run_installed(program: str, site: Path, folder: Path) -> str:
+    """Run a program in a folder where the wheel is installed; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_wheel_can_chat_without_the_client_installed(site, tmp_path):
+    """`gateway chat` uses the client that it was built with."""
+    program = "import gateway.cli.chat.chat, gateway_client; print(gateway_client.__file__)"
+    assert Path(run_installed(program, site, tmp_path)).is_relative_to(site / BUNDLED)
+
+
+@pytest.mark.parametrize("name", ["handlers.py", "handlers/__init__.py"])
+def test_operators_own_module_may_be_called_handlers(site, tmp_path, name):
+    """GATEWAY_HANDLERS=handlers, beside the operator's agents: it hides no built-in handler."""
+    own = tmp_path / name
+    own.parent.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "docs/examples/greet.py", own)
+    program = """
+from gateway.requests.registry import HandlerRegistry
+from gateway.settings import Settings
+print(*HandlerRegistry.load(["handlers"]).decoder("json", Settings())._known)
+"""
+    known = run_installed(program, site, tmp_path).split()
+    assert {"greet", "send_message", "create_conversation"} <= {*known}
 
 
 def test_python_client_needs_two_packages_only():

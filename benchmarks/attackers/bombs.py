@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gateway.agents import RunContext
-    from gateway.events import Interrupt
+    from gateway.protocol.events import Interrupt
 
 LEVELS, KEY, LEAVES = 60, "k" * 200, 10_000
 WIDE = 110_000  # numbers: 220 kB
@@ -111,7 +111,7 @@ class SchemaBomb(Attacker):
 
 async def ask(_: RunContext) -> AsyncIterator[Interrupt]:
     """Be the agent that asks; the gateway of a measurement has it as `ask`."""
-    from gateway.events import Interrupt  # noqa: PLC0415  # attackers know nothing of the gateway
+    from gateway.protocol.events import Interrupt  # noqa: PLC0415  # attackers know nothing of the gateway
 
     yield Interrupt(id="question", reason="input", response_schema=json.loads(SCHEMA))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.systems.base import Redis
 from benchmarks.systems.processes import ServerProcess, free_port
-from gateway.store.embedded import find_server_binary
+from gateway.store.embedded.server import find_server_binary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

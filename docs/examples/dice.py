@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 
 from gateway.agents import AgentError, RunContext
-from gateway.events import RunEvent, StateDelta
+from gateway.protocol.events import RunEvent, StateDelta
 
 MOST = 100
 

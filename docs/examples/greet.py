@@ -12,7 +12,7 @@ from msgspec import Meta
 from gateway import Context, ContextChange, Reply, Request, apply_patch, errors, handler
 
 # Looked up at run time to decode messages, so imported for real.
-from gateway.messages import Identifier  # noqa: TC001
+from gateway.protocol.messages import Identifier  # noqa: TC001
 
 TRIES = 5  # others may change the context at the same moment
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gateway.agents.run_context import RunContext
-    from gateway.events import Interrupt, RunEvent
+    from gateway.protocol.events import Interrupt, RunEvent
 
 Takeover = Literal["restart", "resume", "fail"]
 
@@ -18,8 +18,8 @@ Takeover = Literal["restart", "resume", "fail"]
 class Agent(Protocol):
     """Replies to one message.
 
-    Yields text (`str`, a piece of the reply), run events (gateway/events.py), or at last an
-    `Interrupt`: the run then ends, and a new one goes on with the answer
+    Yields text (`str`, a piece of the reply), run events (gateway/protocol/events.py), or at last
+    an `Interrupt`: the run then ends, and a new one goes on with the answer
     (`RunContext.resume`). What it yields is stored and sent within some 50 ms. It is cancelled
     when the run is; it may catch that to clean up, not to say more.
 

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gateway.agents.agent import AgentError, agent
-from gateway.events import (
+from gateway.protocol.events import (
     Interrupt,
     StateDelta,
     StepFinished,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gateway.agents.run_context import RunContext
-    from gateway.events import RunEvent
+    from gateway.protocol.events import RunEvent
 
 ECHO_PAUSE_S = 0.02
 MAX_PAUSE_MS = 60_000

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gateway.agents.demo import demo
 from gateway.errors import SettingError
-from gateway.ids import is_identifier
+from gateway.protocol.ids import is_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from gateway.json_values import whole_json
+from gateway.protocol.json_values import whole_json
 from gateway.store.availability import once_available
 from gateway.store.messages import Message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.events import TokenUsage
+    from gateway.protocol.events import TokenUsage
     from gateway.store.runs import Attempt
     from gateway.store.store import Store
 

@@ -9,8 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from gateway.errors import DataFolderInUse
-from gateway.store.data_folder import DataFolder
-from gateway.store.file_modes import SECRET_FILE, belongs_to_another
+from gateway.store.embedded.file_names import SECRET_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +24,9 @@ def dev_secret(data_dir: Path) -> str:
     Raises:
         DataFolderInUse: the folder cannot be written.
     """
+    from gateway.store.embedded.data_folder import DataFolder
+    from gateway.store.embedded.file_modes import belongs_to_another
+
     path = data_dir / SECRET_FILE
     DataFolder(data_dir).prepare()
     try:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from gateway.cli import chatting, serve, token, worker
+from gateway.cli import token, worker
+from gateway.cli.chat import command as chat
+from gateway.cli.exit_codes import EXIT_BAD_SETTING, EXIT_INTERRUPTED
+from gateway.cli.serve import command as serve
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-EXIT_BAD_SETTING = 2
-EXIT_INTERRUPTED = 130
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,9 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Settings are GATEWAY_… environment variables; flags override them "
         "(docs/operations.md).",
     )
-    parser.add_argument("--version", action="version", version=f"gateway {_version()}")
+    parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, worker, token, chatting):
+    for module in (serve, worker, token, chat):
         module.add_command(commands)
     return parser
 
@@ -49,7 +48,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Version(argparse.Action):
+    """`--version`; looked up when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version, and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print it."""
+        print(f"gateway {_version()}")
+        parser.exit()
+
+
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("session-gateway")
     except PackageNotFoundError:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from gateway.cli.dev import find_dev_secret, folder_with_secret
 from gateway.errors import SettingError
 from gateway.settings import Settings, load_settings
-from gateway.tokens import mint_token
 
 if TYPE_CHECKING:
     import argparse
@@ -43,6 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
     settings = signing_settings(arguments.data_dir)
     if settings.jwt_secret is None:
         raise SettingError("GATEWAY_JWT_SECRET", without_secret(settings))
+
+    import time
+
+    from gateway.identity.tokens import mint_token
+
     print(
         mint_token(
             settings,

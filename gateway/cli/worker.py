@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from gateway.settings import load_settings
@@ -37,20 +36,25 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(arguments: argparse.Namespace) -> int:
     """Work until told to stop."""
-    from gateway.logs import configure_logging  # noqa: PLC0415  # other commands start faster
-
     flags = {
         name: getattr(arguments, name) for name in ("redis_url", "data_dir", "worker_concurrency")
     }
     settings = load_settings(**flags)
+
+    import asyncio
+
+    from gateway.telemetry.logs import configure_logging
+
     configure_logging(settings)
     asyncio.run(_work(settings))
     return 0
 
 
 async def _work(settings: Settings) -> None:
-    from gateway.transport.process import calling_on_signals, exit_at_the_latest  # noqa: PLC0415
-    from gateway.work import working  # noqa: PLC0415
+    import asyncio
+
+    from gateway.runs.worker import working
+    from gateway.transport.server.process import calling_on_signals, exit_at_the_latest
 
     stop = asyncio.Event()
     limit_s = _stop_limit_s(settings) + EXIT_MARGIN_S

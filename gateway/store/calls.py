@@ -6,32 +6,24 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from gateway.errors import Conflict, Forbidden, NotFound, RequestError, RunActive, StoreError
-from gateway.messages import Position
-from gateway.store.link import packed_arguments
+from gateway.protocol.messages import Position
+from gateway.store.redis.link import packed_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.clock import Clock
+    from gateway.identity.caller import Caller
     from gateway.settings import Settings
     from gateway.store.keys import Keys
-    from gateway.store.link import Argument, Reply
-    from gateway.store.redis import Redis
-    from gateway.store.scripts import Script
+    from gateway.store.redis.client import Redis
+    from gateway.store.redis.link import Argument, Reply
+    from gateway.store.redis.scripts import Script
 
 BIRTH_CHARS = 6  # 36 bits; lua/prelude.lua takes an epoch apart by it
 SHARED_ARGUMENTS = 15  # the number of keys, 7 keys and ARGV 1 to 7 (lua/prelude.lua)
 _COUNTS = [packed_arguments((7 + more,)) for more in range(9)]  # of keys, with those of a script
-
-
-class Caller(msgspec.Struct, frozen=True):
-    """Who asks: nothing is read or written without a tenant and a subject."""
-
-    tenant: str
-    subject: str
 
 
 class ConversationCalls:

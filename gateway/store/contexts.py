@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.errors import NotFound, VersionConflict
-from gateway.ids import content_hash
-from gateway.json_text import JsonText
-from gateway.messages import ContextVersion
-from gateway.store.calls import Caller, ConversationCalls, position_of, text
-from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.protocol.ids import content_hash
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.messages import ContextVersion
+from gateway.store.calls import ConversationCalls, position_of, text
+from gateway.store.redis.scripts import ON_CONVERSATION, Script
 from gateway.store.unseen import unseen_of
 
 if TYPE_CHECKING:
-    from gateway.messages import Position
-    from gateway.store.link import Reply
+    from gateway.identity.caller import Caller
+    from gateway.protocol.messages import Position
+    from gateway.store.redis.link import Reply
     from gateway.store.unseen import Unseen
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class AgentState:
     """What an agent knows, at one position of the log."""
 
     version: int
@@ -65,7 +66,7 @@ class Contexts:
         self._write = Script("set_context", prelude=(*ON_CONVERSATION, "kept"))
         self._versions = Script("versions", prelude=(*ON_CONVERSATION, "joining", "seen"))
 
-    async def get(self, caller: Caller, conversation_id: str) -> Context:
+    async def get(self, caller: Caller, conversation_id: str) -> AgentState:
         """The context as it is."""
         reply = await self._read_at(caller, conversation_id, "")
         context = context_of(reply[3:7], position_of(reply[1], reply[2]), *reply[7:9])
@@ -133,10 +134,10 @@ class Contexts:
 
 def context_of(
     fields: list[Reply], position: Position, active_run: Reply, interrupts: list[Reply]
-) -> Context:
+) -> AgentState:
     """A context out of a script's reply: version, memory, workflow, tool calls."""
     version, memory, workflow, tool_calls = fields
-    return Context(
+    return AgentState(
         version=int(version or 0),
         memory=JsonText(memory or b"{}"),
         workflow=JsonText(workflow or b"{}"),
@@ -147,7 +148,7 @@ def context_of(
     )
 
 
-def seen_context(context: Context, unseen: Unseen) -> Context:
+def seen_context(context: AgentState, unseen: Unseen) -> AgentState:
     """The context as somebody sees it: as it is now, with the tool calls since they joined."""
     return replace(context, tool_calls=unseen.tool_calls(context.tool_calls.data))
 

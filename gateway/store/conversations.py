@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from gateway.errors import Conflict, Forbidden, Gone, TooLarge
-from gateway.ids import content_hash, token_hash
-from gateway.json_text import JsonText
-from gateway.messages import Position
-from gateway.store.calls import Caller, ConversationCalls, new_birth, position_of, text
+from gateway.identity.caller import Caller
+from gateway.protocol.ids import content_hash, token_hash
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.messages import Position
+from gateway.store.calls import ConversationCalls, new_birth, position_of, text
 from gateway.store.descriptions import Description, Summary, invited_of, members_of
-from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.store.redis.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.messages import CreateConversation, History, Role, Visibility
+    from gateway.protocol.messages import CreateConversation, History, Role, Visibility
 
 CANNOT_BE_HAD: Final = "$.conversation_id: this id cannot be had; choose another"
 TOLD_AT_ONCE: Final = 500  # of those who came and went, by one script
@@ -208,7 +209,7 @@ class Conversations:
             caller: who.
             conversation_id: where.
             payload: what the channel carries.
-            what: the type of message whose right it takes (gateway/roles.py).
+            what: the type of message whose right it takes (gateway/protocol/roles.py).
 
         Raises:
             Forbidden: the caller's role may not send this.

@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.json_text import JsonText
-from gateway.published import Published
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.publications import Publication
+from gateway.protocol.unreadable import (
+    CANNOT,
+    PLACEHOLDER,
+    check_event,
+    messages_of,
+    skim,
+    tell_unreadable,
+)
 from gateway.store.calls import in_one, position_of, text
-from gateway.store.contexts import Context, context_of, seen_context
-from gateway.unreadable import CANNOT, PLACEHOLDER, check_event, messages_of, skim, tell_unreadable
+from gateway.store.contexts import AgentState, context_of, seen_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.messages import Mode, Position
-    from gateway.store.link import Reply
+    from gateway.protocol.messages import Mode, Position
+    from gateway.store.redis.link import Reply
     from gateway.store.unseen import Unseen
 
 
@@ -29,7 +36,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     messages: list[JsonText]
     has_more: bool
-    context: Context
+    context: AgentState
 
     @property
     def size_bytes(self) -> int:
@@ -51,12 +58,12 @@ class Cut(msgspec.Struct, frozen=True):
 
     mode: Mode
     position: Position
-    events: list[Published] = []
+    events: list[Publication] = []
     snapshot: Snapshot | None = None
     is_own: bool = False
 
     @property
-    def shared(self) -> list[Published]:
+    def shared(self) -> list[Publication]:
         """Its events, as far as they are the same for all."""
         return [] if self.is_own else self.events
 
@@ -159,7 +166,7 @@ def _epochs(ended: bytes) -> dict[str, int]:
     return {name: int(offset) for name, _, offset in pairs}
 
 
-def published(conversation_id: str, epoch: str, offset: int, entry: bytes) -> Published:
+def published(conversation_id: str, epoch: str, offset: int, entry: bytes) -> Publication:
     """What an entry of the log stands for (lua/prelude.lua).
 
     If no client could read it, the placeholder: from here on all readers, and all that looks at an
@@ -177,7 +184,7 @@ def published(conversation_id: str, epoch: str, offset: int, entry: bytes) -> Pu
     except CANNOT as exc:
         tell_unreadable(conversation_id, epoch, offset, exc)
         event = PLACEHOLDER
-    return Published(conversation_id, epoch, offset, event)
+    return Publication(conversation_id, epoch, offset, event)
 
 
 def _seen(tail: Cut, unseen: Unseen) -> Cut:

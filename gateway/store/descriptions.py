@@ -10,9 +10,9 @@ from gateway.store.calls import text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.json_text import JsonText
-    from gateway.messages import History, Position, Role, Visibility
-    from gateway.store.link import Reply
+    from gateway.protocol.json_text import JsonText
+    from gateway.protocol.messages import History, Position, Role, Visibility
+    from gateway.store.redis.link import Reply
 
 SUMMARY_BYTES: Final = 300  # of a line of a list, besides title and metadata
 

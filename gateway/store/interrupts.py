@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.errors import Conflict, NotFound, TooLarge
-from gateway.ids import content_hash
+from gateway.protocol.ids import content_hash
 from gateway.store.contexts import pending_interrupt
-from gateway.store.scripts import ON_RUNS, Script
+from gateway.store.redis.scripts import ON_RUNS, Script
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.json_text import JsonText
+    from gateway.identity.caller import Caller
+    from gateway.protocol.json_text import JsonText
     from gateway.settings import Settings
-    from gateway.store.calls import Caller, ConversationCalls
+    from gateway.store.calls import ConversationCalls
     from gateway.store.runs import RunInput, RunRequest
 
 ANSWER_TRIES = 3  # a question is asked once, so the second try meets what the first one missed

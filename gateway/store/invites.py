@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from gateway.errors import Conflict, NotFound
-from gateway.ids import is_identifier, token_hash
-from gateway.messages import KeptInvite
-from gateway.store.calls import Caller, ConversationCalls, text
-from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.protocol.ids import is_identifier, token_hash
+from gateway.protocol.messages import KeptInvite
+from gateway.store.calls import ConversationCalls, text
+from gateway.store.redis.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.messages import InviteRole
-    from gateway.store.link import Reply
+    from gateway.identity.caller import Caller
+    from gateway.protocol.messages import InviteRole
+    from gateway.store.redis.link import Reply
 
 _WITH_INVITES = (*ON_CONVERSATION, "invites")
 

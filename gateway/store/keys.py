@@ -14,7 +14,7 @@ from functools import lru_cache
 from urllib.parse import quote
 from zlib import crc32
 
-from gateway.store.link import packed_arguments
+from gateway.store.redis.link import packed_arguments
 
 KEPT_IN_MEMORY = 8192  # conversations, and subjects, whose keys are kept built: 1 KiB and 0.3 KiB
 SHARDS = 64  # fixed for the life of a deployment: a key's name depends on it

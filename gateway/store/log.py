@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.published import Published
-from gateway.store.calls import Caller, ConversationCalls, position_of
-from gateway.store.cuts import Cut, Snapshot, published
-from gateway.store.scripts import Script
+from gateway.store.calls import ConversationCalls, position_of
+from gateway.store.cuts import Cut, Snapshot
+from gateway.store.redis.scripts import Script
 from gateway.store.shared_reads import SharedReads
 
 if TYPE_CHECKING:
-    from gateway.messages import Position
+    from gateway.identity.caller import Caller
+    from gateway.protocol.messages import Position
 
-__all__ = ["Cut", "Log", "Snapshot", "parse_live"]
-MAX_OFFSET = 2**53  # exact in Lua and in JavaScript (gateway/messages.py, Offset)
+__all__ = ["Cut", "Log", "Snapshot"]
 PAGE_EVENTS = 256  # events read at once; a page of ordinary deltas is some 50 KiB
 
 
@@ -66,33 +65,3 @@ class Log:
         """Where the log stands; None if the conversation is gone. For a replica, not a client."""
         reply = await self._calls.run(self._check, caller, conversation_id)
         return position_of(*reply) if reply else None
-
-
-def parse_live(conversation_id: str, payload: bytes) -> list[Published]:
-    """Read the live copy of one event or of several, in order (lua/prelude.lua tells its form).
-
-    Raises:
-        ValueError: it is not of that form.
-    """
-    if payload[0] == _ONE:
-        _, of, at, entry = payload.split(b":", 3)
-        offset = int(at)
-        if not 0 < offset < MAX_OFFSET:
-            raise ValueError(_NO_OFFSET)
-        return [published(conversation_id, of.decode(), offset, entry)]
-    _, of, first, sizes, rest = payload.split(b":", 4)
-    lengths = [int(size) for size in sizes.split(b",")]
-    if min(lengths) < 0 or sum(lengths) != len(rest):
-        raise ValueError("the entries are not as long as it says")
-    epoch, offset, begin, found = of.decode(), int(first), 0, list[Published]()
-    if not 0 < offset < MAX_OFFSET:
-        raise ValueError(_NO_OFFSET)
-    for length in lengths:
-        end = begin + length
-        found.append(published(conversation_id, epoch, offset, rest[begin:end]))
-        begin, offset = end, offset + 1
-    return found
-
-
-_ONE = ord("e")
-_NO_OFFSET = "no offset that a log can have"

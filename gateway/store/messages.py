@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.errors import Conflict, Forbidden, NotFound, RequestError, TooManyRuns
-from gateway.json_text import JsonText
-from gateway.messages import Position
-from gateway.store.calls import Caller, ConversationCalls, new_birth, text
+from gateway.identity.caller import Caller
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.messages import Position
+from gateway.store.calls import ConversationCalls, new_birth, text
 from gateway.store.pages import Found, Message, Page, Pages
-from gateway.store.runs import SYSTEM, RunInput
-from gateway.store.scripts import ON_CONVERSATION, ON_RUNS, Script
+from gateway.store.redis.scripts import ON_CONVERSATION, ON_RUNS, Script
+from gateway.store.run_names import SYSTEM
+from gateway.store.runs import RunInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.messages import Content
-    from gateway.store.link import Argument, Reply
+    from gateway.protocol.messages import Content
+    from gateway.store.redis.link import Argument, Reply
     from gateway.store.runs import RunRequest
 
 __all__ = ["Accepted", "Draft", "Found", "Message", "Messages", "Page"]

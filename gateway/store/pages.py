@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.store.calls import Caller, ConversationCalls, in_one, position_of
-from gateway.store.scripts import ON_CONVERSATION, Script
-from gateway.unreadable import messages_of
+from gateway.protocol.unreadable import messages_of
+from gateway.store.calls import ConversationCalls, in_one, position_of
+from gateway.store.redis.scripts import ON_CONVERSATION, Script
 
 if TYPE_CHECKING:
-    from gateway.json_text import JsonText
-    from gateway.messages import Position
+    from gateway.identity.caller import Caller
+    from gateway.protocol.json_text import JsonText
+    from gateway.protocol.messages import Position
 
 PAGE_MESSAGES = 200  # of a page, at most; also of those that a search reads at once
 PAGE_READS = 32  # scripts for one page, while all that each came across was deleted

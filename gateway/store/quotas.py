@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import RateLimited
-from gateway.store.scripts import Script
+from gateway.store.redis.scripts import Script
 
 if TYPE_CHECKING:
+    from gateway.identity.caller import Caller
     from gateway.settings import Settings
-    from gateway.store.calls import Caller
     from gateway.store.keys import Keys
-    from gateway.store.redis import Redis
+    from gateway.store.redis.client import Redis
 
 WINDOW_MS: Final = 3_600_000
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.store.calls import ConversationCalls, text
-from gateway.store.runs import RunName
-from gateway.store.scripts import Script
+from gateway.store.redis.scripts import Script
+from gateway.store.run_names import RunName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,20 +10,21 @@ import msgspec
 import structlog
 
 from gateway.errors import GatewayError
-from gateway.events import RunError
-from gateway.store.calls import Caller, ConversationCalls, text
-from gateway.store.scripts import ON_CONVERSATION, ON_RUNS, Script
+from gateway.protocol.events import RunError
+from gateway.store.calls import ConversationCalls, text
+from gateway.store.redis.scripts import ON_CONVERSATION, ON_RUNS, Script
+from gateway.store.run_names import RunName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.clock import Clock
+    from gateway.identity.caller import Caller
     from gateway.settings import Settings
-    from gateway.store.link import Argument, Reply
+    from gateway.store.redis.link import Argument, Reply
     from gateway.store.run_lines import Claim
 
 _log = structlog.get_logger(__name__)
-SYSTEM = ""  # the subject of what the gateway does by itself
 
 
 class LeaseLost(GatewayError):
@@ -60,20 +61,6 @@ class RunInput(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     resume: list[dict[str, Any]] = []
     resumes_run: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunName:
-    """Where a run is: its tenant, its conversation, and its id."""
-
-    tenant: str
-    conversation_id: str
-    run_id: str
-
-    @property
-    def caller(self) -> Caller:
-        """As whom the gateway works on it."""
-        return Caller(self.tenant, SYSTEM)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.ids import IdMaker
+from gateway.protocol.ids import IdMaker
 
 if TYPE_CHECKING:
     from gateway.store.keys import Keys
-    from gateway.store.redis import Redis
+    from gateway.store.redis.client import Redis
 
 SECRET_BYTES = 32
 MARK_BYTES = 16  # after the secret: of the dataset, random
@@ -23,8 +23,8 @@ class Secret:
 
     A Redis that comes back empty, or as another deployment's, has another secret or none: replicas
     that went on with the one they know would give one message two ids. So it is read again each
-    second (gateway/dataset.py). A process that knows the last one offers that, so that all agree; a
-    mark after it tells all that the dataset is another one.
+    second (gateway/connections/dataset.py). A process that knows the last one offers that, so that
+    all agree; a mark after it tells all that the dataset is another one.
     """
 
     def __init__(self, redis: Redis, keys: Keys) -> None:

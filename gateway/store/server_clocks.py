@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.store.keys import Keys
-    from gateway.store.redis import Redis
+    from gateway.store.redis.client import Redis
 
 DRIFT_MS_PER_S = 0.1  # of two clocks that are kept by NTP, or of crystals that are not
 QUESTIONS = 5  # one after the other: of several answers one is quick

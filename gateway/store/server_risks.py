@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.store.keys import Keys
-    from gateway.store.redis import Redis
+    from gateway.store.redis.client import Redis
 
 RETRY_S = 1.0  # while Redis is away
 _FACTS = ("tcp_port", "run_id", "maxmemory_policy", "aof_enabled")

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 import msgspec
 
-from gateway.concurrently import together
 from gateway.errors import RateLimited
-from gateway.ids import IdMaker, ShownToken, token_hash
-from gateway.messages import ClientInfo, Position
+from gateway.protocol.ids import IdMaker, ShownToken, token_hash
+from gateway.protocol.messages import ClientInfo, Position
 from gateway.store.calls import text
-from gateway.store.scripts import Script
+from gateway.store.redis.scripts import Script
 from gateway.store.server_clocks import ServerClocks
+from gateway.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gateway.clock import Clock
+    from gateway.identity.caller import Caller
     from gateway.settings import Settings
-    from gateway.store.calls import Caller
     from gateway.store.keys import Keys
-    from gateway.store.link import Argument, Reply
-    from gateway.store.redis import Redis
+    from gateway.store.redis.client import Redis
+    from gateway.store.redis.link import Argument, Reply
 
 TOUCHED_AT_ONCE = 500  # sessions, by one script
 ResumeFailure = Literal["unknown", "expired", "token_reused"]
@@ -38,7 +38,7 @@ class Holder(msgspec.Struct, frozen=True):
     connection_id: str
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class ConnectAttempt(msgspec.Struct, frozen=True):
     """A `connect`: what the client shows, and what it is to get. Repeating it changes nothing.
 
     `shown`: what its token says; None if that is not one of this deployment for this session.
@@ -113,7 +113,9 @@ class Sessions:
         """Know what time it is at the servers, until cancelled: no `connect` has to ask for it."""
         await self._clocks.run()
 
-    async def connect(self, caller: Caller, attempt: Attempt, ids: IdMaker) -> Attached | None:
+    async def connect(
+        self, caller: Caller, attempt: ConnectAttempt, ids: IdMaker
+    ) -> Attached | None:
         """Resume the session, or open a new one, and take it from whoever had it.
 
         None if the client has resumed the session with a later attempt meanwhile: nothing changed.
@@ -137,7 +139,7 @@ class Sessions:
         return None if reply[0] == b"late" else _attached(reply, caller, attempt, ids)
 
     async def _try_connect(
-        self, caller: Caller, attempt: Attempt, accepted_ms: float
+        self, caller: Caller, attempt: ConnectAttempt, accepted_ms: float
     ) -> Sequence[Reply]:
         keys = self._keys.subject(caller.tenant, caller.subject)
         wanted, shown = attempt.session_id, attempt.shown
@@ -279,7 +281,9 @@ def _pairs(where: dict[str, Position], *, prefix: str = "") -> Iterable[str]:
         yield f"{position.offset}:{position.epoch}"
 
 
-def _attached(reply: Sequence[Reply], caller: Caller, attempt: Attempt, ids: IdMaker) -> Attached:
+def _attached(
+    reply: Sequence[Reply], caller: Caller, attempt: ConnectAttempt, ids: IdMaker
+) -> Attached:
     failure, generation, away_ms, replica, connection, online, cursors, _ = reply
     is_resumed = away_ms >= 0
     replaced = Holder(text(replica), text(connection)) if replica else None

@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.errors import NotFound, StoreError
-from gateway.store.calls import Caller, ConversationCalls
+from gateway.identity.caller import Caller
 from gateway.store.cuts import Cut, Cuts
-from gateway.store.scripts import ON_CONVERSATION, Script
+from gateway.store.redis.scripts import ON_CONVERSATION, Script
 from gateway.store.unseen import unseen_of
 
 if TYPE_CHECKING:
-    from gateway.messages import Position
-    from gateway.store.link import Reply
+    from gateway.protocol.messages import Position
+    from gateway.store.calls import ConversationCalls
+    from gateway.store.redis.link import Reply
 
 MAX_READERS = 500  # of one call: each costs Redis some 0.5 µs, and everybody else waits for it
 SNAPSHOT_MESSAGES = 50  # as a page of history, when no limit is given
 _NO_EPOCH = "-"  # of a cursor without an epoch: no log has it
 
 
-class Reader(msgspec.Struct, eq=False):
+class PendingRead(msgspec.Struct, eq=False):
     """One who reads. When its `turn` comes it has its outcome, or is to make the call.
 
     `lacks_events`: False if what lies after the cursor is in memory already.
@@ -46,15 +47,15 @@ class Reader(msgspec.Struct, eq=False):
 class Group(msgspec.Struct, eq=False):
     """The readers of one call: their cursors are of one epoch and lie within a page."""
 
-    readers: list[Reader] = []
+    readers: list[PendingRead] = []
     subjects: dict[str, int] = {}  # each once, and which it is
     epoch: str = ""
     max_events: int = 0
     lowest: int | None = None  # cursor of those who lack events
     highest: int = 0
-    leader: Reader | None = None
+    leader: PendingRead | None = None
 
-    def admits(self, reader: Reader) -> bool:
+    def admits(self, reader: PendingRead) -> bool:
         """Whether one more reader costs the call next to nothing."""
         if len(self.readers) >= MAX_READERS:
             return False
@@ -68,7 +69,7 @@ class Group(msgspec.Struct, eq=False):
         lowest, highest = min(self.lowest, cursor.offset), max(self.highest, cursor.offset)
         return highest - lowest <= max(self.max_events, reader.max_events)
 
-    def add(self, reader: Reader) -> None:
+    def add(self, reader: PendingRead) -> None:
         """Add a reader; the first one leads."""
         self.readers.append(reader)
         self.subjects.setdefault(reader.subject, len(self.subjects))
@@ -171,9 +172,9 @@ class SharedReads:
         *,
         max_events: int,
         lacks_events: bool,
-    ) -> Reader:
+    ) -> PendingRead:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        reader = Reader(caller.subject, cursor, max_events, lacks_events, turn)
+        reader = PendingRead(caller.subject, cursor, max_events, lacks_events, turn)
         group = self._join(caller.tenant, conversation_id, reader)
         try:
             await reader.turn
@@ -185,7 +186,7 @@ class SharedReads:
             raise
         return reader
 
-    def _join(self, tenant: str, conversation_id: str, reader: Reader) -> Group:
+    def _join(self, tenant: str, conversation_id: str, reader: PendingRead) -> Group:
         groups = self._joinable.setdefault((tenant, conversation_id), [])
         group = next((one for one in groups if one.admits(reader)), None)
         if group is None:

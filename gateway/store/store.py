@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.errors import SettingError, StoreUnavailable
-from gateway.ids import random_id
-from gateway.store.address import parse_redis_url
+from gateway.protocol.ids import random_id
 from gateway.store.calls import ConversationCalls
 from gateway.store.contexts import Contexts
 from gateway.store.conversations import Conversations
@@ -16,7 +15,8 @@ from gateway.store.keys import Keys
 from gateway.store.log import Log
 from gateway.store.messages import Messages
 from gateway.store.quotas import Quotas
-from gateway.store.redis import Redis
+from gateway.store.redis.address import parse_redis_url
+from gateway.store.redis.client import Redis
 from gateway.store.run_lines import RunLines
 from gateway.store.runs import Runs
 from gateway.store.secret import Secret
@@ -28,7 +28,7 @@ from gateway.store.unserved import UnservedRuns
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
-    from gateway.ids import IdMaker
+    from gateway.protocol.ids import IdMaker
     from gateway.settings import Settings
     from gateway.store.sessions import Holder
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from gateway.errors import RateLimited, TooLarge
-from gateway.store.calls import Caller, text
+from gateway.store.calls import text
 from gateway.store.quotas import WINDOW_MS
-from gateway.store.scripts import Script
+from gateway.store.redis.scripts import Script
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
+    from gateway.identity.caller import Caller
     from gateway.settings import Settings
     from gateway.store.keys import Keys
-    from gateway.store.redis import Redis
+    from gateway.store.redis.client import Redis
 
 ALIKE_MAX: Final = 1000  # conversations joined in one millisecond, that a page is told apart by
 PLACE_TTL_MS: Final = 86_400_000  # how long a page can begin at a conversation that was left

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gateway.errors import ExpiredToken, InvalidToken
-from gateway.ids import token_hash
-from gateway.tokens import Identity
+from gateway.identity.tokens import Identity
+from gateway.protocol.ids import token_hash
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.settings import Settings
     from gateway.store.keys import Keys
-    from gateway.store.redis import Redis
+    from gateway.store.redis.client import Redis
 
 
 class Tickets:

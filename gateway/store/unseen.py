@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gateway.json_text import JsonText
-from gateway.published import HIDDEN, Published
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.publications import HIDDEN, Publication
 from gateway.store.calls import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.store.link import Reply
+    from gateway.store.redis.link import Reply
 
 _TOOL_HASH_CHARS = 12  # lua/members.lua
 _as_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -48,14 +48,14 @@ class Unseen(msgspec.Struct, frozen=True):
         decode = msgspec.json.decode
         return [item for item in found if decode(item.data, type=_Numbered).seq > self.seq]
 
-    def event(self, event: Published) -> Published:
+    def event(self, event: Publication) -> Publication:
         """The event, or what is put in the place of an edit of a message that is not seen."""
         if not event.is_restricted:
             return event
         edit = msgspec.json.decode(event.event.data, type=_Edit)
         if edit.message.seq > self.seq:
             return event
-        return Published(event.conversation_id, event.epoch, event.offset, HIDDEN)
+        return Publication(event.conversation_id, event.epoch, event.offset, HIDDEN)
 
     def tool_calls(self, finished: bytes) -> JsonText:
         """Those that were finished since, of a JSON array of the newest."""

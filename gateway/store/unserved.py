@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from gateway.events import RunError
+from gateway.protocol.events import RunError
 from gateway.store.calls import ConversationCalls, text
 from gateway.store.keys import shard_of
+from gateway.store.redis.scripts import ON_RUNS, Script
 from gateway.store.run_lines import FIRST_PAUSE
-from gateway.store.runs import RunName
-from gateway.store.scripts import ON_RUNS, Script
+from gateway.store.run_names import RunName
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from gateway.clock import Clock
     from gateway.settings import Settings
-    from gateway.store.link import Argument
+    from gateway.store.redis.link import Argument
 
 SILENT = 1 / 2  # of a lease is left: a live worker renews when two thirds are
 VOUCHED_MIN_S = 10.0  # how long a worker's word is good: it is given three times a lease

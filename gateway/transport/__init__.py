@@ -5,7 +5,7 @@
 `direct_control_of(scope)` how it hands one over to a `Receiver`.
 """
 
-from gateway.transport.config import TransportConfig, uvicorn_config
+from gateway.transport.config import TransportConfig
 from gateway.transport.control import (
     DirectControl,
     Receiver,
@@ -13,8 +13,9 @@ from gateway.transport.control import (
     control_of,
     direct_control_of,
 )
-from gateway.transport.server import GatewayServer
-from gateway.transport.sockets import listening_sockets
+from gateway.transport.server.server import GatewayServer
+from gateway.transport.server.sockets import listening_sockets
+from gateway.transport.serving import uvicorn_config
 
 __all__ = [
     "DirectControl",

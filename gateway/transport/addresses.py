@@ -12,7 +12,7 @@ import ipaddress
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gateway.rate_limit import TokenBucket
+from gateway.protocol.rate_limit import TokenBucket
 from gateway.transport import refusal as answers
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from uvicorn.middleware.proxy_headers import _TrustedHosts
 
-    from gateway.transport.handshake import Headers
     from gateway.transport.limits import Limits
     from gateway.transport.refusal import Refusal
+    from gateway.transport.websocket.handshake import Headers
 
 NETWORK_BITS = 64  # of an IPv6 address
 UNREADABLE = "unreadable"  # all that a proxy says and is no address, as one

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from gateway.transport.addresses import Address
     from gateway.transport.config import TransportConfig
-    from gateway.transport.guard import GuardedTransport
     from gateway.transport.refusal import Refusal
+    from gateway.transport.uvicorn.guard import GuardedTransport
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):

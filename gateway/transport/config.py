@@ -16,13 +16,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gateway.errors import SettingError
 from gateway.transport.addresses import Addresses
-from gateway.transport.fast import FastWebSocketProtocol
-from gateway.transport.first_head import FirstHeadProtocol
-from gateway.transport.http import GatewayHttpProtocol
-from gateway.transport.lifespan import GatewayLifespan
-from gateway.transport.limits import KEEP_ALIVE_S, MAX_BODY_BYTES, Limits, limits_of
 from gateway.transport.pace import Pace
-from gateway.transport.websocket import GatewayWebSocketProtocol
+from gateway.transport.server.lifespan import GatewayLifespan
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,6 +26,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGIApplication
 
     from gateway.settings import Settings
+    from gateway.transport.limits import Limits
 
 
 class TransportConfig(uvicorn.Config):
@@ -67,7 +63,7 @@ class TransportConfig(uvicorn.Config):
             ws_per_message_deflate=settings.compression,
             lifespan="on",
             interface="asgi3",
-            log_config=None,  # gateway/logs.py has set it up
+            log_config=None,  # gateway/telemetry/logs.py has set it up
             access_log=False,
             workers=1,
             proxy_headers=False,  # see `load`
@@ -94,46 +90,6 @@ class TransportConfig(uvicorn.Config):
             self.loaded_app, trusted = middleware, middleware.trusted_hosts
         self.addresses = Addresses(self.limits, trusted, monotonic)
         self.lifespan_class = GatewayLifespan
-
-
-def uvicorn_config(
-    app: ASGIApplication,
-    settings: Settings,
-    *,
-    keep_alive_s: float = KEEP_ALIVE_S,
-    max_body_bytes: int = MAX_BODY_BYTES,
-    http: type[asyncio.Protocol] | None = None,
-    ws: type[asyncio.Protocol] | None = None,
-) -> TransportConfig:
-    """Return uvicorn's configuration with our limits and protocol classes.
-
-    Args:
-        app: an ASGI 3 application that knows the lifespan protocol.
-        settings: all that is configured.
-        keep_alive_s: how long an HTTP connection may idle between requests.
-        max_body_bytes: the largest HTTP request body.
-        http: made for each connection; hands WebSockets to `ws`, having checked limits and Origin:
-            to `FastWebSocketProtocol` the transport and the head as parsed, to any other class as
-            uvicorn does (`connection_made`, then `data_received` with the request's head). None:
-            what fits `ws`.
-        ws: made for each WebSocket; finds its limits in `config.limits`, must be in
-            `server_state.connections` while it lives, offer `shutdown()` and `transport`, and put
-            a `TransportControl` into its scope. None: what the settings say.
-
-    Raises:
-        SettingError: the trusted proxies cannot be used.
-    """
-    limits = limits_of(settings, keep_alive_s=keep_alive_s, max_body_bytes=max_body_bytes)
-    ws = ws or websocket_class(settings)
-    http = http or (FirstHeadProtocol if ws is FastWebSocketProtocol else GatewayHttpProtocol)
-    return TransportConfig(app, settings=settings, limits=limits, http=http, ws=ws)
-
-
-def websocket_class(settings: Settings) -> type[asyncio.Protocol]:
-    """Return the class of WebSockets: the fast one, unless another is set or must compress."""
-    if settings.compression or settings.transport == "uvicorn":
-        return GatewayWebSocketProtocol
-    return FastWebSocketProtocol
 
 
 def checked_proxies(proxies: tuple[str, ...]) -> list[str]:

@@ -100,7 +100,7 @@ class DirectControl(TransportControl):
 
     @abstractmethod
     def write(self, frames: bytes) -> None:
-        """Write finished frames (gateway/frames.py), any number of them.
+        """Write finished frames (gateway/protocol/frames.py), any number of them.
 
         Dropped without a word when the connection is over or closing.
         """

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
-from gateway.transport.fast import FastWebSocketProtocol
-from gateway.transport.handshake import RequestHead, is_origin_allowed
-from gateway.transport.http import GatewayHttpProtocol
 from gateway.transport.limits import MAX_HEADER_LINE_BYTES, MAX_HEADERS
+from gateway.transport.uvicorn.http import GatewayHttpProtocol
+from gateway.transport.websocket.connection import FastWebSocketProtocol
+from gateway.transport.websocket.handshake import RequestHead, is_origin_allowed
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from gateway.transport.addresses import Address
     from gateway.transport.config import TransportConfig
-    from gateway.transport.handshake import Headers
+    from gateway.transport.websocket.handshake import Headers
 
 # No line of a head that is not longer than one line may be can be too long.
 MAX_BYTES = MAX_HEADER_LINE_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.rate_limit import FRAMES_A_REQUEST
+from gateway.protocol.rate_limit import FRAMES_A_REQUEST
 
 if TYPE_CHECKING:
     from gateway.settings import Settings

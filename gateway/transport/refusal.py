@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from gateway.codes import ErrorCode
-from gateway.messages import ErrorReply
+from gateway.protocol.messages import ErrorReply
 
 RETRY_AFTER_S = 5  # where it takes somebody else to leave
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from gateway_client import Options
-from gateway_client.codec import Codec
-from gateway_client.requests import ClientInfo, JoinConversation, Request, SendMessage
-from gateway_client.session import Session
+from gateway_client.protocol.codec import Codec
+from gateway_client.protocol.requests import ClientInfo, JoinConversation, Request, SendMessage
+from gateway_client.session.session import Session
 
 C = "c_1"
 
@@ -80,7 +80,7 @@ class DrivenSession:
     def ask(self, request: Request) -> list[Any]:
         """Ask and write; return the list that gets the outcome."""
         outcomes: list[Any] = []
-        self.session.desk.ask(request, done=outcomes.append, now=self.now)
+        self.session.exchange.ask(request, done=outcomes.append, now=self.now)
         self.flush()
         return outcomes
 
@@ -90,7 +90,7 @@ class DrivenSession:
         message = SendMessage(
             client_message_id=content, content=content, conversation_id=conversation_id
         )
-        self.session.desk.send(message, done=outcomes.append)
+        self.session.exchange.send(message, done=outcomes.append)
         self.flush()
         return outcomes
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.cli.chat_room import Room, printable
+from gateway.cli.chat.room import Room, printable
 from gateway_client import ActiveRun, Event, Message, Snapshot
 from tests.support.terminals import terminals
 from tests.support.tokens import forged, mint

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.agents.pydantic_history import APPROVAL, RESULT
-from gateway.cli.chat_answers import NoAnswerError, answer_of, how_to_answer
+from gateway.agents.pydantic_ai.history import APPROVAL, RESULT
+from gateway.cli.chat.answers import NoAnswerError, answer_of, how_to_answer
 from gateway_client import Interrupt
 
 BOOLEAN = {"type": "boolean"}

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway_client import Event, Options, Snapshot, State
-from gateway_client.codec import Codec
-from gateway_client.requests import ClientInfo, JoinConversation, SendMessage
-from gateway_client.session import Session
+from gateway_client.protocol.codec import Codec
+from gateway_client.protocol.requests import ClientInfo, JoinConversation, SendMessage
+from gateway_client.session.session import Session
 from tests.client.model_gateway import ModelGateway
 
 NAMES = ["c_1", "c_2"]
@@ -47,7 +47,7 @@ class Application:
         self._open()
         for name in NAMES:
             join = JoinConversation(conversation_id=name)
-            self.session.desk.ask(join, done=self.outcomes.append, now=self.now)
+            self.session.exchange.ask(join, done=self.outcomes.append, now=self.now)
         self._bring_all()
 
     def _new_session(self) -> Session:
@@ -86,7 +86,7 @@ class Application:
         message = SendMessage(
             client_message_id=message_id, content=message_id, conversation_id=name
         )
-        self.session.desk.send(message, done=self.outcomes.append)
+        self.session.exchange.send(message, done=self.outcomes.append)
 
     def deliver(self) -> None:
         """Let one frame arrive, unless the client does not read."""
@@ -184,4 +184,4 @@ def test_messages_are_accepted_once_in_the_order_they_were_sent(steps, seed):
     app.settle()
     for name in NAMES:
         assert list(gateway.accepted[name]) == app.sent[name]
-    assert not app.session.desk.unacknowledged()
+    assert not app.session.exchange.unacknowledged()

@@ -7,8 +7,14 @@ from random import Random
 import pytest
 
 from gateway_client import AccessRefused, LinkError, SessionReplaced
-from gateway_client.messages import Disconnect
-from gateway_client.reconnect import MAX_DELAY_S, MIN_DELAY_S, Next, jitter_s, plan_after_close
+from gateway_client.protocol.messages import Disconnect
+from gateway_client.session.reconnect import (
+    MAX_DELAY_S,
+    MIN_DELAY_S,
+    Next,
+    jitter_s,
+    plan_after_close,
+)
 
 
 def plan(code, *, hint=None, attempt=0):

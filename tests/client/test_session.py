@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway_client import BadFrame, SessionReplaced, State
-from gateway_client.saved import SavedState
+from gateway_client.session.saved import SavedState
 from tests.client.driven_session import C, DrivenSession, kinds
 
 

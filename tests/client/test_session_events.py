@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway_client import Cursor, Detached, EpochChanged
-from gateway_client.reader import NO_EPOCH
-from gateway_client.requests import GetHistory
+from gateway_client.protocol.requests import GetHistory
+from gateway_client.session.reader import NO_EPOCH
 from tests.client.driven_session import C, DrivenSession, kinds
 
 

@@ -12,7 +12,7 @@ from gateway_client import (
     RequestInterrupted,
     RunActive,
 )
-from gateway_client.requests import GetHistory, Ping, RollbackContext
+from gateway_client.protocol.requests import GetHistory, Ping, RollbackContext
 from tests.client.driven_session import C, DrivenSession, kinds
 
 
@@ -95,7 +95,7 @@ def test_message_refused_for_good_fails():
     outcomes = driven.send()
     driven.reply(type="error", code="run_active", message="", retryable=True)
     assert isinstance(outcomes[0], RunActive)
-    assert not driven.session.desk.unacknowledged()
+    assert not driven.session.exchange.unacknowledged()
 
 
 def test_overdue_acknowledgement_drops_the_link():

@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from gateway_client import Cursor, Event, GatewayClient, Snapshot, UnreadableEvent
-from gateway_client.codec import place_in
+from gateway_client.protocol.codec import place_in
 from tests.client.driven_session import C, DrivenSession, kinds
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.store.embedded import find_server_binary
+from gateway.store.embedded.server import find_server_binary
 from tests.failover.topologies import SETTINGS, Ground, Place
 from tests.support.gateways import GatewayProcess
 from tests.support.redis_node import PERSISTENT, RedisNode

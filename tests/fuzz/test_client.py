@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway_client.codec import Codec, place_in
 from gateway_client.errors import BadFrame
-from gateway_client.liveness import Liveness
-from gateway_client.messages import Disconnect, Heartbeat, UnreadableEvent
-from gateway_client.reconnect import MAX_TOLD_S, Next, plan_after_close
-from gateway_client.saved import SavedState
+from gateway_client.protocol.codec import Codec, place_in
+from gateway_client.protocol.messages import Disconnect, Heartbeat, UnreadableEvent
+from gateway_client.session.liveness import Liveness
+from gateway_client.session.reconnect import MAX_TOLD_S, Next, plan_after_close
+from gateway_client.session.saved import SavedState
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import anything, damaged, json_values
 

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.codecs import ENCODERS, Batch, CodecName, FrameDecoder, Rejected
-from gateway.diagnosis import Misspelling
 from gateway.errors import RequestError
-from gateway.messages import ErrorReply, Request
+from gateway.protocol.decoder import CodecName, DecodedBatch, FrameDecoder, Rejected
+from gateway.protocol.diagnosis import Misspelling
+from gateway.protocol.encoders import ENCODERS
+from gateway.protocol.messages import ErrorReply, Request
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import any_text, anything, damaged, json_values
-from tests.test_codecs import REQUESTS
+from tests.unit.protocol.test_codecs import REQUESTS
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -88,7 +89,7 @@ def decoded(codec: CodecName, frame: bytes) -> list[object]:
         except UnicodeDecodeError:
             given_as = frame
     found = DECODERS[codec].decode(given_as)
-    return list(chain.from_iterable(found)) if isinstance(found, Batch) else list(found)
+    return list(chain.from_iterable(found)) if isinstance(found, DecodedBatch) else list(found)
 
 
 @both

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import anything, chunks_of, damaged, sizes
-from tests.test_frame_parser import (
+from tests.unit.transport.test_frame_parser import (
     BOTH_RULES,
     MAX_BYTES,
     Recorder,

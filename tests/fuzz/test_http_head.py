@@ -17,9 +17,9 @@ from uvicorn.server import ServerState
 
 from gateway.settings import load_settings
 from gateway.transport import uvicorn_config
-from gateway.transport.fast import FastWebSocketProtocol
 from gateway.transport.first_head import FirstHeadProtocol, handshake_in
 from gateway.transport.limits import MAX_HEADERS
+from gateway.transport.websocket.connection import FastWebSocketProtocol
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import anything, chunks_of, damaged, sizes
 from tests.support.handshake import upgrade_request

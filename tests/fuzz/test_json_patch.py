@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, TooLarge
-from gateway.json_values import check_json
-from gateway.patching import apply_patch
+from gateway.protocol.json_patch import apply_patch
+from gateway.protocol.json_values import check_json
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import any_text, json_values
 from tests.fuzz.rfc6902 import Refused, model

@@ -6,15 +6,16 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.codecs import ENCODERS
-from gateway.hub import Hub
-from gateway.json_text import JsonText, whole
-from gateway.messages import Position
-from gateway.published import Batch, Published, batches
-from gateway.recovery import Tail, Verdict, judge
+from gateway.fanout.hub import Hub
+from gateway.fanout.tail import Tail, Verdict, judge
+from gateway.fanout.topic import Topic
+from gateway.protocol.batches import Batch, batches
+from gateway.protocol.encoders import ENCODERS
+from gateway.protocol.json_text import JsonText, whole
+from gateway.protocol.messages import Position
+from gateway.protocol.publications import Publication
+from gateway.store.channel import parse_live
 from gateway.store.cuts import Cuts
-from gateway.store.log import parse_live
-from gateway.topic import Topic
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import any_text, anything, damaged, json_values
 
@@ -53,7 +54,7 @@ publications = st.one_of(
 wild = publications | damaged(publications) | anything.map(lambda data: b"b:" + data)
 
 
-def heard(payload: bytes) -> list[Published] | None:
+def heard(payload: bytes) -> list[Publication] | None:
     """The entries of a publication; None if it is none."""
     try:
         return parse_live("c_1", payload)
@@ -163,7 +164,7 @@ def test_a_tail_gives_nothing_twice_and_leaves_nothing_out(
     for count in counts:
         at = tail.position.offset
         tail.extend(
-            Batch([Published("c", "x1", at + n, JsonText(b"{}")) for n in range(1, count + 1)])
+            Batch([Publication("c", "x1", at + n, JsonText(b"{}")) for n in range(1, count + 1)])
         )
     missing = tail.missing(cursor)
     if missing is None or missing == 0:

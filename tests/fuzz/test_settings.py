@@ -8,11 +8,11 @@ from urllib.parse import quote
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.cli.chat_address import advice, socket_url
+from gateway.cli.chat.address import advice, socket_url
 from gateway.errors import SettingError
 from gateway.settings import Settings, load_settings
-from gateway.store.address import SCHEMES, parse_redis_url
-from gateway.store.url_options import KNOWN, UrlOptions
+from gateway.store.redis.address import SCHEMES, parse_redis_url
+from gateway.store.redis.url_options import KNOWN, UrlOptions
 from gateway.transport.config import checked_proxies
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import any_text

@@ -11,11 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import EarlyToken, ExpiredToken, InvalidToken, NotFound
-from gateway.ids import ID_PATTERN, IdMaker, ShownToken
-from gateway.settings import load_settings
-from gateway.store.invites import invite_conversation
-from gateway.token_keys import PUBLIC_KEY_ALGORITHMS, BadKeySet, read_key_set, secret_key
-from gateway.tokens import (
+from gateway.identity.keys import PUBLIC_KEY_ALGORITHMS, BadKeySet, read_key_set, secret_key
+from gateway.identity.tokens import (
     ClaimRules,
     Identity,
     identity_of,
@@ -23,6 +20,9 @@ from gateway.tokens import (
     read_header,
     verified_payload,
 )
+from gateway.protocol.ids import ID_PATTERN, IdMaker, ShownToken
+from gateway.settings import load_settings
+from gateway.store.invites import invite_conversation
 from tests.fuzz.budget import fuzz
 from tests.fuzz.bytes_from_outside import any_text, anything, damaged, json_values
 

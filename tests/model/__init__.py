@@ -8,7 +8,7 @@ In every state it asks: if nothing more went wrong, would each client be given t
 - `rules`: what may be changed: today's rules, those before, and mutations that must be caught
 - `state`: what a state of the world is made of
 - `history`: what the scripts do to a server's data
-- `readers`: topics and readers, as in gateway/topic.py, reader.py and attachments.py
+- `readers`: topics and readers, as in gateway/fanout/topic.py, reader.py and subscriptions.py
 - `servers`: what happens to servers: replication, hanging, death, promotion, demotion
 - `traffic`: appends and their retries, and what is heard of them
 - `reading`: reads, comparisons, clients that resume elsewhere

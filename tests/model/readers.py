@@ -1,4 +1,4 @@
-"""Topics and their readers: what gateway/topic.py, reader.py and attachments.py do, without I/O.
+"""Topics and readers: what topic.py, reader.py and subscriptions.py of gateway/fanout do; no I/O.
 
 Names follow the code. What goes to a client is there at once: a client that is cut off earlier is
 one that moved earlier.
@@ -149,7 +149,7 @@ def _deliver(world: World, gateway: int, event: Event) -> World:
 
 
 def _take_rest(world: World, client: Client, event: Event) -> Client:
-    """`ConversationReader.take_rest`."""
+    """`Reader.take_rest`."""
     if event.epoch != client.epoch:
         behind = client._replace(mode=BEHIND)
         return serve(behind, topic_of(world, client)) or behind

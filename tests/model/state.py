@@ -72,7 +72,7 @@ class Call(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """gateway/topic.py: the position heard, and the newest events in memory. No epoch: no tail."""
+    """gateway/fanout/topic.py: position heard, newest events in memory. No epoch: no tail."""
 
     epoch: str
     offset: int

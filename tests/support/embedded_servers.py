@@ -14,7 +14,7 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.store.embedded import EmbeddedServer
+from gateway.store.embedded.server import EmbeddedServer
 from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ OWNER = """
 import asyncio, sys
 from pathlib import Path
 import structlog
-from gateway.store.embedded import EmbeddedServer
+from gateway.store.embedded.server import EmbeddedServer
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 

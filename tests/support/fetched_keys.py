@@ -10,8 +10,8 @@ import pytest
 
 from gateway.clock import Clock
 from gateway.errors import InvalidToken
-from gateway.jwks import FetchTimes, JwksKeys
-from gateway.token_keys import PUBLIC_KEY_ALGORITHMS, KeysUnavailable
+from gateway.identity.jwks import FetchTimes, JwksKeys
+from gateway.identity.keys import PUBLIC_KEY_ALGORITHMS, KeysUnavailable
 from tests.support.key_server import key_pair
 
 if TYPE_CHECKING:

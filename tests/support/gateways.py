@@ -15,7 +15,7 @@ import psutil
 from gateway.app import create_app
 from gateway.clock import Clock
 from gateway.settings import load_settings
-from gateway.store.die_with_parent import dying_with_us
+from gateway.store.embedded.die_with_parent import dying_with_us
 from gateway.transport import GatewayServer, uvicorn_config
 from tests.support.eventually import eventually, eventually_blocking
 from tests.support.ports import HOST, free_port

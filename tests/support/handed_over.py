@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gateway.frames import binary_frame, text_frame
+from gateway.protocol.frames import binary_frame, text_frame
 from gateway.transport import direct_control_of
 
 if TYPE_CHECKING:

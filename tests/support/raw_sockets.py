@@ -19,7 +19,7 @@ import uvloop
 
 from gateway.settings import Settings
 from gateway.transport import GatewayServer, uvicorn_config
-from gateway.transport.fast import FastWebSocketProtocol
+from gateway.transport.websocket.connection import FastWebSocketProtocol
 from tests.support.probe_app import ProbeApp
 
 if TYPE_CHECKING:

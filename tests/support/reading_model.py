@@ -1,7 +1,7 @@
 """One conversation's log, its pub/sub and one client, as a model in which any interleaving happens.
 
-The parts under test are real: `Attachments`, its readers, `Topic`, `Tail`, `Outbox`. What stands in
-for Redis keeps a list of events and answers reads when it is told to.
+The parts under test are real: `Subscriptions`, its readers, `Topic`, `Tail`, `Outbox`. What stands
+in for Redis keeps a list of events and answers reads when it is told to.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway.attachments import Attachments
-from gateway.codecs import ENCODERS
 from gateway.codes import CloseCode
 from gateway.errors import NotFound
-from gateway.json_text import JsonText
-from gateway.messages import Position
-from gateway.outbox import Outbox
-from gateway.published import Batch, Published
-from gateway.store.calls import Caller
-from gateway.store.contexts import Context
+from gateway.fanout.outbox import Outbox
+from gateway.fanout.subscriptions import Subscriptions
+from gateway.fanout.topic import Topic
+from gateway.identity.caller import Caller
+from gateway.protocol.batches import Batch
+from gateway.protocol.encoders import ENCODERS
+from gateway.protocol.json_text import JsonText
+from gateway.protocol.messages import Position
+from gateway.protocol.publications import Publication
+from gateway.store.contexts import AgentState
 from gateway.store.log import Cut, Snapshot
-from gateway.topic import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -48,11 +49,11 @@ class ModelLog:
         self.ended: dict[str, int] = {}  # epochs, with the offset at which each ended
         self.replaced = Position("", 0)  # where the last master stands that was replaced
         self.written = 0  # each event has a number of its own, in whichever history it is
-        self.events: list[Published] = []
+        self.events: list[Publication] = []
         self.kept_from = 1  # the offset of the oldest event that was not trimmed
         self.is_member = True
         self.left_at = Position("", 0)  # the last event that a removed member may see
-        self.channel: list[Published] = []  # live copies under way
+        self.channel: list[Publication] = []  # live copies under way
         self.asked: list[tuple[Position | None, Position | None, asyncio.Future[Cut]]] = []
         self.answers: list[tuple[asyncio.Future[Cut], Cut | NotFound]] = []
         self.page = 3
@@ -72,9 +73,9 @@ class ModelLog:
         self.events.append(new)
         self.channel.append(new)
 
-    def _new(self, epoch: str, offset: int, event: dict[str, Any]) -> Published:
+    def _new(self, epoch: str, offset: int, event: dict[str, Any]) -> Publication:
         self.written += 1
-        return Published(NAME, epoch, offset, JsonText.of({**event, "n": self.written}))
+        return Publication(NAME, epoch, offset, JsonText.of({**event, "n": self.written}))
 
     def remove_member(self) -> None:
         """Make the reader's subject no participant."""
@@ -141,13 +142,13 @@ class ModelLog:
         if cursor.offset <= good_to and is_reached:
             return Cut("tail", here, self.events[cursor.offset :][: self.page])
         empty = JsonText(b"{}")
-        context = Context(0, empty, empty, JsonText(b"[]"), here)
+        context = AgentState(0, empty, empty, JsonText(b"[]"), here)
         told = [JsonText.of({"offset": one.offset, **one.event.value()}) for one in self.events]
         return Cut("snapshot", here, snapshot=Snapshot(told, has_more=False, context=context))
 
 
 class OneTopic:
-    """What `Attachments` needs of a hub: the one topic there is."""
+    """What `Subscriptions` needs of a hub: the one topic there is."""
 
     def __init__(self) -> None:
         self.topic = Topic("t", NAME)
@@ -182,7 +183,7 @@ class Reading:
         self.is_slow = False
         self.outbox = Outbox(outbox_bytes, on_full=self._be_slow, on_filled=_nothing)
         self.group = group
-        self.attachments = Attachments(
+        self.subscriptions = Subscriptions(
             self.hub,
             self.log,
             self.outbox,
@@ -252,17 +253,17 @@ class Reading:
 
     def leave(self) -> None:
         """Stop reading."""
-        self.attachments.drop(NAME)
+        self.subscriptions.drop(NAME)
 
     async def _join(self, cursor: Position | None) -> None:
         with suppress(NotFound):
-            prepared = await self.attachments.prepare(NAME, cursor)
+            prepared = await self.subscriptions.prepare(NAME, cursor)
             await asyncio.sleep(0)  # the session is written
             start = cursor or prepared.position
             joined = {"type": "joined", "epoch": start.epoch, "offset": start.offset}
             while not self.outbox.put_if_it_fits(msgspec.json.encode(joined)):
                 await self.outbox.room()
-            self.attachments.begin([prepared], announce=True)
+            self.subscriptions.begin([prepared], announce=True)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         self.group.create_task(work, name="catch-up")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import hiredis
 
-from gateway.store.die_with_parent import dying_with_us
+from gateway.store.embedded.die_with_parent import dying_with_us
 from tests.support.eventually import eventually
 from tests.support.ports import HOST, free_port
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import hiredis
 
-from gateway.store.embedded import find_server_binary
+from gateway.store.embedded.server import find_server_binary
 from tests.support.eventually import eventually
 from tests.support.ports import HOST, free_port
 from tests.support.redis_node import PERSISTENT, RedisNode, fields_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import hiredis
 
-from gateway.store.link import Address
+from gateway.store.redis.link import Address
 
 if TYPE_CHECKING:
     from types import TracebackType

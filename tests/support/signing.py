@@ -10,9 +10,9 @@ import json
 import pytest
 
 from gateway.errors import InvalidToken
+from gateway.identity.keys import public_key, secret_key
+from gateway.identity.tokens import ClaimRules, Identity, identity_of, read_header, verified_payload
 from gateway.settings import Settings
-from gateway.token_keys import public_key, secret_key
-from gateway.tokens import ClaimRules, Identity, identity_of, read_header, verified_payload
 
 SECRET = "a secret that is only used in tests, and is long enough for any hash at all"
 NOW = 1_790_000_000.0

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from gateway.clock import Clock
-from gateway.messages import CreateConversation
+from gateway.protocol.messages import CreateConversation
 from gateway.settings import Settings
 from gateway.store.messages import Draft
 from gateway.store.store import Store
@@ -15,8 +15,8 @@ from gateway.store.store import Store
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway.messages import Position
-    from gateway.store.calls import Caller
+    from gateway.identity.caller import Caller
+    from gateway.protocol.messages import Position
     from gateway.store.messages import Accepted
 
 

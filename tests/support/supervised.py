@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from gateway.store.die_with_parent import dying_with_us
+from gateway.store.embedded.die_with_parent import dying_with_us
 from tests.support.eventually import eventually
 from tests.support.gateways import ROOT, START_S, GatewayProcess
 from tests.support.tokens import SECRET
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_DIALS = 60  # that all of them meet the same one of two replicas: 2 ** -59
 SHARED_SOCKETS = """
 import sys
-from gateway.cli import supervisor
+from gateway.cli.serve import supervisor
 from gateway.cli.main import main
 
 supervisor.BALANCES_PORT = False
@@ -54,7 +54,7 @@ class SupervisedGateway(GatewayProcess):
         return {
             child.pid: child
             for child in psutil.Process(self.pid).children()
-            if "gateway.cli.replica" in _words(child)
+            if "gateway.cli.serve.replica" in _words(child)
         }
 
     def replica_of(self, client: WireClient) -> int | None:

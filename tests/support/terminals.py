@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 RUN = (
-    "import argparse, asyncio, sys; from gateway.cli import chat;"
-    "parser = argparse.ArgumentParser(); chat.add_arguments(parser);"
+    "import argparse, asyncio, sys; from gateway.cli.chat import chat, flags;"
+    "parser = argparse.ArgumentParser(); flags.add_arguments(parser);"
     "sys.exit(asyncio.run(chat.chat(parser.parse_args())))"
 )
 

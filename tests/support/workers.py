@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-from gateway.store.die_with_parent import dying_with_us
+from gateway.store.embedded.die_with_parent import dying_with_us
 from tests.support.gateways import ROOT, GatewayProcess
 
 

@@ -10,8 +10,9 @@
                 case Event(type="MESSAGE_CREATED", data={"message": message}):
                     print(message["content"])
 
-It knows the gateway only by its protocol. `session` is the whole client without I/O; `connector`
-connects it to sockets; `client` and `conversation` are what an application uses.
+It knows the gateway only by its protocol. `protocol/` is the wire; `session/` is the whole client
+without I/O; `link/` connects it to sockets; `client` and `conversation` are what an application
+uses.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from gateway_client.errors import (
     VersionConflict,
 )
 from gateway_client.lifecycle import __version__
-from gateway_client.messages import (
+from gateway_client.protocol.messages import (
     ActiveRun,
     AgentContext,
     Cursor,
@@ -65,9 +66,9 @@ from gateway_client.messages import (
     Typing,
     UnreadableEvent,
 )
-from gateway_client.replies import ConversationInfo, History, MessageAccepted
-from gateway_client.session import Options
-from gateway_client.status import State, Status
+from gateway_client.protocol.replies import ConversationInfo, History, MessageAccepted
+from gateway_client.session.session import Options
+from gateway_client.session.status import State, Status
 
 __all__ = [
     "AccessRefused",

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
-from gateway_client import replies, requests
-from gateway_client.messages import AgentContext, Message
+from gateway_client.protocol import replies, requests
+from gateway_client.protocol.messages import AgentContext, Message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway_client.client import GatewayClient
-    from gateway_client.messages import Content, Cursor
+    from gateway_client.protocol.messages import Content, Cursor
+    from gateway_client.requester import Requester
 
 PAGE = 200
 
@@ -25,7 +25,7 @@ class Conversation:
     not answer, and `ClientClosed` if the client is closed.
     """
 
-    def __init__(self, client: GatewayClient, conversation_id: str) -> None:
+    def __init__(self, client: Requester, conversation_id: str) -> None:
         self.id = conversation_id
         self._client = client
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway_client.messages import Item
-    from gateway_client.session import Session
+    from gateway_client.protocol.messages import Item
+    from gateway_client.session.session import Session
 
 
 class EventStream:
@@ -30,7 +30,7 @@ class EventStream:
         self._news = asyncio.Event()
         self._has_ended = False
 
-    def stir(self) -> None:
+    def wake(self) -> None:
         """There may be something new."""
         self._news.set()
 

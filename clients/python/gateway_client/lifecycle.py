@@ -7,26 +7,26 @@ import logging
 from random import Random
 from typing import TYPE_CHECKING
 
-from gateway_client.clock import now, unix_ms
-from gateway_client.codec import Codec
-from gateway_client.connector import Connector
-from gateway_client.dialler import Dialler
 from gateway_client.errors import ClientClosed, NotConnected
 from gateway_client.events import EventStream
-from gateway_client.requests import ClientInfo
-from gateway_client.saved import SavedState
-from gateway_client.session import Options, Session
-from gateway_client.tokens import TokenSource
+from gateway_client.link.clock import now, unix_ms
+from gateway_client.link.connector import Connector
+from gateway_client.link.dialler import Dialler
+from gateway_client.link.tokens import TokenSource
+from gateway_client.protocol.codec import Codec
+from gateway_client.protocol.requests import ClientInfo
+from gateway_client.session.saved import SavedState
+from gateway_client.session.session import Options, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Any, Self
 
-    from gateway_client.codec import CodecName
-    from gateway_client.messages import Hello, Notice
-    from gateway_client.status import State, Status
-    from gateway_client.tokens import TokenCallback
+    from gateway_client.link.tokens import TokenCallback
+    from gateway_client.protocol.codec import CodecName
+    from gateway_client.protocol.messages import Hello, Notice
+    from gateway_client.session.status import State, Status
 
 __version__ = "0.1.0"
 OPEN_TIMEOUT_S = 15.0
@@ -85,7 +85,7 @@ class Lifecycle:
             random=random,
             on_change=self._changed,
         )
-        self._events = EventStream(self._session, on_room=self._connector.stir)
+        self._events = EventStream(self._session, on_room=self._connector.wake)
         self._on_state = on_state
         self._on_notice = on_notice
         self._open_timeout_s = open_timeout_s
@@ -125,7 +125,7 @@ class Lifecycle:
     @property
     def unacknowledged(self) -> int:
         """How many messages wait for their acknowledgement."""
-        return len(self._session.desk.unacknowledged())
+        return len(self._session.exchange.unacknowledged())
 
     @property
     def unreadable(self) -> int:
@@ -180,7 +180,7 @@ class Lifecycle:
         """
         if self._session.error is None:
             self._session.network_changed(now())
-            self._connector.stir()
+            self._connector.wake()
             return
         if self._tasks is None:
             raise self._session.error
@@ -240,7 +240,7 @@ class Lifecycle:
     def _changed(self) -> None:
         """Tell the application, whoever of it waits."""
         self._has_changed.set()
-        self._events.stir()
+        self._events.wake()
         status = self._session.status
         if status != self._seen:
             self._seen = status

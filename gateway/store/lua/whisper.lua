@@ -1,5 +1,5 @@
 -- Tell the others something that is not kept: typing.
--- ARGV 8 what the channel carries, 9 the message's type (gateway/roles.py)
+-- ARGV 8 what the channel carries, 9 the message's type (gateway/protocol/roles.py)
 -- Returns {'not_found'}, {'forbidden'} or {'ok'}
 local role = role_of(subject)
 if not role then

@@ -1,0 +1,1 @@
+"""The session's link: dialled, kept, dialled again."""

@@ -1,0 +1,1 @@
+"""The wire: messages, requests, replies, and their codec. No I/O."""

@@ -1,0 +1,1 @@
+"""A session without I/O: what is said, received, missed and waited for."""

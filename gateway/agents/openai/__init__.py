@@ -1,0 +1,5 @@
+"""The agent `openai`."""
+
+from gateway.agents.openai.agent import OpenAIAgent
+
+__all__ = ["OpenAIAgent"]

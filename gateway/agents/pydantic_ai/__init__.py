@@ -1,0 +1,5 @@
+"""Agents of pydantic-ai."""
+
+from gateway.agents.pydantic_ai.agent import PydanticAgent
+
+__all__ = ["PydanticAgent"]

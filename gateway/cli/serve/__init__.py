@@ -1,0 +1,1 @@
+"""`gateway serve`: the gateway, as one process or as many."""

@@ -1,0 +1,1 @@
+"""The sockets of this process: opened, read in order, answered, ticked, drained."""

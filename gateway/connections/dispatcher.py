@@ -1,0 +1,320 @@
+"""Performs the requests of one connection, in order, and answers each."""
+
+from __future__ import annotations
+
+import asyncio
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.codes import CloseCode
+from gateway.connections.actions import SocketActions
+from gateway.connections.opening import (
+    attach_session,
+    come_to,
+    gap_warning,
+    read_conversations,
+    session_ready,
+)
+from gateway.connections.session import Session
+from gateway.connections.time_limit import TimeLimit
+from gateway.errors import RequestError, StoreUnavailable
+from gateway.identity.keys import KeysUnavailable
+from gateway.protocol.messages import Connect, ErrorReply, Ping, Pong
+from gateway.protocol.state_machine import Close
+from gateway.requests.context import Context
+from gateway.requests.failures import (
+    IN_DOUBT,
+    INTERNAL,
+    TIMED_OUT,
+    UNAVAILABLE,
+    addressed,
+    error_reply,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from gateway.connections.inbox import Inbox
+    from gateway.connections.replica import Replica
+    from gateway.connections.sender import Sender
+    from gateway.fanout.subscriptions import Subscriptions
+    from gateway.identity.caller import Caller
+    from gateway.identity.tokens import Identity
+    from gateway.protocol.ids import IdMaker
+    from gateway.protocol.messages import Reply, Request
+    from gateway.protocol.state_machine import ConnectionProtocol
+    from gateway.requests.registry import Answer
+
+RETURN_WINDOW_MS = 2000  # Redis lost the sessions of all clients: they do not come back at once
+_log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """Opens the session, calls handlers, turns failures into replies."""
+
+    __slots__ = (
+        "_actions",
+        "_caller",
+        "_close",
+        "_connection_id",
+        "_context",
+        "_identity",
+        "_is_next",
+        "_opened_at",
+        "_protocol",
+        "_replica",
+        "_sender",
+        "_subscriptions",
+        "session",
+        "time_limit",
+    )
+
+    def __init__(
+        self,
+        replica: Replica,
+        identity: Identity,
+        *,
+        caller: Caller,
+        connection_id: str,
+        opened_at: float,
+        protocol: ConnectionProtocol,
+        sender: Sender,
+        subscriptions: Subscriptions,
+        close: Callable[[Close], None],
+    ) -> None:
+        self.session: Session | None = None
+        self.time_limit = TimeLimit(replica.settings.request_timeout_s)
+        self._replica = replica
+        self._identity = identity
+        self._caller = caller
+        self._connection_id = connection_id
+        self._opened_at = opened_at
+        self._protocol = protocol
+        self._sender = sender
+        self._subscriptions = subscriptions
+        self._close = close
+        self._context: Context | None = None
+        self._actions: SocketActions | None = None
+        self._is_next: Callable[[], Awaitable[None]] | None = None  # until it may answer
+
+    def beside(self, is_next: Callable[[], Awaitable[None]]) -> Dispatcher:
+        """Another for the same session: it works meanwhile, and answers once `is_next` returns."""
+        other = copy(self)
+        other.answer_after(is_next)
+        return other
+
+    def answer_after(self, is_next: Callable[[], Awaitable[None]]) -> None:
+        """Have time and actions of its own, and answer once `is_next` returns."""
+        self.time_limit = TimeLimit(self._replica.settings.request_timeout_s)
+        self._is_next = is_next
+        if self.session is not None and self._context is not None:
+            self._begin_session(self.session, self._context.ids)
+
+    def take(self, first: Request, inbox: Inbox | tuple[()]) -> list[Request]:
+        """Take from an inbox what is performed in one step with a request that was taken."""
+        requests, context = [first], self._context
+        if context is not None and inbox:
+            joins = self._replica.registry.joins(context, first)
+            if joins is not None:
+                requests += inbox.take_joining(joins)
+        return requests
+
+    async def perform(self, requests: Sequence[Request]) -> None:
+        """Do what requests ask, in one step, and answer each."""
+        try:
+            await self._perform(requests)
+        except asyncio.CancelledError as exc:
+            if _is_told_to_stop():
+                raise
+            await self._answer_failure(requests, exc)  # a handler awaited what was cancelled
+        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001  # the edge
+            await self._answer_failure(requests, exc)  # it costs its own request only
+
+    async def _perform(self, requests: Sequence[Request]) -> None:
+        with self.time_limit:
+            answers = await self._answers(requests)
+        if self._is_next is not None:
+            await self._is_next()
+        for request, answer in zip(requests, answers, strict=True):
+            if isinstance(answer, RequestError):
+                await self.refuse(answer, request.id)
+            elif answer is not None:
+                waiting = self._sender.push_when_it_fits(addressed(answer, request.id))
+                if waiting is not None:  # what was sent before is not read yet
+                    await waiting
+        if self._actions is not None:
+            self._actions.run_after_reply()
+
+    async def imply_connect(self) -> None:
+        """Open a new session, as the client began with another request; that fails if it does."""
+        try:
+            with self.time_limit:
+                await self._connect(Connect(), is_implied=True)
+        except (StoreUnavailable, TimeoutError, RequestError) as exc:
+            self._protocol.connect_failed()
+            _log.warning("connect_unavailable", problem=str(exc))
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether the client is about to use its session for the first time."""
+        return self.session is not None and not self.session.is_confirmed
+
+    async def confirm(self) -> None:
+        """The client has used the session: the resume token before this one is dead.
+
+        If Redis is away, the next frame tells it.
+        """
+        if self.session is not None:
+            try:
+                await self.session.confirm()
+            except StoreUnavailable as exc:
+                _log.warning("confirm_unavailable", problem=str(exc))
+
+    async def refuse(self, error: RequestError, request_id: str | int | None) -> None:
+        """Answer with an error."""
+        await self._reply(error_reply(error), request_id)
+
+    async def disconnect(self) -> None:
+        """The socket is closed: the session's client is away from now on."""
+        session, self.session = self.session, None
+        self._context = self._actions = None
+        if session is not None:
+            is_gone = await session.disconnect()
+            if is_gone:
+                self._replica.presence.tell(
+                    session.caller,
+                    self._connection_id,
+                    session.cursors,
+                    is_online=False,
+                )
+
+    async def _answer_failure(self, requests: Sequence[Request], exc: BaseException) -> None:
+        if self._is_next is not None:
+            await self._is_next()
+        kind = type(requests[0]).__name__
+        if isinstance(exc, RequestError):
+            for request in requests:
+                if isinstance(request, Connect):
+                    self._protocol.connect_failed()
+                await self.refuse(exc, request.id)
+        elif isinstance(exc, TimeoutError):
+            _log.warning("request_timed_out", type=kind)
+            await self._fail(requests, TIMED_OUT)
+        elif isinstance(exc, StoreUnavailable | KeysUnavailable):
+            _log.warning("request_unavailable", type=kind, problem=str(exc))
+            is_in_doubt = isinstance(exc, StoreUnavailable) and exc.may_have_run
+            await self._fail(requests, IN_DOUBT if is_in_doubt else UNAVAILABLE)
+        else:  # a handler's bug
+            _log.exception("request_failed", type=kind, exc_info=exc)
+            await self._fail(requests, INTERNAL)
+
+    async def _fail(self, requests: Sequence[Request], reply: ErrorReply) -> None:
+        for request in requests:
+            if isinstance(request, Connect):
+                self._protocol.connect_failed()
+            await self._reply(reply, request.id)
+
+    async def _reply(self, reply: Reply, request_id: str | int | None) -> None:
+        """Send a reply when there is room for it: who does not read is not answered on."""
+        waiting = self._sender.push_when_it_fits(addressed(reply, request_id))
+        if waiting is not None:
+            await waiting
+
+    async def _answers(self, requests: Sequence[Request]) -> Sequence[Answer]:
+        context = self._context
+        if context is None:
+            await self._answer_without_session(requests[0])
+            return (None,)
+        return await self._replica.registry.handle(context, requests)
+
+    async def _answer_without_session(self, request: Request) -> None:
+        if isinstance(request, Connect):
+            await self._connect(request)
+        elif isinstance(request, Ping):
+            await self._reply(Pong(), request.id)  # alive is what it asks; that can be told
+        else:
+            raise StoreUnavailable("no session could be opened")
+
+    async def _connect(self, request: Connect, *, is_implied: bool = False) -> None:
+        replica = self._replica
+        ids = await replica.store.ids()
+        attached = await attach_session(
+            replica.store,
+            ids,
+            self._caller,
+            self._connection_id,
+            request,
+            accepted_at=self._opened_at,
+        )
+        if attached is None:
+            self._lose_session(CloseCode.REPLACED)
+            return
+        session = Session(
+            replica.store.sessions,
+            self._caller,
+            self._identity,
+            attached,
+            on_lost=self._lose_session,
+        )
+        telling = [come_to(replica.store, self._caller, each) for each in attached.named]
+        if attached.replaced is not None:
+            is_revoked = attached.failure == "token_reused"
+            telling.append(replica.tell_replaced(attached.replaced, is_revoked=is_revoked))
+        resumed = await read_conversations(self._subscriptions, session, meanwhile=telling)
+        self._begin_session(session, ids)
+        self._protocol.charge_bytes(sum([one.cut.snapshot_bytes for one in resumed]))
+        await self._reply(session_ready(attached, resumed, replica.settings), request.id)
+        warning = gap_warning(attached, replica.settings)
+        if warning is not None:
+            self._sender.push(warning)
+        self._subscriptions.begin(resumed, announce=not is_implied)
+        if not attached.was_online:
+            self._tell_online(session.cursors)
+
+    def _begin_session(self, session: Session, ids: IdMaker) -> None:
+        replica = self._replica
+        self.session = session
+        self._actions = SocketActions(
+            self._subscriptions,
+            session,
+            replica.verifier,
+            replica.clock,
+            charge=self._protocol.charge,
+            charge_bytes=self._protocol.charge_bytes,
+            push=self._sender.push,
+            renewed=partial(self._renewed, session),
+            present=self._tell_online,
+        )
+        self._context = Context(
+            identity=lambda: session.identity,
+            session=session,
+            connection=self._actions,
+            connection_id=self._connection_id,
+            store=replica.store,
+            settings=replica.settings,
+            ids=ids,
+            agents=replica.agents,
+            clock=replica.clock,
+        )
+
+    def _tell_online(self, conversations: Iterable[str]) -> None:
+        self._replica.presence.tell(
+            self._caller, self._connection_id, conversations, is_online=True
+        )
+
+    def _renewed(self, session: Session, identity: Identity) -> None:
+        """The credential was replaced by another of the same subject."""
+        session.identity = identity
+        self._protocol.renewed(identity.expires_at)
+
+    def _lose_session(self, code: CloseCode) -> None:
+        window_ms = RETURN_WINDOW_MS if code is CloseCode.UNAVAILABLE else 0
+        self._close(Close(code, window_ms=window_ms))
+
+
+def _is_told_to_stop() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

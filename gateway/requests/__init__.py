@@ -1,0 +1,1 @@
+"""A request to its handler and its answer."""

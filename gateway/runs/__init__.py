@@ -1,0 +1,1 @@
+"""Runs carried out: claimed, executed, written, kept alive, ended."""

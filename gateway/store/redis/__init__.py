@@ -1,0 +1,1 @@
+"""Redis as the store uses it: URLs, topologies, links, scripts, pub/sub."""

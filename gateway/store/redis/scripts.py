@@ -1,0 +1,116 @@
+"""Lua scripts as calls: loaded once a server, called by hash, with the prelude in front.
+
+A script gets KEYS of one slot and ARGV as text; its header names both. It either changes nothing
+or everything it is for: Redis runs it alone and whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.protocol.roles import lua_table
+from gateway.store.redis.link import packed_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from gateway.store.redis.link import Argument, Reply
+
+_LUA = files("gateway.store") / "lua"
+RIGHTS = "rights"  # no file: made of the table in gateway/protocol/roles.py
+ON_CONVERSATION = (RIGHTS, "reign", "prelude")  # first in every script of a conversation
+ON_RUNS = (*ON_CONVERSATION, "names", "kept", "tools", "runs")  # first in those that change a run
+
+
+class PackedCalls(Protocol):
+    """Where scripts run: `Redis`, by key."""
+
+    def execute_packed(
+        self,
+        key: str,
+        command: bytes,
+        *,
+        durable: bool = False,
+        idempotent: bool = True,
+        after: bytes | None = None,
+        in_full: Callable[[], bytes] | None = None,
+    ) -> Awaitable[Reply]:
+        """Run a command that is packed already."""
+
+
+class Script:
+    """One Lua file of `lua/`.
+
+    Args:
+        name: the file's name without `.lua`.
+        prelude: the files of shared functions that come first.
+    """
+
+    def __init__(self, name: str, *, prelude: tuple[str, ...] = ON_CONVERSATION) -> None:
+        head = "".join(_part(part) + "\n" for part in prelude)
+        self.name = name
+        self.text = head + _part(name)
+        self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324  # Redis's own choice
+
+        self._by_sha = packed_arguments(("EVALSHA", self.sha))
+        self._by_text = packed_arguments(("EVAL", self.text))
+
+    async def __call__(
+        self,
+        redis: PackedCalls,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        *,
+        durable: bool = False,
+        idempotent: bool = True,
+    ) -> Reply:
+        """Run it.
+
+        Raises:
+            StoreUnavailable: Redis did not answer or refuses to write.
+            ReplyError: the script failed, a bug of ours.
+        """
+        rest = (packed_arguments((len(keys), *keys, *args)),)
+        count = 1 + len(keys) + len(args)
+        return await self.run_packed(
+            redis, keys[0], count, rest, durable=durable, idempotent=idempotent
+        )
+
+    def run_packed(
+        self,
+        redis: PackedCalls,
+        key: str,
+        count: int,
+        rest: tuple[bytes, ...],
+        *,
+        after_stamp: bytes | None = None,
+        durable: bool = False,
+        idempotent: bool = True,
+    ) -> Awaitable[Reply]:
+        """Run it with arguments that are packed already.
+
+        Args:
+            redis: where.
+            key: the first of the keys.
+            count: how many arguments there are, with the two of a stamp.
+            rest: the number of keys, keys and arguments, as `packed_arguments` makes them; in
+                parts.
+            after_stamp: the arguments that come after the stamp; None if the script takes none.
+            durable: as of `Redis.execute`.
+            idempotent: as of `Redis.execute`.
+        """
+        begin = b"*%d\r\n" % (count + 2)
+        return redis.execute_packed(
+            key,
+            b"".join((begin, self._by_sha, *rest)),
+            after=after_stamp,
+            durable=durable,
+            idempotent=idempotent,
+            in_full=lambda: b"".join((begin, self._by_text, *rest)),
+        )
+
+
+def _part(name: str) -> str:
+    return lua_table() if name == RIGHTS else (_LUA / f"{name}.lua").read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The server: starts with clear errors, drains, and always ends."""

@@ -1,0 +1,1 @@
+"""uvicorn's protocols with limits: HTTP, and the fallback for WebSockets."""

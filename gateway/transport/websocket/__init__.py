@@ -1,0 +1,1 @@
+"""WebSockets of our own: handshake, frames, close."""

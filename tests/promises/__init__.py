@@ -1,0 +1,1 @@
+"""What the gateway promises, at real clients, over real sockets, against a real Redis."""

@@ -1,1 +1,0 @@
-"""Tests of gateway/store, mirrored file by file."""

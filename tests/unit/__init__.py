@@ -1,0 +1,1 @@
+"""Tests of one module each, in the order of gateway/'s rooms."""
