@@ -191,6 +191,7 @@ async def search_messages(context: Context, message: SearchMessages) -> SearchRe
         limit=message.limit,
         before=message.before,
     )
+    context.connection.charge(found.read_bytes / context.settings.request_bytes)
     limit = context.settings.max_frame_bytes
     fitting, is_cut = oldest_that_fit(found.messages, max_bytes=limit)
     next_seq = fitting[-1].value()["seq"] if is_cut else found.next_seq

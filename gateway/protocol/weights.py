@@ -51,7 +51,7 @@ WEIGHTS: Final[Mapping[type[object], Weight]] = {
     CreateConversation: Weight(each=0.5, of="participants"),
     AddParticipant: Weight(4),
     RemoveParticipant: Weight(3),
-    SearchMessages: Weight(20),  # it reads what it does not return
+    SearchMessages: Weight(20),  # and what it reads (handlers/messages.py)
     EditMessage: Weight(2),
     DeleteMessage: Weight(2),
     UpdateAgentContext: Weight(3),

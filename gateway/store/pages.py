@@ -62,11 +62,13 @@ class Page:
 class Found:
     """What a search found, the newest first.
 
-    `next_seq`: older messages than this were not looked at; None if all were.
+    `next_seq`: older messages than this were not looked at; None if all were. `read_bytes`: of all
+    messages that were.
     """
 
     messages: list[JsonText]
     next_seq: int | None = None
+    read_bytes: int = 0
 
 
 class Pages:
@@ -134,8 +136,8 @@ class Pages:
         turn between two pages.
         """
         wanted, found = query.casefold(), Found([], before)
-        messages_left, bytes_left = SEARCH_MESSAGES, SEARCH_BYTES
-        while len(found.messages) < limit and messages_left > 0 and bytes_left > 0:
+        messages_left = SEARCH_MESSAGES
+        while len(found.messages) < limit and messages_left > 0 and found.read_bytes < SEARCH_BYTES:
             page = await self.page(
                 caller,
                 conversation_id,
@@ -145,7 +147,6 @@ class Pages:
             )
             found = _with_matches(found, page, wanted, limit)
             messages_left -= len(page.messages)
-            bytes_left -= sum([len(item.data) for item in page.messages])
             if found.next_seq is None or not page.messages:
                 break
         return found
@@ -154,10 +155,11 @@ class Pages:
 def _with_matches(found: Found, page: Page, wanted: str, limit: int) -> Found:
     """What was found with the page that comes next; it ends at the last that is wanted."""
     messages = list(found.messages)
+    read_bytes = found.read_bytes + sum([len(item.data) for item in page.messages])
     for item in reversed(page.messages):
         message = msgspec.json.decode(item.data, type=Message)
         if wanted in message.text().casefold():
             messages.append(item)
             if len(messages) == limit:
-                return Found(messages, message.seq)
-    return Found(messages, page.next_seq)
+                return Found(messages, message.seq, read_bytes)
+    return Found(messages, page.next_seq, read_bytes)

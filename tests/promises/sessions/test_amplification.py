@@ -157,6 +157,17 @@ async def test_heavy_requests_weigh_more(
     assert await granted(alice, kind, 100, conversation_id=conversation, **fields) <= most
 
 
+async def test_a_search_is_paid_for_by_what_it_reads(in_process: InProcess, dial: Dialler) -> None:
+    """Also what it does not return: a second one waits until the first is paid off."""
+    gateway = await in_process(requests_per_s=0.01, requests_burst=100)
+    alice = await dial(gateway)
+    conversation = await alice.create()
+    for n in range(6):  # 60 KB are 14 requests more: another connection says them
+        await (await dial(gateway)).say(conversation, f"{n}" * 60_000)
+    asked = {"conversation_id": conversation, "query": "not there"}
+    assert await granted(alice, "search_messages", 5, **asked) == 1
+
+
 async def test_creating_weighs_by_whom_it_names(in_process: InProcess, dial: Dialler) -> None:
     """A participant is half a request, since each has a list that is written."""
     gateway = await in_process(requests_per_s=0.01, requests_burst=100)
