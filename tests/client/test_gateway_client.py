@@ -79,6 +79,24 @@ async def test_requests_have_typed_answers_and_errors(replicas: Replicas, tenant
         assert await client.ping() < 2
 
 
+async def test_invite_lets_in_until_it_is_revoked(replicas: Replicas, tenant: str):
+    """It is listed with what is left of it; revoked, it is as one that never was."""
+    async with (
+        client_of(replicas[0], tenant) as alice,
+        client_of(replicas[1], tenant, "bob") as bob,
+        client_of(replicas[1], tenant, "carol") as carol,
+    ):
+        conversation = await alice.create_conversation()
+        code = (await conversation.create_invite(uses=2)).invite
+        await bob.join(conversation.id, invite=code)
+        (kept,) = await conversation.invites()
+        assert (kept.uses_left, kept.role, kept.created_by) == (1, "member", "alice")
+        await conversation.revoke_invite(kept.invite_id)
+        assert await conversation.invites() == []
+        with pytest.raises(NotFound):
+            await carol.join(conversation.id, invite=code)
+
+
 async def test_message_without_conversation_begins_one(replicas: Replicas, tenant: str):
     """Its events come to the client that sent it."""
     async with client_of(replicas[0], tenant) as client, listening(client) as heard:

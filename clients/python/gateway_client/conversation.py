@@ -182,6 +182,16 @@ class Conversation:
         request = requests.CreateInvite(conversation_id=self.id, uses=uses, ttl_s=ttl_s, role=role)
         return await self._client.ask(request, replies.Invite)
 
+    async def invites(self) -> list[replies.KeptInvite]:
+        """List the invites that can still be used, oldest first; for owners."""
+        request = requests.ListInvites(conversation_id=self.id)
+        return (await self._client.ask(request, replies.Invites)).invites
+
+    async def revoke_invite(self, invite_id: str) -> None:
+        """End an invite, even if another owner created it; for owners."""
+        request = requests.RevokeInvite(conversation_id=self.id, invite_id=invite_id)
+        await self._client.ask(request, replies.InviteRevoked)
+
     async def edit_message(self, message_id: str, content: Content) -> Message:
         """Replace the content of one of this user's own messages."""
         request = requests.EditMessage(

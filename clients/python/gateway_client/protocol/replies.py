@@ -174,6 +174,29 @@ class Invite(Struct, frozen=True, kw_only=True):
     expires_at: float = 0.0
 
 
+class KeptInvite(Struct, frozen=True, kw_only=True):
+    """An invite that can still be used; its code is known only to those it was given to."""
+
+    invite_id: str
+    role: str
+    uses_left: int
+    created_at: float
+    created_by: str
+    expires_at: float
+
+
+class Invites(Struct, frozen=True, kw_only=True):
+    """The invites of a conversation that can still be used, oldest first."""
+
+    invites: list[KeptInvite]
+
+
+class InviteRevoked(Struct, frozen=True, kw_only=True):
+    """Nobody can join with this invite any more."""
+
+    invite_id: str
+
+
 class MessageUpdated(Struct, frozen=True, kw_only=True):
     """The message as it is now."""
 

@@ -231,6 +231,23 @@ class CreateInvite(Request, tag="create_invite", frozen=True, kw_only=True):
     role: str | None = None
 
 
+class ListInvites(Request, tag="list_invites", frozen=True, kw_only=True):
+    """List the invites that can still be used."""
+
+    reply: ClassVar[type[Any]] = replies.Invites
+
+    conversation_id: str
+
+
+class RevokeInvite(Request, tag="revoke_invite", frozen=True, kw_only=True):
+    """End an invite."""
+
+    reply: ClassVar[type[Any]] = replies.InviteRevoked
+
+    conversation_id: str
+    invite_id: str
+
+
 class EditMessage(Request, tag="edit_message", frozen=True, kw_only=True):
     """Replace the content of a message of one's own."""
 
