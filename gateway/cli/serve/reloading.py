@@ -111,6 +111,7 @@ class ReloadingSupervisor(Supervisor):
         )
         super().__init__(quick, has_worker=has_worker, on_listening=on_listening)
         self._modules = modules_of(settings)
+        self._sources = Sources(self._modules)  # as they are before a replica loads them
         # What was compiled counts as current for as long as a file's second and size are the same.
         sys.dont_write_bytecode = True
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -120,7 +121,7 @@ class ReloadingSupervisor(Supervisor):
         async with asyncio.TaskGroup() as tasks:
             while not self._stopping.is_set():
                 keeping = tasks.create_task(super()._keep(replica, orders), name="replica-kept")
-                changed = await self._unless_stopping(Sources(self._modules).changed)
+                changed = await self._unless_stopping(self._sources.changed)
                 if changed is None:
                     return
                 keeping.cancel()
@@ -129,6 +130,7 @@ class ReloadingSupervisor(Supervisor):
 
     async def _reloaded(self, old: ReplicaProcess, orders: Orders) -> ReplicaProcess:
         """Start another; return the one that serves from now on."""
+        self._sources = Sources(self._modules)
         fresh = await self._start(orders)
         if not await fresh.listening():
             await fresh.ended()
