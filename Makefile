@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 ARGS ?=        # more words for `make run` and `make test`, as in ARGS="--port 9000"
 PYTHON ?=      # the Python that .venv is made with; if not given, the first one >= 3.11 on PATH
-PARALLEL ?= 2  # processes that share the tests; 0 runs them in one, in order
+PARALLEL ?= 3  # processes that share the tests, which mostly wait; 0 runs them in one, in order
 
 # What a stamp stands for: installed as this file says.
 RUNTIME := $(VENV)/.runtime
