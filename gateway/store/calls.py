@@ -47,6 +47,7 @@ class ConversationCalls:
         writes: bool = False,
         birth: str = "",
         more_keys: Sequence[str] = (),
+        **named: Argument | Sequence[Argument],
     ) -> Any:  # what RESP can hold
         """Run one script on one conversation; the reply mostly is a list that begins with a word.
 
@@ -54,16 +55,20 @@ class ConversationCalls:
             script: which.
             caller: for whom.
             conversation_id: on what.
-            args: ARGV from 8.
+            args: ARGV from 8, of a script that does not declare them.
             writes: whether it is to be as durable as messages are.
             birth: `new_birth()` for a script that may make the conversation.
-            more_keys: KEYS from 8.
+            more_keys: KEYS from 8, of such a one.
+            named: what the script declares, by name.
 
         Raises:
+            TypeError: something is missing, or is none of the script's; nothing was sent.
             NotFound: there is none, or the caller takes no part in it.
             Forbidden, Conflict: as the words say.
             StoreUnavailable: Redis is away; `may_have_run` tells if it is unknown what happened.
         """
+        if named:
+            more_keys, args = script.parameters.given(named)
         keys = self.keys.conversation(caller.tenant, conversation_id)
         limits = self._limits if self._clock.offset_s == self._offset_s else self._packed_limits()
         own = packed_arguments((birth, caller.subject, *args))
