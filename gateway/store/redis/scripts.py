@@ -12,13 +12,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.protocol.roles import lua_table
-from gateway.store.redis.declared import Name, Parameters, declared_in, locals_of
+from gateway.store.redis.declared import Parameters, declared_in, locals_of, with_places
 from gateway.store.redis.link import packed_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
-    from gateway.store.redis.link import Argument, Reply
+    from gateway.store.redis.declared import Name, Value
+    from gateway.store.redis.link import Reply
 
 _LUA = files("gateway.store") / "lua"
 RIGHTS = "rights"  # no file: made of the table in gateway/protocol/roles.py
@@ -55,7 +56,8 @@ class Script:
         body, parts = _part(name), [_part(part) for part in prelude]
         shared = [one for part in parts for one in declared_in(part)]
         own, head = declared_in(body), "\n".join([*parts, ""])
-        self.text = locals_of(shared, (), head + body) + head + locals_of(own, shared, body) + body
+        self.text = with_places(head, shared) + locals_of(own, shared, body)
+        self.text += with_places(body, shared)
         self.parameters = Parameters(name, [*shared[len(_given(prelude)) :], *own])
         self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324  # Redis's own choice
 
@@ -65,19 +67,15 @@ class Script:
     async def __call__(
         self,
         redis: PackedCalls,
-        keys: Sequence[str] = (),
-        args: Sequence[Argument] = (),
         *,
         durable: bool = False,
         idempotent: bool = True,
-        **named: Argument | Sequence[Argument],
+        **named: Value,
     ) -> Reply:
         """Run it.
 
         Args:
             redis: where.
-            keys: KEYS, of a script that does not declare them.
-            args: ARGV, of such a one.
             durable: as of `Redis.execute`.
             idempotent: as of `Redis.execute`.
             named: what the script declares, by name.
@@ -87,8 +85,7 @@ class Script:
             StoreUnavailable: Redis did not answer or refuses to write.
             ReplyError: the script failed, a bug of ours.
         """
-        if not keys:
-            keys, args = self.parameters.given(named)
+        keys, args = self.parameters.given(named)
         rest = (packed_arguments((len(keys), *keys, *args)),)
         count = 1 + len(keys) + len(args)
         return await self.run_packed(

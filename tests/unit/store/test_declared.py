@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.store.redis.declared import Name, Parameters, declared_in, locals_of
+from gateway.store.redis.declared import Name, Parameters, declared_in, locals_of, with_places
 
 HEADER = """-- Do something.
 -- key session_key: the session
@@ -46,6 +46,17 @@ def test_names_count_on_behind_those_that_come_before() -> None:
     before = (Name("log_key", "KEYS"), Name("subject", "ARGV"), Name("birth", "ARGV"))
     assert locals_of(NAMES[:2], before, HEADER) == (
         "local session_key = KEYS[2]; local lease_ms = tonumber(ARGV[3])\n"
+    )
+
+
+def test_shared_names_are_written_as_places_in_code_only() -> None:
+    """Not in a string, a comment, a field's name, or as a part of another name."""
+    shared = declared_in("-- key log_key: the log\n-- arg birth: of it\n-- arg subject: who asks")
+    text = (
+        """f(log_key)..subject .. '"subject":' .. x.subject -- of the subject\nsubject_of(birth)"""
+    )
+    assert with_places(text, shared) == (
+        """f(KEYS[1])..ARGV[2] .. '"subject":' .. x.subject -- of the subject\nsubject_of(ARGV[1])"""
     )
 
 
