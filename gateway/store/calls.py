@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.store.keys import Keys
     from gateway.store.redis.client import Redis
-    from gateway.store.redis.link import Argument, Reply
+    from gateway.store.redis.declared import Value
+    from gateway.store.redis.link import Reply
     from gateway.store.redis.scripts import Script
 
 BIRTH_CHARS = 6  # 36 bits; lua/prelude.lua takes an epoch apart by it
@@ -43,10 +44,10 @@ class ConversationCalls:
         script: Script,
         caller: Caller,
         conversation_id: str,
-        *args: Argument,
+        *,
         writes: bool = False,
         birth: str = "",
-        more_keys: Sequence[str] = (),
+        **named: Value,
     ) -> Any:  # what RESP can hold
         """Run one script on one conversation; the reply mostly is a list that begins with a word.
 
@@ -54,25 +55,26 @@ class ConversationCalls:
             script: which.
             caller: for whom.
             conversation_id: on what.
-            args: ARGV from 8.
             writes: whether it is to be as durable as messages are.
             birth: `new_birth()` for a script that may make the conversation.
-            more_keys: KEYS from 8.
+            named: what the script declares, by name.
 
         Raises:
+            TypeError: something is missing, or is none of the script's; nothing was sent.
             NotFound: there is none, or the caller takes no part in it.
             Forbidden, Conflict: as the words say.
             StoreUnavailable: Redis is away; `may_have_run` tells if it is unknown what happened.
         """
+        own_keys, own_args = script.parameters.given(named)
         keys = self.keys.conversation(caller.tenant, conversation_id)
         limits = self._limits if self._clock.offset_s == self._offset_s else self._packed_limits()
-        own = packed_arguments((birth, caller.subject, *args))
-        more = packed_arguments(tuple(more_keys)) if more_keys else b""
+        own = packed_arguments((birth, caller.subject, *own_args))
+        more = packed_arguments(own_keys) if own_keys else b""
         reply: Reply = await script.run_packed(
             self.redis,
             keys.base,
-            SHARED_ARGUMENTS + len(more_keys) + len(args),
-            (_COUNTS[len(more_keys)], keys.packed, more, limits),
+            SHARED_ARGUMENTS + len(own_keys) + len(own_args),
+            (_COUNTS[len(own_keys)], keys.packed, more, limits),
             after_stamp=own,
             durable=writes and self._durable,
         )

@@ -92,7 +92,7 @@ class Contexts:
     async def _read_at(self, caller: Caller, conversation_id: str, version: int | str) -> Any:
         absent = self._calls.keys.conversation(caller.tenant, conversation_id).absent
         return await self._calls.run(
-            self._read, caller, conversation_id, version, more_keys=(absent,)
+            self._read, caller, conversation_id, absent_key=absent, version=version
         )
 
     async def set(self, caller: Caller, conversation_id: str, change: ContextChange) -> int:
@@ -109,16 +109,16 @@ class Contexts:
             self._write,
             caller,
             conversation_id,
-            change.base_version,
-            encode(change.document["memory"]),
-            encode(change.document["workflow"]),
-            tools,
-            '{"type":"CONTEXT_UPDATED","version":',
-            b',"baseVersion":%d,"patch":%b,"by":%b}' % (change.base_version, patch, by),
-            self._calls.settings.context_versions,
-            record,
-            content_hash(b"%d:%b:%b:%b" % (change.base_version, record, tools, by)),
             writes=True,
+            base_version=change.base_version,
+            memory=encode(change.document["memory"]),
+            workflow=encode(change.document["workflow"]),
+            tool_calls=tools,
+            event_head='{"type":"CONTEXT_UPDATED","version":',
+            event_tail=b',"baseVersion":%d,"patch":%b,"by":%b}' % (change.base_version, patch, by),
+            kept=self._calls.settings.context_versions,
+            record=record,
+            request=content_hash(b"%d:%b:%b:%b" % (change.base_version, record, tools, by)),
         )
         if reply[0] == b"moved":
             raise VersionConflict(int(reply[1]))
@@ -128,7 +128,7 @@ class Contexts:
         self, caller: Caller, conversation_id: str, *, limit: int
     ) -> list[ContextVersion]:
         """The versions that are kept, the newest first."""
-        reply = await self._calls.run(self._versions, caller, conversation_id, limit)
+        reply = await self._calls.run(self._versions, caller, conversation_id, limit=limit)
         return [_version(line) for line in reply[1]]
 
 

@@ -35,7 +35,7 @@ class Conversations:
         self._came = Script("came")
         who_comes_in = (*ON_CONVERSATION, "names", "joining", "members", "invites")
         self._most = calls.settings.max_participants
-        self._invites = "1" if calls.settings.adding == "invite" else "0"
+        self._invites = calls.settings.adding == "invite"
         self._join = Script("join", prelude=who_comes_in)
         self._set_member = Script("set_member", prelude=who_comes_in)
         self._whisper = Script("whisper")
@@ -59,17 +59,17 @@ class Conversations:
             self._create,
             caller,
             conversation_id,
-            content_hash(msgspec.json.encode(what, order="sorted")),
-            _json(request.title),
-            request.visibility,
-            _json(request.metadata),
-            _json(caller.subject),
-            self._invites,
-            request.history,
-            *pairs,
             writes=True,
             birth=new_birth(),
-            more_keys=(self._calls.keys.conversation(caller.tenant, conversation_id).invited,),
+            invited_key=self._calls.keys.conversation(caller.tenant, conversation_id).invited,
+            created_hash=content_hash(msgspec.json.encode(what, order="sorted")),
+            title=_json(request.title),
+            visibility=request.visibility,
+            metadata=_json(request.metadata),
+            subject_json=_json(caller.subject),
+            invites=self._invites,
+            history=request.history,
+            participants=pairs,
         )
         if reply[0] == b"taken":
             raise Forbidden(CANNOT_BE_HAD)
@@ -79,7 +79,11 @@ class Conversations:
         """Describe it to one of its participants."""
         keys = self._calls.keys.conversation(caller.tenant, conversation_id)
         reply = await self._calls.run(
-            self._describe, caller, conversation_id, more_keys=(keys.absent, keys.invited)
+            self._describe,
+            caller,
+            conversation_id,
+            absent_key=keys.absent,
+            invited_key=keys.invited,
         )
         _, epoch, offset, title, created_at, visibility, metadata, role, members, *rest = reply
         run, asked, history = rest
@@ -106,7 +110,7 @@ class Conversations:
         """
         keys = self._calls.keys.conversation(caller.tenant, conversation_id)
         reply = await self._calls.run(
-            self._summary, caller, conversation_id, more_keys=(keys.invited,)
+            self._summary, caller, conversation_id, invited_key=keys.invited
         )
         if reply[0] == b"invited":
             _, title, created_at, visibility, role, invited_by = reply
@@ -144,11 +148,14 @@ class Conversations:
             self._join,
             caller,
             conversation_id,
-            _json(caller.subject),
-            token_hash(invite) if invite else "",
-            self._most,
             writes=True,
-            more_keys=(keys.invites, keys.banned, keys.invited, keys.tools),
+            invites_key=keys.invites,
+            banned_key=keys.banned,
+            invited_key=keys.invited,
+            tools_key=keys.tools,
+            subject_json=_json(caller.subject),
+            invite_hash=token_hash(invite) if invite else "",
+            max_participants=self._most,
         )
         if reply[0] == b"gone":
             raise Gone("the invite is used up or has expired")
@@ -184,14 +191,17 @@ class Conversations:
             self._set_member,
             caller,
             conversation_id,
-            subject,
-            _json(subject),
-            role or "",
-            "1" if ban and role is None else "0",
-            self._most,
-            self._invites,
             writes=True,
-            more_keys=(keys.invites, keys.banned, keys.invited, keys.tools),
+            invites_key=keys.invites,
+            banned_key=keys.banned,
+            invited_key=keys.invited,
+            tools_key=keys.tools,
+            whom=subject,
+            whom_json=_json(subject),
+            role=role or "",
+            ban=ban and role is None,
+            max_participants=self._most,
+            invites=self._invites,
         )
         if reply[0] == b"last_owner":
             raise Conflict("the last owner cannot leave while others stay")
@@ -214,7 +224,7 @@ class Conversations:
         Raises:
             Forbidden: the caller's role may not send this.
         """
-        await self._calls.run(self._whisper, caller, conversation_id, payload, what)
+        await self._calls.run(self._whisper, caller, conversation_id, payload=payload, what=what)
 
     async def tell_presence(
         self, tenant: str, conversation_id: str, origin: str, pushes: Sequence[tuple[str, bytes]]
@@ -230,7 +240,9 @@ class Conversations:
         for begin in range(0, len(pushes), TOLD_AT_ONCE):
             told = [word for pair in pushes[begin : begin + TOLD_AT_ONCE] for word in pair]
             gateway = Caller(tenant, "")
-            await self._calls.run(self._presence, gateway, conversation_id, origin, *told)
+            await self._calls.run(
+                self._presence, gateway, conversation_id, connection=origin, told=told
+            )
 
     def _no_room(self) -> str:
         return f"a conversation has {self._most} participants at most"

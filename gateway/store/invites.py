@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from gateway.identity.caller import Caller
     from gateway.protocol.messages import InviteRole
+    from gateway.store.redis.declared import Value
     from gateway.store.redis.link import Reply
 
 _WITH_INVITES = (*ON_CONVERSATION, "invites")
@@ -46,8 +47,16 @@ class Invites:
         Raises:
             Conflict: the conversation has as many as it may have (lua/invites.lua).
         """
-        given = (token_hash(code), uses, role, ttl_s * 1000)
-        reply = await self._run(self._create, caller, conversation_id, *given, writes=True)
+        reply = await self._run(
+            self._create,
+            caller,
+            conversation_id,
+            writes=True,
+            code_hash=token_hash(code),
+            uses=uses,
+            given_role=role,
+            ttl_ms=ttl_s * 1000,
+        )
         if reply[0] == b"full":
             raise Conflict("the conversation has too many invites: let some expire, or revoke them")
 
@@ -58,7 +67,9 @@ class Invites:
 
     async def revoke(self, caller: Caller, conversation_id: str, invite_id: str) -> bool:
         """End an invite; False if there was none."""
-        reply = await self._run(self._revoke, caller, conversation_id, invite_id, writes=True)
+        reply = await self._run(
+            self._revoke, caller, conversation_id, writes=True, code_hash=invite_id
+        )
         return bool(reply[1])
 
     async def _run(
@@ -66,12 +77,13 @@ class Invites:
         script: Script,
         caller: Caller,
         conversation_id: str,
-        *args: str | int,
+        *,
         writes: bool = False,
+        **named: Value,
     ) -> Sequence[Reply]:
         keys = self._calls.keys.conversation(caller.tenant, conversation_id)
         reply: Sequence[Reply] = await self._calls.run(
-            script, caller, conversation_id, *args, writes=writes, more_keys=(keys.invites,)
+            script, caller, conversation_id, writes=writes, invites_key=keys.invites, **named
         )
         return reply
 

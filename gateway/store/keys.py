@@ -11,10 +11,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 from zlib import crc32
 
 from gateway.store.redis.link import packed_arguments
+
+if TYPE_CHECKING:
+    from gateway.store.redis.declared import Value
 
 KEPT_IN_MEMORY = 8192  # conversations, and subjects, whose keys are kept built: 1 KiB and 0.3 KiB
 SHARDS = 64  # fixed for the life of a deployment: a key's name depends on it
@@ -237,18 +241,18 @@ class ConversationKeys:
         """
         return f"{self.base}:absent"
 
-    def run_keys(self) -> tuple[str, ...]:
-        """KEYS 8 to 14 of every script that changes a run (lua/runs.lua names them)."""
+    def run_keys(self) -> dict[str, Value]:
+        """What every script that changes a run is given (lua/runs.lua), by name."""
         head = self.base[: self.base.index("}") + 1]
-        return (
-            f"{head}:runs:line",
-            f"{head}:runs:leased",
-            f"{self.base}:waiting",
-            self.tools,
-            self.interrupts,
-            self.absent,
-            f"{head}:runs:open",
-        )
+        return {
+            "line_key": f"{head}:runs:line",
+            "leased_key": f"{head}:runs:leased",
+            "waiting_key": f"{self.base}:waiting",
+            "tools_key": self.tools,
+            "interrupts_key": self.interrupts,
+            "absent_key": self.absent,
+            "open_key": f"{head}:runs:open",
+        }
 
     @property
     def deleted(self) -> str:
@@ -364,10 +368,11 @@ class Keys:
         """The deployment's secret."""
         return f"{self.prefix}:secret"
 
-    def queue(self, shard: int) -> tuple[str, ...]:
-        """The runs of a shard, as claim.lua takes them; the last is a key that never is."""
+    def queue(self, shard: int) -> dict[str, Value]:
+        """The runs of a shard, by the names of claim.lua; `absent_key` is one that never is."""
         head = f"{self.prefix}:{{s{shard:02d}}}:runs"
-        return tuple(f"{head}:{name}" for name in ("line", "leased", "turns", "ready", "absent"))
+        names = ("line", "leased", "turns", "ready", "absent")
+        return {f"{name}_key": f"{head}:{name}" for name in names}
 
     @property
     def wake_channel(self) -> str:

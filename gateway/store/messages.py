@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.protocol.messages import Content
+    from gateway.store.redis.declared import Value
     from gateway.store.redis.link import Argument, Reply
     from gateway.store.runs import RunRequest
 
@@ -84,15 +85,15 @@ class Messages(Pages):
                 self._send,
                 caller,
                 draft.conversation_id,
-                draft.message_id,
-                hashed,
-                rest,
-                "1" if draft.may_create else "0",
-                msgspec.json.encode(caller.subject),
-                *self._run_arguments(caller, draft),
                 writes=True,
                 birth=new_birth() if draft.may_create else "",
-                more_keys=keys.run_keys(),
+                message_id=draft.message_id,
+                content_hash=hashed,
+                rest=rest,
+                may_create=draft.may_create,
+                subject_json=msgspec.json.encode(caller.subject),
+                **keys.run_keys(),
+                **self._run_arguments(caller, draft),
             )
             if reply[0] == b"too_many_runs":
                 raise self._too_many_runs(text(reply[1]))
@@ -120,29 +121,27 @@ class Messages(Pages):
             lines += (draft.message_id, hashed, rest)
         try:
             reply = await self._calls.run(
-                self._send_many, caller, conversation_id, *lines, writes=True
+                self._send_many, caller, conversation_id, writes=True, drafts=lines
             )
         except NotFound as exc:
             return [NotFound(exc.message) for _ in drafts]
         return _answers(reply, hashes)
 
-    def _run_arguments(self, caller: Caller, draft: Draft) -> tuple[Argument, ...]:
+    def _run_arguments(self, caller: Caller, draft: Draft) -> dict[str, Value]:
         settings, run = self._calls.settings, draft.run
-        if run is None:
-            return ("", "", "", "", "", 0, settings.context_versions, 0, 0, 0)
         given = RunInput(message_id=draft.message_id, by=caller.subject)
-        return (
-            run.run_id,
-            run.agent,
-            run.if_running,
-            run.message_id,
-            msgspec.json.encode(given),
-            round(settings.run_timeout_s * 1000),
-            settings.context_versions,
-            settings.waiting_runs_per_conversation,
-            settings.open_runs_per_subject,
-            settings.open_runs_per_tenant,
-        )
+        return {
+            "run_id": run.run_id if run else "",
+            "agent": run.agent if run else "",
+            "if_running": run.if_running if run else "",
+            "reply_id": run.message_id if run else "",
+            "input": msgspec.json.encode(given) if run else "",
+            "timeout_ms": round(settings.run_timeout_s * 1000),
+            "kept": settings.context_versions,
+            "max_waiting": settings.waiting_runs_per_conversation,
+            "max_of_subject": settings.open_runs_per_subject,
+            "max_of_tenant": settings.open_runs_per_tenant,
+        }
 
     def _too_many_runs(self, of: str) -> TooManyRuns:
         settings = self._calls.settings
@@ -192,7 +191,7 @@ class Messages(Pages):
         return msgspec.json.decode(data, type=Message)
 
     async def _read(self, caller: Caller, conversation_id: str, message_id: str) -> bytes:
-        reply = await self._calls.run(self._message, caller, conversation_id, message_id)
+        reply = await self._calls.run(self._message, caller, conversation_id, message_id=message_id)
         if not reply[1]:
             if reply[1] == b"":
                 await self._blank_rest(caller, conversation_id, message_id)
@@ -214,12 +213,12 @@ class Messages(Pages):
             self._edit,
             caller,
             conversation_id,
-            message_id,
-            old,
-            new,
-            "1" if is_author else "0",
             writes=True,
-            more_keys=(keys.deleted,),
+            deleted_key=keys.deleted,
+            message_id=message_id,
+            before=old,
+            after=new,
+            is_author=is_author,
         )
         if reply[0] != b"ok":
             return False
@@ -233,7 +232,7 @@ class Messages(Pages):
         while is_more:
             gateway = Caller(caller.tenant, SYSTEM)
             reply = await self._calls.run(
-                self._blank, gateway, conversation_id, message_id, writes=True
+                self._blank, gateway, conversation_id, writes=True, message_id=message_id
             )
             is_more = bool(reply[1])
 

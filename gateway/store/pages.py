@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.identity.caller import Caller
     from gateway.protocol.json_text import JsonText
     from gateway.protocol.messages import Position
+    from gateway.store.redis.declared import Value
 
 PAGE_MESSAGES = 200  # of a page, at most; also of those that a search reads at once
 PAGE_READS = 32  # scripts for one page, while all that each came across was deleted
@@ -104,19 +105,24 @@ class Pages:
         if after is not None:
             way = "after"
         seq = after if after is not None else before or 0
-        size = max_bytes or self._calls.settings.max_frame_bytes
-        page = await self._read_page(caller, conversation_id, way, seq, limit, size)
+        sizes: dict[str, Value] = {
+            "limit": limit,
+            "max_bytes": max_bytes or self._calls.settings.max_frame_bytes,
+        }
+        page = await self._read_page(caller, conversation_id, way=way, from_seq=seq, **sizes)
         for _ in range(PAGE_READS - 1):
             if page.messages or page.next_seq is None:
                 break
             way = "before" if way == "newest" else way
-            page = await self._read_page(caller, conversation_id, way, page.next_seq, limit, size)
+            page = await self._read_page(
+                caller, conversation_id, way=way, from_seq=page.next_seq, **sizes
+            )
         return page
 
-    async def _read_page(self, caller: Caller, conversation_id: str, *asked: str | int) -> Page:
+    async def _read_page(self, caller: Caller, conversation_id: str, **asked: Value) -> Page:
         keys = self._calls.keys.conversation(caller.tenant, conversation_id)
         _, epoch, offset, next_seq, lists = await self._calls.run(
-            self._history, caller, conversation_id, *asked, more_keys=(keys.deleted,)
+            self._history, caller, conversation_id, deleted_key=keys.deleted, **asked
         )
         messages = messages_of(in_one(lists), conversation_id)
         return Page(messages, next_seq is not None, position_of(epoch, offset), next_seq)

@@ -38,7 +38,9 @@ class Quotas:
         """
         most = self._settings.added_per_hour
         key = self._keys.subject(caller.tenant, caller.subject).quota("added")
-        wait_ms = await self._spend(self._redis, (key,), (count, most, WINDOW_MS))
+        wait_ms = await self._spend(
+            self._redis, spent_key=key, amount=count, most=most, window_ms=WINDOW_MS
+        )
         if wait_ms:
             raise RateLimited(wait_ms, f"{field}: you may add {most} others an hour")
 
@@ -50,6 +52,8 @@ class Quotas:
         """
         most = self._settings.tenant_created_per_hour
         key = self._keys.tenant_quota(tenant, "created")
-        wait_ms = await self._spend(self._redis, (key,), (1, most, WINDOW_MS))
+        wait_ms = await self._spend(
+            self._redis, spent_key=key, amount=1, most=most, window_ms=WINDOW_MS
+        )
         if wait_ms:
             raise RateLimited(wait_ms, f"the tenant may create {most} conversations an hour")

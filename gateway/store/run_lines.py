@@ -79,18 +79,16 @@ class RunLines:
         pause_ms = round(self._lease_ms * FIRST_PAUSE)
         found: Any = await self._claim(
             self._calls.redis,
-            self._calls.keys.queue(shard),
-            (
-                self._clock.offset_ms,
-                self._lease_ms,
-                self._attempts,
-                pause_ms,
-                *line,
-                len(full),
-                *full,
-                *agents,
-            ),
             idempotent=False,  # a claim whose reply is lost ends by its lease
+            **self._calls.keys.queue(shard),
+            clock_offset_ms=self._clock.offset_ms,
+            lease_ms=self._lease_ms,
+            max_deaths=self._attempts,
+            pause_ms=pause_ms,
+            of_tenant=line.tenant,
+            of_subject=line.subject,
+            full_count=len(full),
+            names=(*full, *agents),
         )
         name, until_ms, again_ms, has_more, *waiting = found
         names = [text(one) for one in waiting]

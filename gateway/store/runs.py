@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.clock import Clock
     from gateway.identity.caller import Caller
     from gateway.settings import Settings
+    from gateway.store.redis.declared import Value
     from gateway.store.redis.link import Argument, Reply
     from gateway.store.run_lines import Claim
 
@@ -138,13 +139,12 @@ class Runs:
         reply = await self._run(
             self._begin,
             name,
-            name.run_id,
-            owner,
-            self._lease_ms,
-            claim.until_ms,
-            self._settings.run_attempts,
-            _given_up(name, self._settings.run_attempts),
-            self._settings.context_versions,
+            owner=owner,
+            lease_ms=self._lease_ms,
+            until_ms=claim.until_ms,
+            max_deaths=self._settings.run_attempts,
+            given_up_event=_given_up(name, self._settings.run_attempts),
+            kept=self._settings.context_versions,
         )
         if reply[0] == b"given_up":
             _log.error("run_given_up", run_id=name.run_id, attempts=self._settings.run_attempts)
@@ -184,14 +184,13 @@ class Runs:
         reply: Reply = await self._run(
             self._extend,
             attempt.name,
-            attempt.name.run_id,
-            attempt.owner,
-            self._lease_ms,
-            number,
-            self._settings.context_versions,
-            "" if version is None else version,
-            *lines,
             writes=True,
+            owner=attempt.owner,
+            lease_ms=self._lease_ms,
+            batch=number,
+            kept=self._settings.context_versions,
+            made_for="" if version is None else version,
+            changes=lines,
         )
         _raise_if_lost(reply)
         if isinstance(reply, list) and reply[0] == b"moved":
@@ -208,16 +207,15 @@ class Runs:
         reply = await self._run(
             self._finish,
             attempt.name,
-            attempt.name.run_id,
-            attempt.owner,
-            ending.status,
-            ending.event,
-            ending.message_status,
-            self._settings.context_versions,
-            last_batch,
-            self._settings.max_interrupts_bytes,
-            *asked,
             writes=True,
+            owner=attempt.owner,
+            status=ending.status,
+            event=ending.event,
+            message_status=ending.message_status,
+            kept=self._settings.context_versions,
+            batch=last_batch,
+            max_bytes=self._settings.max_interrupts_bytes,
+            questions=asked,
         )
         _raise_if_lost(reply)
         if isinstance(reply, list):
@@ -225,17 +223,25 @@ class Runs:
 
     async def renew(self, attempt: Attempt) -> bool:
         """Keep the lease; False if it is lost."""
-        name = attempt.name
-        reply = await self._run(self._renew, name, name.run_id, attempt.owner, self._lease_ms)
+        reply = await self._run(
+            self._renew, attempt.name, owner=attempt.owner, lease_ms=self._lease_ms
+        )
         return bool(reply[0])
 
     async def give_back(self, attempt: Attempt) -> None:
         """Let another worker have it at once."""
-        await self._run(self._give_back, attempt.name, attempt.name.run_id, attempt.owner)
+        await self._run(self._give_back, attempt.name, owner=attempt.owner)
 
     async def journal(self, name: RunName) -> dict[str, bytes]:
         """The steps a run has completed, with their results as JSON."""
-        (flat,) = await self._run(self._journal, name, name.run_id)
+        absent = self._calls.keys.conversation(name.tenant, name.conversation_id).absent
+        (flat,) = await self._calls.run(
+            self._journal,
+            name.caller,
+            name.conversation_id,
+            absent_key=absent,
+            run_id=name.run_id,
+        )
         return {text(step): result for step, result in zip(flat[::2], flat[1::2], strict=True)}
 
     async def cancel(self, caller: Caller, conversation_id: str, run_id: str) -> str:
@@ -246,26 +252,27 @@ class Runs:
         """
         name = RunName(caller.tenant, conversation_id, run_id)
         versions = self._settings.context_versions
-        reply = await self._run(self._cancel, name, run_id, versions, caller=caller, writes=True)
+        reply = await self._run(self._cancel, name, caller=caller, writes=True, kept=versions)
         return text(reply[1])
 
     async def _run(
         self,
         script: Script,
         name: RunName,
-        *args: Argument,
+        *,
         caller: Caller | None = None,
         writes: bool = False,
-        more_keys: Sequence[str] = (),
+        **named: Value,
     ) -> Any:  # what RESP can hold
         keys = self._calls.keys.conversation(name.tenant, name.conversation_id)
         return await self._calls.run(
             script,
             caller or name.caller,
             name.conversation_id,
-            *args,
             writes=writes,
-            more_keys=(*keys.run_keys(), *more_keys),
+            run_id=name.run_id,
+            **keys.run_keys(),
+            **named,
         )
 
 

@@ -145,31 +145,27 @@ class Sessions:
         wanted, shown = attempt.session_id, attempt.shown
         reply: Sequence[Reply] = await self._connect(
             self._redis,
-            (
-                keys.session(wanted or attempt.new_session_id),
-                keys.session(attempt.new_session_id),
-                keys.online,
-                keys.quota("sessions"),
-            ),
-            (
-                self._clock.offset_ms,
-                "resume" if wanted else "new",
-                token_hash(shown.secret) if shown else "",
-                "1" if shown else "0",
-                token_hash(attempt.resumed_secret) if wanted else "",
-                token_hash(attempt.new_secret),
-                attempt.holder.replica_id,
-                attempt.holder.connection_id,
-                self._ttl_ms,
-                wanted or "",
-                attempt.new_session_id,
-                msgspec.json.encode(attempt.client),
-                f"{accepted_ms:.3f}",
-                "" if attempt.number is None else attempt.number,
-                shown.generation if shown else 0,
-                self._max_opened,
-                *_pairs(attempt.cursors, prefix="c:"),
-            ),
+            session_key=keys.session(wanted or attempt.new_session_id),
+            new_session_key=keys.session(attempt.new_session_id),
+            online_key=keys.online,
+            opened_key=keys.quota("sessions"),
+            clock_offset_ms=self._clock.offset_ms,
+            way="resume" if wanted else "new",
+            shown_hash=token_hash(shown.secret) if shown else "",
+            is_ours=bool(shown),
+            next_hash=token_hash(attempt.resumed_secret) if wanted else "",
+            new_hash=token_hash(attempt.new_secret),
+            replica=attempt.holder.replica_id,
+            connection=attempt.holder.connection_id,
+            session_ttl_ms=self._ttl_ms,
+            wanted_id=wanted or "",
+            new_id=attempt.new_session_id,
+            client=msgspec.json.encode(attempt.client),
+            accepted_ms=f"{accepted_ms:.3f}",
+            attempt_number="" if attempt.number is None else attempt.number,
+            shown_generation=shown.generation if shown else 0,
+            max_opened=self._max_opened,
+            cursors=_pairs(attempt.cursors, prefix="c:"),
         )
         return reply
 
@@ -204,14 +200,18 @@ class Sessions:
 
     async def _touch_some(self, shard: Sequence[Vouched]) -> list[Vouched]:
         keys: list[str] = []
-        args: list[Argument] = []
+        touched: list[Argument] = []
         for item in shard:
             subject = self._keys.subject(item.caller.tenant, item.caller.subject)
             keys += (subject.session(item.session_id), subject.online)
-            args += (item.generation, item.session_id, round(item.silent_s * 1000))
+            touched += (item.generation, item.session_id, round(item.silent_s * 1000))
         asked = self._clock.monotonic_s()
         now_ms, *lost = await self._touch(
-            self._redis, keys, (self._clock.offset_ms, self._ttl_ms, *args)
+            self._redis,
+            of_sessions=keys,
+            clock_offset_ms=self._clock.offset_ms,
+            session_ttl_ms=self._ttl_ms,
+            touched=touched,
         )
         self._clocks.learn(keys[0], float(now_ms), asked=asked)
         return [shard[number - 1] for number in lost]
@@ -221,8 +221,12 @@ class Sessions:
         keys = self._keys.subject(caller.tenant, caller.subject)
         gone = await self._disconnect(
             self._redis,
-            (keys.session(session_id), keys.online),
-            (self._clock.offset_ms, self._ttl_ms, generation, session_id),
+            session_key=keys.session(session_id),
+            online_key=keys.online,
+            clock_offset_ms=self._clock.offset_ms,
+            session_ttl_ms=self._ttl_ms,
+            generation=generation,
+            session_id=session_id,
         )
         return bool(gone)
 
@@ -258,27 +262,39 @@ class Sessions:
     async def holders(self, caller: Caller) -> list[Holder]:
         """The sockets that hold the subject's sessions, as far as is known; 100 at most."""
         keys = self._keys.subject(caller.tenant, caller.subject)
-        args = (self._clock.offset_ms, keys.session(""))
-        found = await self._holders(self._redis, (keys.online, keys.absent), args)
+        found = await self._holders(
+            self._redis,
+            online_key=keys.online,
+            absent_key=keys.absent,
+            clock_offset_ms=self._clock.offset_ms,
+            session_head=keys.session(""),
+        )
         names = [text(each) for each in found]
         return [Holder(*pair) for pair in zip(names[::2], names[1::2], strict=True)]
 
     async def _online_of(self, some: Sequence[tuple[str, str]]) -> list[str]:
         keys = [key for _, key in some]
-        found = await self._online(self._redis, keys, (self._clock.offset_ms,))
+        found = await self._online(
+            self._redis, online_keys=keys, clock_offset_ms=self._clock.offset_ms
+        )
         return [subject for (subject, _), is_online in zip(some, found, strict=True) if is_online]
 
     async def _change(
-        self, caller: Caller, session_id: str, generation: int, what: str, *args: Argument
+        self, caller: Caller, session_id: str, generation: int, what: str, *words: str
     ) -> bool:
         key = self._keys.subject(caller.tenant, caller.subject).session(session_id)
-        return bool(await self._update(self._redis, (key,), (generation, what, *args)))
+        return bool(
+            await self._update(
+                self._redis, session_key=key, generation=generation, what=what, words=words
+            )
+        )
 
 
-def _pairs(where: dict[str, Position], *, prefix: str = "") -> Iterable[str]:
+def _pairs(where: dict[str, Position], *, prefix: str = "") -> list[str]:
+    pairs: list[str] = []
     for conversation_id, position in where.items():
-        yield prefix + conversation_id
-        yield f"{position.offset}:{position.epoch}"
+        pairs += (prefix + conversation_id, f"{position.offset}:{position.epoch}")
+    return pairs
 
 
 def _attached(

@@ -22,6 +22,7 @@ from gateway.store.unseen import unseen_of
 if TYPE_CHECKING:
     from gateway.protocol.messages import Position
     from gateway.store.calls import ConversationCalls
+    from gateway.store.redis.declared import Value
     from gateway.store.redis.link import Reply
 
 MAX_READERS = 500  # of one call: each costs Redis some 0.5 µs, and everybody else waits for it
@@ -89,15 +90,19 @@ class Group(msgspec.Struct, eq=False):
         if self.leader is not None:
             self.leader.turn.set_result(None)
 
-    def arguments(self, max_bytes: int) -> tuple[str | int, ...]:
+    def arguments(self, max_bytes: int) -> dict[str, Value]:
         """What read.lua is given."""
         lowest = self.highest if self.lowest is None else self.lowest
-        most = self.highest - lowest + self.max_events
-        none_lacks = "1" if self.lowest is None else "0"
-        return (
-            *(self.epoch, lowest, self.highest, most, SNAPSHOT_MESSAGES, none_lacks, max_bytes),
-            *self.subjects,
-        )
+        return {
+            "cursor_epoch": self.epoch,
+            "lowest": lowest,
+            "highest": self.highest,
+            "max_events": self.highest - lowest + self.max_events,
+            "snapshot_messages": SNAPSHOT_MESSAGES,
+            "none_lacks": self.lowest is None,
+            "max_bytes": max_bytes,
+            "readers": tuple(self.subjects),
+        }
 
     def answer(self, conversation_id: str, reply: list[Reply]) -> None:
         """Give everybody their own; what they can share is the same object."""
@@ -205,8 +210,9 @@ class SharedReads:
                 self._script,
                 everybody,
                 conversation_id,
-                *group.arguments(self._max_bytes),
-                more_keys=(keys.absent, keys.deleted),
+                absent_key=keys.absent,
+                deleted_key=keys.deleted,
+                **group.arguments(self._max_bytes),
             )
             group.answer(conversation_id, reply)
         except asyncio.CancelledError:

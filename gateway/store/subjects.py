@@ -56,14 +56,13 @@ class Subjects:
         most = self._settings.created_per_hour
         word, *wait_ms = await self._enlist(
             self._redis,
-            (keys.conversations, keys.quota("created")),
-            (
-                conversation_id,
-                round(self._clock.unix_s() * 1000),
-                longest,
-                most if by == "creating" else "",
-                WINDOW_MS,
-            ),
+            conversations_key=keys.conversations,
+            created_key=keys.quota("created"),
+            conversation=conversation_id,
+            now_ms=round(self._clock.unix_s() * 1000),
+            max_conversations=longest,
+            max_created=most if by == "creating" else "",
+            window_ms=WINDOW_MS,
         )
         if word == b"full":
             raise TooLarge(_full(caller, longest, by=by))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.clock import Clock
     from gateway.settings import Settings
-    from gateway.store.redis.link import Argument
+    from gateway.store.redis.declared import Value
 
 SILENT = 1 / 2  # of a lease is left: a live worker renews when two thirds are
 VOUCHED_MIN_S = 10.0  # how long a worker's word is good: it is given three times a lease
@@ -51,15 +51,22 @@ class UnservedRuns:
     async def vouch(self, agents: Collection[str] = ()) -> frozenset[str]:
         """Say which agents a worker has; return those that any worker has."""
         good_ms = round(max(self._lease_ms, VOUCHED_MIN_S * 1000))
-        found = await self._vouch(self._calls.redis, (self._calls.keys.agents,), (good_ms, *agents))
+        found = await self._vouch(
+            self._calls.redis,
+            agents_key=self._calls.keys.agents,
+            good_ms=good_ms,
+            agents=tuple(agents),
+        )
         return frozenset(text(name) for name in found)
 
     async def look(self, shard: int, agents: Collection[str]) -> Unserved:
         """Find those of a shard. `agents` are those that any worker has."""
         silent, without = await self._unserved(
             self._calls.redis,
-            self._calls.keys.queue(shard),
-            (self._clock.offset_ms, self._silent_ms, *agents),
+            **self._calls.keys.queue(shard),
+            clock_offset_ms=self._clock.offset_ms,
+            silent_ms=self._silent_ms,
+            agents=tuple(agents),
         )
         return Unserved(
             [_name_of(one) for one in silent],
@@ -74,7 +81,10 @@ class UnservedRuns:
         ended = at = 0
         while True:
             some, at = await self._release(
-                self._calls.redis, self._calls.keys.queue(shard), (at, *worker_ids)
+                self._calls.redis,
+                **self._calls.keys.queue(shard),
+                first=at,
+                workers=worker_ids,
             )
             ended += int(some)
             if at == 0:
@@ -89,12 +99,16 @@ class UnservedRuns:
         """
         pause_ms = round(self._lease_ms * FIRST_PAUSE)
         return await self._run(
-            self._interrupted, name, self._silent_ms, pause_ms, round(noticed_s * 1000)
+            self._interrupted,
+            name,
+            silent_ms=self._silent_ms,
+            pause_ms=pause_ms,
+            notice_ms=round(noticed_s * 1000),
         )
 
     async def note(self, name: RunName, waits_for: Literal["agent", "worker"]) -> bool:
         """Note what a run waits for; True if that is news."""
-        return await self._run(self._wait, name, waits_for)
+        return await self._run(self._wait, name, what=waits_for)
 
     async def give_up(self, name: RunName, agent: str, *, is_any_worker: bool) -> bool:
         """End a run whose agent no worker has; False if one has it now."""
@@ -107,7 +121,7 @@ class UnservedRuns:
         )
         kept = self._settings.context_versions
         return await self._run(
-            self._give_up, name, msgspec.json.encode(event), kept, is_durable=True
+            self._give_up, name, event=msgspec.json.encode(event), kept=kept, is_durable=True
         )
 
     @property
@@ -115,17 +129,17 @@ class UnservedRuns:
         return round(self._lease_ms * SILENT)
 
     async def _run(
-        self, script: Script, name: RunName, *args: Argument, is_durable: bool = False
+        self, script: Script, name: RunName, *, is_durable: bool = False, **named: Value
     ) -> bool:
         keys = self._calls.keys.conversation(name.tenant, name.conversation_id)
         reply: Any = await self._calls.run(
             script,
             name.caller,
             name.conversation_id,
-            name.run_id,
-            *args,
             writes=is_durable,
-            more_keys=keys.run_keys(),
+            run_id=name.run_id,
+            **keys.run_keys(),
+            **named,
         )
         return bool(reply[0])
 

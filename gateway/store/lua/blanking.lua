@@ -27,11 +27,11 @@ local function begins_with(text, head)
 end
 
 local function entry_at(at)
-  return at <= offset and redis.call('LINDEX', KEYS[2], at - offset - 1)
+  return at <= offset and redis.call('LINDEX', log_key, at - offset - 1)
 end
 
 local function updated_event(message)
-  local kind = redis.call('HGET', KEYS[1], 'history') == 'from_joining' and '"history":"from_joining",' or ''
+  local kind = redis.call('HGET', conversation_key, 'history') == 'from_joining' and '"history":"from_joining",' or ''
   return '{"type":"MESSAGE_UPDATED",' .. kind .. '"message":' .. message .. '}'
 end
 
@@ -43,14 +43,14 @@ end
 local function blank_created(message_id, at, now)
   local entry = entry_at(at)
   if entry and begins_with(entry, '{"message_id":"' .. message_id .. '"') then
-    redis.call('LSET', KEYS[2], at - offset - 1, now)
+    redis.call('LSET', log_key, at - offset - 1, now)
   end
 end
 
 -- Take deltas and edits of a message out of a part of the log, but for one entry. Returns from where it
 -- is to go on, nothing if that was all.
 local function sweep(message_id, first, last, but)
-  first = math.max(first, offset - redis.call('LLEN', KEYS[2]) + 1)
+  first = math.max(first, offset - redis.call('LLEN', log_key) + 1)
   last = math.min(last, offset)
   if first > last then
     return
@@ -59,12 +59,12 @@ local function sweep(message_id, first, last, but)
   local removed = '{"type":"CUSTOM","name":"text_removed","value":{"messageId":"' .. message_id .. '"}}'
   local delta = '{"type":"TEXT_MESSAGE_CONTENT","messageId":"' .. message_id .. '"'
   local edited, of_it = '{"type":"MESSAGE_UPDATED",', '"message":{"message_id":"' .. message_id .. '"'
-  local some = redis.call('LRANGE', KEYS[2], first - offset - 1, stop - offset - 1) -- bound: 250 (SWEEP)
+  local some = redis.call('LRANGE', log_key, first - offset - 1, stop - offset - 1) -- bound: 250 (SWEEP)
   for i = 1, #some do -- bound: 250 (SWEEP)
     local entry = some[i]
     if begins_with(entry, delta) or (entry ~= but and begins_with(entry, edited) and
       string.find(string.sub(entry, 1, 200), of_it, 1, true)) then
-      redis.call('LSET', KEYS[2], first + i - 2 - offset, removed)
+      redis.call('LSET', log_key, first + i - 2 - offset, removed)
     end
   end
   return stop < last and stop + 1 or nil
@@ -90,5 +90,5 @@ end
 -- Keep in `ids` where there still is text of a message.
 local function keep_range(message_id, parts, first, last)
   parts[6] = first and string.format('%d-%d', first, last) or ''
-  redis.call('HSET', KEYS[4], message_id, table.concat(parts, ':'))
+  redis.call('HSET', ids_key, message_id, table.concat(parts, ':'))
 end

@@ -1,5 +1,6 @@
 -- Cancel a run: it ends here and now, with the text it has so far; its worker finds out.
--- ARGV 8 run id, 9 how many context versions are kept
+-- arg run_id: which
+-- arg kept (number): how many context versions
 -- Returns {'not_found'}, {'forbidden'} or {'ok', the run's terminal status}
 local role = role_of(subject)
 if not role then
@@ -8,12 +9,12 @@ end
 if not may(role, 'cancel_run') then
   return {'forbidden'}
 end
-local status = redis.call('HGET', run_key(ARGV[8]), 'status')
+local status = redis.call('HGET', run_key(run_id), 'status')
 if not status then
   return {'not_found'}
 end
 if not TERMINAL[status] then
-  end_run(ARGV[8], 'cancelled', cancelled_event(ARGV[8]), 'cancelled', tonumber(ARGV[9]))
+  end_run(run_id, 'cancelled', cancelled_event(run_id), 'cancelled', kept)
   write_log()
   status = 'cancelled'
 else

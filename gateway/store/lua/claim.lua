@@ -1,11 +1,18 @@
 -- Take a run that nobody works on, and tell whose runs wait.
--- KEYS 1 line (zset, runs.lua), 2 leased, 3 turns (hash, tenant = the subject of it that had a run last; '' =
---      the tenant that had), 4 ready (list, where earlier versions put what is to be claimed),
---      5 a key that never is (keys.py, absent): the keys of runs are made here
--- ARGV 1 clock offset in ms, 2 lease in ms, 3 deaths of workers that end a run, 4 pause after the first
---      of them in ms, 5 and 6 tenant and subject of whom to take a run ('' and '' to take none), 7 how
---      many are full, then "<tenant>" or "<tenant>:<subject>" of each: they may have no more here; then the
---      agents that the claimer has
+-- key line_key: zset (runs.lua)
+-- key leased_key: zset (runs.lua)
+-- key turns_key: hash, tenant = the subject of it that had a run last; '' = the tenant that had
+-- key ready_key: list, where earlier versions put what is to be claimed
+-- key absent_key: one that never is (keys.py, absent): the keys of runs are made here
+-- arg clock_offset_ms (number): of tests, else 0
+-- arg lease_ms (number): how long the claim is good
+-- arg max_deaths (number): deaths of workers that end a run
+-- arg pause_ms (number): after the first of them
+-- arg of_tenant: of whom to take a run, '' to take none
+-- arg of_subject: of that tenant
+-- arg full_count (number): how many of the names that follow are full
+-- args names: "<tenant>" or "<tenant>:<subject>" of each who may have no more here; then the agents that
+--   the claimer has
 -- A run of an agent that it does not have is left to others, unless all that is left is to end it:
 -- its time is up.
 -- A lease that ends while its run has an owner is the death of a worker. It is counted, and the run is
@@ -19,13 +26,13 @@ local BRING = 100 -- at most, of leases that have ended and of what earlier vers
 local TENANTS, SUBJECTS = 16, 4 -- that are told, at most, and of each tenant
 local TERMINAL = {success = true, interrupt = true, cancelled = true, failed = true}
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
-local head = string.match(KEYS[1], '^(.-):runs:line$')
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + clock_offset_ms
+local head = string.match(line_key, '^(.-):runs:line$')
 local full, agents = {}, {}
-for i = 8, 7 + tonumber(ARGV[7]) do -- bound: full
+for i = names_at, names_at + full_count - 1 do -- bound: full
   full[ARGV[i]] = true
 end
-for i = 8 + tonumber(ARGV[7]), #ARGV do -- bound: agents
+for i = names_at + full_count, #ARGV do -- bound: agents
   agents[ARGV[i]] = true
 end
 local put_off -- for how long, in ms, the one that was put off for the shortest time
@@ -42,11 +49,11 @@ local function is_put_off(name, key, is_due)
     return false
   end
   local deaths = redis.call('HINCRBY', key, 'deaths', 1)
-  if is_due or deaths >= tonumber(ARGV[3]) then
+  if is_due or deaths >= max_deaths then
     return false -- it will only be ended
   end
-  local pause = tonumber(ARGV[4]) * 4 ^ (deaths - 1)
-  redis.call('ZADD', KEYS[2], string.format('%.0f', now + pause), name)
+  local pause = pause_ms * 4 ^ (deaths - 1)
+  redis.call('ZADD', leased_key, string.format('%.0f', now + pause), name)
   put_off = math.min(put_off or pause, pause)
   return true
 end
@@ -59,8 +66,8 @@ local function bring(names, are_leased)
     local run = redis.call('HMGET', key, 'by', 'since', 'deadline')
     local is_due = run[3] and tonumber(run[3]) <= now
     if not are_leased or not is_put_off(name, key, is_due) then
-      redis.call('ZREM', KEYS[2], name)
-      redis.call('ZADD', KEYS[1], 0, tenant .. ':' .. (run[1] or '') .. ':' .. (run[2] or '0') .. ':' ..
+      redis.call('ZREM', leased_key, name)
+      redis.call('ZADD', line_key, 0, tenant .. ':' .. (run[1] or '') .. ':' .. (run[2] or '0') .. ':' ..
         conversation .. ':' .. run_id)
     end
   end
@@ -69,7 +76,7 @@ end
 -- The first run in the line of a tenant's subject that can be taken here, with its name.
 local function first_of(tenant, who)
   local of, low = tenant .. ':' .. who, '[' .. tenant .. ':' .. who .. ':'
-  local lines = redis.call('ZRANGEBYLEX', KEYS[1], low, '(' .. of .. ';', 'LIMIT', 0, LOOK_AT / 5) -- bound: 500 (LOOK_AT)
+  local lines = redis.call('ZRANGEBYLEX', line_key, low, '(' .. of .. ';', 'LIMIT', 0, LOOK_AT / 5) -- bound: 500 (LOOK_AT)
   for _, line in ipairs(lines) do -- bound: 500 (LOOK_AT)
     if looked_at >= LOOK_AT then
       has_more = 1
@@ -79,7 +86,7 @@ local function first_of(tenant, who)
     local conversation, run_id = string.match(line, '^[^:]+:[^:]*:[^:]+:([^:]+):([^:]+)$')
     local run = redis.call('HMGET', key_of(tenant, conversation, run_id), 'agent', 'deadline', 'status')
     if not run[1] or TERMINAL[run[3]] then
-      redis.call('ZREM', KEYS[1], line) -- an earlier version ended it
+      redis.call('ZREM', line_key, line) -- an earlier version ended it
     elseif agents[run[1]] or (run[2] and tonumber(run[2]) <= now) then
       return line, tenant .. ':' .. conversation .. ':' .. run_id
     end
@@ -93,7 +100,7 @@ local function round(of, last, pattern, most, is_next)
   local high = of == '' and '+' or '(' .. string.sub(of, 1, -2) .. ';'
   for _, low in ipairs({'(' .. of .. last .. ';', '[' .. of}) do -- bound: 500 (LOOK_AT)
     while true do -- bound: 500 (LOOK_AT)
-      local line = redis.call('ZRANGEBYLEX', KEYS[1], low, high, 'LIMIT', 0, 1)[1] -- bound: 500 (LOOK_AT)
+      local line = redis.call('ZRANGEBYLEX', line_key, low, high, 'LIMIT', 0, 1)[1] -- bound: 500 (LOOK_AT)
       local name = line and string.match(line, pattern, #of + 1)
       if not name or seen[name] then
         break
@@ -114,26 +121,26 @@ local function round(of, last, pattern, most, is_next)
   end
 end
 
-bring(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, BRING), true) -- bound: 100 (BRING)
-bring(redis.call('LPOP', KEYS[4], BRING) or {}, false)
+bring(redis.call('ZRANGEBYSCORE', leased_key, '-inf', now, 'LIMIT', 0, BRING), true) -- bound: 100 (BRING)
+bring(redis.call('LPOP', ready_key, BRING) or {}, false)
 
 local reply = {'', '', 0, 0}
-if ARGV[5] ~= '' then
-  local line, name = first_of(ARGV[5], ARGV[6])
+if of_tenant ~= '' then
+  local line, name = first_of(of_tenant, of_subject)
   if line then
-    redis.call('ZREM', KEYS[1], line)
-    reply[1], reply[2] = name, string.format('%.0f', now + tonumber(ARGV[2]))
-    redis.call('ZADD', KEYS[2], reply[2], name)
-    redis.call('HSET', KEYS[3], '', ARGV[5], ARGV[5], ARGV[6])
+    redis.call('ZREM', line_key, line)
+    reply[1], reply[2] = name, string.format('%.0f', now + lease_ms)
+    redis.call('ZADD', leased_key, reply[2], name)
+    redis.call('HSET', turns_key, '', of_tenant, of_tenant, of_subject)
   end
 end
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('DEL', KEYS[3])
+if redis.call('EXISTS', line_key) == 0 then
+  redis.call('DEL', turns_key)
 end
 looked_at = 0
-round('', redis.call('HGET', KEYS[3], '') or '', '^([^:]+)', TENANTS, function(tenant)
+round('', redis.call('HGET', turns_key, '') or '', '^([^:]+)', TENANTS, function(tenant)
   local found = false
-  round(tenant .. ':', redis.call('HGET', KEYS[3], tenant) or '', '^([^:]*)', SUBJECTS, function(who)
+  round(tenant .. ':', redis.call('HGET', turns_key, tenant) or '', '^([^:]*)', SUBJECTS, function(who)
     if not first_of(tenant, who) then
       return false
     end
@@ -143,7 +150,7 @@ round('', redis.call('HGET', KEYS[3], '') or '', '^([^:]+)', TENANTS, function(t
   return found
 end)
 if not reply[5] and has_more == 1 and last_tenant then
-  redis.call('HSET', KEYS[3], '', last_tenant, last_tenant, last_who) -- go on behind them the next time
+  redis.call('HSET', turns_key, '', last_tenant, last_tenant, last_who) -- go on behind them the next time
 end
 reply[3], reply[4] = math.ceil(put_off or 0), has_more
 return reply

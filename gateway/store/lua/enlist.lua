@@ -1,22 +1,26 @@
 -- Put a conversation on the list of a subject's, unless it is there.
--- KEYS 1 conversations (zset), 2 how many the subject has created lately (string)
--- ARGV 1 conversation, 2 now in ms, 3 how long the list may be, 4 how many may be created in the
---      window ('' if this is no creation), 5 the window in ms
+-- key conversations_key: zset
+-- key created_key: how many the subject has created lately (string)
+-- arg conversation: which
+-- arg now_ms: by the gateway's clock
+-- arg max_conversations (number): how long the list may be
+-- arg max_created: how many may be created in the window, '' if this is no creation
+-- arg window_ms: how long that is
 -- Returns {'known'}, {'new'}, {'full'} or {'wait', ms}; a repeat counts as known
-if redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+if redis.call('ZSCORE', conversations_key, conversation) then
   return {'known'}
 end
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then
+if redis.call('ZCARD', conversations_key) >= max_conversations then
   return {'full'}
 end
-if ARGV[4] ~= '' then
-  local count = redis.call('INCR', KEYS[2])
+if max_created ~= '' then
+  local count = redis.call('INCR', created_key)
   if count == 1 then
-    redis.call('PEXPIRE', KEYS[2], ARGV[5])
+    redis.call('PEXPIRE', created_key, window_ms)
   end
-  if count > tonumber(ARGV[4]) then
-    return {'wait', redis.call('PTTL', KEYS[2])}
+  if count > tonumber(max_created) then
+    return {'wait', redis.call('PTTL', created_key)}
   end
 end
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+redis.call('ZADD', conversations_key, now_ms, conversation)
 return {'new'}

@@ -1,30 +1,26 @@
 -- Append what a run did, and renew its lease: refused if this attempt does not own it any more.
--- ARGV 8 run id, 9 owner, 10 lease in ms, 11 number of this batch (1, 2 …), 12 how many context
---      versions are kept, 13 context version the batch was made for ('' if it changes none),
---      then fives of kind, event JSON, and up to three more:
---        event     –
---        text      the delta as the inside of a JSON string
---        open_tool tool call id (as the inside of a JSON string), its record's JSON up to its end
---        end_tool  tool call id, its record's end, result JSON (for the journal)
---        context   memory JSON, workflow JSON, patch JSON
---        journal   step name, result JSON  (its event may be '')
---        reset     message id of the text that follows
+-- arg run_id: which
+-- arg owner: of the attempt
+-- arg lease_ms: how long it is good from now on
+-- arg batch: its number (1, 2 …)
+-- arg kept (number): how many context versions
+-- arg made_for: context version the batch was made for, '' if it changes none
+-- args changes: kind, event JSON, a, b, c
 -- A batch is applied once: its number tells a repeat whose reply was lost. One that does not follow
 -- the last is refused: Redis lost what came between (a failover), and the text would have a hole.
 -- Returns 'ok', 'lost' or {'moved', version}
-local run_id, kept = ARGV[8], tonumber(ARGV[12])
 local key = run_key(run_id)
 local run = redis.call('HMGET', key, 'status', 'owner', 'batch', 'agent', 'text_open', 'message_id',
   'waits_for')
-if run[1] ~= 'running' or run[2] ~= ARGV[9] then
+if run[1] ~= 'running' or run[2] ~= owner then
   return 'lost'
 end
-local number, last = tonumber(ARGV[11]), tonumber(run[3])
+local number, last = tonumber(batch), tonumber(run[3])
 if number > last + 1 then
   return 'lost'
 end
 be_of_this_reign()
-redis.call('ZADD', KEYS[9], 'XX', string.format('%.0f', now_ms() + ARGV[10]), queue_name(run_id))
+redis.call('ZADD', leased_key, 'XX', string.format('%.0f', now_ms() + lease_ms), queue_name(run_id))
 if number <= last then
   write_log()
   return 'ok'
@@ -32,16 +28,16 @@ end
 if run[7] then
   redis.call('HDEL', key, 'waits_for') -- it was silent for a while
 end
-if ARGV[13] ~= '' then
-  local version = tonumber(redis.call('HGET', KEYS[6], 'version') or '0')
-  if version ~= tonumber(ARGV[13]) then
+if made_for ~= '' then
+  local version = tonumber(redis.call('HGET', context_key, 'version') or '0')
+  if version ~= tonumber(made_for) then
     return {'moved', version}
   end
 end
 local agent, text_open, message_id, said = run[4], run[5] or '0', run[6], {}
 local text_from = '' -- the offset at which the text began, if it did in this batch
 
-for i = 14, #ARGV, 5 do -- bound: 1024 (MAX_WAITING twice)
+for i = changes_at, #ARGV, changes_each do -- bound: 1024 (MAX_WAITING twice)
   local kind, event, a, b, c = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   if kind == 'text' then
     if text_open ~= '1' then
@@ -92,9 +88,9 @@ if said[1] then
   redis.call('APPEND', key .. ':text', table.concat(said))
 end
 if text_open == run[5] and message_id == run[6] then
-  redis.call('HSET', key, 'batch', ARGV[11])
+  redis.call('HSET', key, 'batch', batch)
 else
-  redis.call('HSET', key, 'batch', ARGV[11], 'text_open', text_open, 'message_id', message_id,
+  redis.call('HSET', key, 'batch', batch, 'text_open', text_open, 'message_id', message_id,
     'text_from', text_from)
 end
 write_log()

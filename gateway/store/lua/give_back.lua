@@ -1,8 +1,9 @@
 -- Let another worker have a run at once: this one is stopping.
--- ARGV 8 run id, 9 owner
-if is_owner(ARGV[8], ARGV[9]) then
-  redis.call('HDEL', run_key(ARGV[8]), 'owner')
-  redis.call('ZREM', KEYS[9], queue_name(ARGV[8]))
-  wake(ARGV[8])
+-- arg run_id: which
+-- arg owner: of the attempt
+if is_owner(run_id, owner) then
+  redis.call('HDEL', run_key(run_id), 'owner')
+  redis.call('ZREM', leased_key, queue_name(run_id))
+  wake(run_id)
 end
 return {1}

@@ -1,11 +1,13 @@
 -- End a run that no worker will take, unless one has it now.
--- ARGV 8 run id, 9 terminal event JSON, 10 how many context versions are kept
+-- arg run_id: which
+-- arg event: terminal, JSON
+-- arg kept (number): how many context versions
 -- Returns {1 if it was ended, else 0}
-local status = redis.call('HGET', run_key(ARGV[8]), 'status')
-local lease = redis.call('ZSCORE', KEYS[9], queue_name(ARGV[8]))
+local status = redis.call('HGET', run_key(run_id), 'status')
+local lease = redis.call('ZSCORE', leased_key, queue_name(run_id))
 if not status or TERMINAL[status] or (lease and tonumber(lease) > now_ms()) then
   return {0}
 end
-end_run(ARGV[8], 'failed', ARGV[9], 'failed', tonumber(ARGV[10]))
+end_run(run_id, 'failed', event, 'failed', kept)
 write_log()
 return {1}

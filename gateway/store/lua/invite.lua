@@ -1,6 +1,8 @@
 -- Store an invite.
--- KEYS 8 invites (lua/invites.lua)
--- ARGV 8 hash of the code, 9 uses, 10 role, 11 ttl in ms
+-- arg code_hash: of its code
+-- arg uses: how often it can be used
+-- arg given_role: of who uses it
+-- arg ttl_ms (number): how long it is good
 -- Returns {'not_found'}, {'forbidden'}, {'full'} or {'ok'}
 local role = role_of(subject)
 if not role or not position() then
@@ -9,7 +11,7 @@ end
 if not may(role, 'create_invite') then
   return {'forbidden'}
 end
-if redis.call('HEXISTS', KEYS[8], ARGV[8]) == 1 then
+if redis.call('HEXISTS', invites_key, code_hash) == 1 then
   write_log()
   return {'ok'}
 end
@@ -17,8 +19,8 @@ if count_good() >= MAX_INVITES then
   return {'full'}
 end
 local now = now_ms()
-redis.call('HSET', KEYS[8], ARGV[8], string.format('%.0f|%s|%s|%.0f|%s', now + ARGV[11], ARGV[9], ARGV[10],
+redis.call('HSET', invites_key, code_hash, string.format('%.0f|%s|%s|%.0f|%s', now + ttl_ms, uses, given_role,
   now, subject))
-local kept_ms = math.max(redis.call('PTTL', KEYS[8]), ARGV[11] + REMEMBERED_MS)
-redis.call('PEXPIRE', KEYS[8], string.format('%.0f', kept_ms))
+local kept_ms = math.max(redis.call('PTTL', invites_key), ttl_ms + REMEMBERED_MS)
+redis.call('PEXPIRE', invites_key, string.format('%.0f', kept_ms))
 return {'ok'}

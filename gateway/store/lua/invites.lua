@@ -1,7 +1,7 @@
 -- Shared by the scripts of invites; comes after prelude.lua.
 --
--- KEYS  8 invites (hash, hash of the code = "<until ms>|<uses left>|<role>|<made at ms>|<maker>"; expires
---         a day after the last of them). One that is used up has ended in that moment: `until` is then.
+-- key invites_key: hash, hash of the code = "<until ms>|<uses left>|<role>|<made at ms>|<maker>"; expires
+--   a day after the last of them. One that is used up has ended in that moment: `until` is then.
 
 local MAX_INVITES = 100 -- of a conversation, and as many that have ended: the loops run over both
 local REMEMBERED_MS = 86400000 -- after its end: whoever shows one is told that it has ended
@@ -12,13 +12,13 @@ end
 
 -- {hash of the code, until ms, uses left, role, made at ms, maker}; nil if it is not known.
 local function invite_of(hash)
-  local value = redis.call('HGET', KEYS[8], hash)
+  local value = redis.call('HGET', invites_key, hash)
   return value and parsed(hash, value)
 end
 
 -- All that are kept.
 local function kept_invites()
-  local all, kept = redis.call('HGETALL', KEYS[8]), {} -- bound: 200 (MAX_INVITES twice)
+  local all, kept = redis.call('HGETALL', invites_key), {} -- bound: 200 (MAX_INVITES twice)
   for i = 1, #all, 2 do -- bound: 200 (MAX_INVITES twice)
     kept[#kept + 1] = parsed(all[i], all[i + 1])
   end
@@ -32,7 +32,7 @@ end
 local function use_up(invite)
   local left = invite[3] - 1
   local ends = left > 0 and invite[2] or string.format('%.0f', now_ms())
-  redis.call('HSET', KEYS[8], invite[1], string.format('%s|%.0f|%s|%s|%s', ends, left, invite[4],
+  redis.call('HSET', invites_key, invite[1], string.format('%s|%.0f|%s|%s|%s', ends, left, invite[4],
     invite[5], invite[6]))
 end
 
@@ -43,7 +43,7 @@ local function count_good()
     if is_good(invite) then
       good = good + 1
     elseif tonumber(invite[2]) < forgotten then
-      redis.call('HDEL', KEYS[8], invite[1])
+      redis.call('HDEL', invites_key, invite[1])
     else
       ended[#ended + 1] = invite
     end
@@ -51,7 +51,7 @@ local function count_good()
   if #ended > MAX_INVITES then
     table.sort(ended, function(a, b) return tonumber(a[2]) < tonumber(b[2]) end)
     for i = 1, #ended - MAX_INVITES do -- bound: 200 (MAX_INVITES twice)
-      redis.call('HDEL', KEYS[8], ended[i][1])
+      redis.call('HDEL', invites_key, ended[i][1])
     end
   end
   return good
@@ -61,7 +61,7 @@ end
 local function end_invites_of(maker)
   for _, invite in ipairs(kept_invites()) do -- bound: 200 (MAX_INVITES twice)
     if invite[6] == maker then
-      redis.call('HDEL', KEYS[8], invite[1])
+      redis.call('HDEL', invites_key, invite[1])
     end
   end
 end

@@ -1,5 +1,4 @@
 -- The invites that can still be used.
--- KEYS 8 invites (lua/invites.lua)
 -- Returns {'not_found'}, {'forbidden'} or {'ok', {{hash of the code, until ms, uses left, role, made at
 --   ms, maker}, …}}
 local role = role_of(subject)

@@ -11,16 +11,16 @@ local TOOL_HASH = 12 -- characters
 -- nothing. Who takes part already keeps theirs.
 --   tools: the key of the finished tool calls
 local function hidden_to(who, tools)
-  if redis.call('HGET', KEYS[1], 'history') ~= 'from_joining' then
+  if redis.call('HGET', conversation_key, 'history') ~= 'from_joining' then
     return ''
   end
-  local member = redis.call('HGET', KEYS[5], who)
+  local member = redis.call('HGET', members_key, who)
   if member then
     local hidden = not_seen(member)
     return hidden and ':' .. hidden or ''
   end
   local tool = redis.call('LINDEX', tools, -1)
-  return string.format(':%d.%d.%d.%s', seq, offset, redis.call('HGET', KEYS[6], 'version') or 0,
+  return string.format(':%d.%d.%d.%s', seq, offset, redis.call('HGET', context_key, 'version') or 0,
     tool and string.sub(redis.sha1hex(tool), 1, TOOL_HASH) or '-')
 end
 
@@ -28,10 +28,10 @@ end
 local function append_joined(who, who_json, role, at_ms, hidden, is_added)
   be_of_this_reign()
   local member = role .. ':' .. string.format('%.0f', at_ms) .. hidden
-  if redis.call('HLEN', KEYS[5]) == TABLE_FROM then
+  if redis.call('HLEN', members_key) == TABLE_FROM then
     member = member .. ':' .. string.rep('.', TABLE_BYTES)
   end
-  redis.call('HSET', KEYS[5], who, is_added and member .. ':added' or member)
+  redis.call('HSET', members_key, who, is_added and member .. ':added' or member)
   return append('{"type":"PARTICIPANT_JOINED","subject":' .. who_json .. ',"role":"' .. role .. '"}')
 end
 
@@ -40,15 +40,15 @@ local function invite(invited_key, who, role, at_ms)
 end
 
 local function has_room(invited_key, most)
-  return redis.call('HLEN', KEYS[5]) + redis.call('HLEN', invited_key) < tonumber(most)
+  return redis.call('HLEN', members_key) + redis.call('HLEN', invited_key) < tonumber(most)
 end
 
 -- Make the conversation, with the subject as its owner.
 local function found(title, visibility, metadata, who_json, hash)
   local at = now_ms()
-  epoch, offset, seq, is_of_this_reign = reign(ARGV[4], ARGV[5]) .. ARGV[6] .. '1', 0, 0, true
+  epoch, offset, seq, is_of_this_reign = reign(seen_reign, seen_until_ms) .. new_birth .. '1', 0, 0, true
   -- What every script reads stands first: that is where Redis looks first.
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', 0, 'seq', 0, 'log_until', 0, 'version', 0, 'title', title, 'visibility', visibility,
+  redis.call('HSET', conversation_key, 'epoch', epoch, 'offset', 0, 'seq', 0, 'log_until', 0, 'version', 0, 'title', title, 'visibility', visibility,
     'metadata', metadata, 'created_by', subject, 'created_hash', hash, 'created_at', seconds(at))
   append('{"type":"CONVERSATION_CREATED","conversationId":"' .. conversation_id() .. '","title":' ..
     title .. ',"by":' .. who_json .. '}')

@@ -1,7 +1,7 @@
 -- One message by its id, if the caller sees it. Comes after seen.lua.
--- ARGV 8 message id
+-- arg message_id: which
 -- Returns {'not_found'} or {'ok', message JSON ('' if deleted)}
-local known = redis.call('HGET', KEYS[4], ARGV[8])
+local known = redis.call('HGET', ids_key, message_id)
 if not role_of(subject) or not known then
   return {'not_found'}
 end
@@ -9,4 +9,4 @@ local number = tonumber(string.match(known, '^%d+'))
 if number < first_visible(subject) then
   return {'not_found'}
 end
-return {'ok', redis.call('LINDEX', KEYS[3], number - 1)}
+return {'ok', redis.call('LINDEX', history_key, number - 1)}

@@ -1,17 +1,22 @@
 -- Shared by every script that touches a conversation.
 --
--- KEYS  1 conversation (hash: epoch, offset, seq, log_until, version, title, visibility, metadata,
---         created_at, created_by, created_hash, active_run, epochs), 2 log (list of event JSON, a
---         message that was created as its JSON alone; the last one is the event at `offset`),
---         3 history (list, index = seq - 1, message JSON, '' once deleted), 4 ids (hash, message id =
---         "<seq>:<offset>:<epoch>:<content hash>:<run id>"), 5 members (hash, subject =
---         "<role>:<joined_at ms>", and ":added" behind, if others did that (members.lua); what else
---         follows another colon means nothing),
---       6 context (hash: version, memory, workflow, tool_calls), 7 versions (hash, version = JSON)
--- ARGV  1 clock offset in ms, 2 log_max_events, 3 log_ttl in ms, 4 the reign that the link saw last,
---       5 until when it may be believed, in ms of the server's clock, 6 birth: 6 random characters of
---       a conversation that this script may make, else '', 7 subject who asks ('' for the system); a
---       script's own begin at 8
+-- key conversation_key: hash (epoch, offset, seq, log_until, version, title, visibility, metadata,
+--   created_at, created_by, created_hash, active_run, epochs)
+-- key log_key: list of event JSON, a message that was created as its JSON alone; the last one is the
+--   event at `offset`
+-- key history_key: list, index = seq - 1, message JSON, '' once deleted
+-- key ids_key: hash, message id = "<seq>:<offset>:<epoch>:<content hash>:<run id>"
+-- key members_key: hash, subject = "<role>:<joined_at ms>", and ":added" behind, if others did that
+--   (members.lua); what else follows another colon means nothing
+-- key context_key: hash (version, memory, workflow, tool_calls)
+-- key versions_key: hash, version = JSON
+-- arg clock_offset_ms: of tests, else 0
+-- arg log_max_events: how many the log keeps at least
+-- arg log_ttl_ms: for how long, after its last event
+-- arg seen_reign: the reign that the link saw last
+-- arg seen_until_ms: until when it may be believed, by the server's clock
+-- arg new_birth: 6 random characters of a conversation that this script may make, else ''
+-- arg subject: who asks, '' for the system
 --
 -- epoch   <reign, 8 characters><birth, 6 characters><1, 2, 3 … of the conversation>
 -- epochs  "<epoch>:<offset at which it ended>,…", the newest last
@@ -35,14 +40,13 @@ local WRITE_AT_ONCE = 1000 -- events in one call: Lua's stack holds some thousan
 local REIGN_CHARS, BIRTH_CHARS = 8, 6 -- of an epoch's name
 local KEPT_EPOCHS = 16 -- that ended; a reader who stands in an older one gets a snapshot
 
-local subject = ARGV[7]
 local epoch, offset, seq, log_until -- of the conversation, once `position` has read them
 local is_of_this_reign = false -- the epoch, once that was seen
 local ended_epochs -- to be written with the first event of an epoch that this script begins
 local events = {} -- appended, not written yet
 
 local function now_ms()
-  return server_ms() + ARGV[1]
+  return server_ms() + clock_offset_ms
 end
 
 local function seconds(ms)
@@ -53,7 +57,7 @@ local function role_of(who)
   if who == '' then -- the gateway itself; no client has an empty subject
     return 'owner'
   end
-  local member = redis.call('HGET', KEYS[5], who)
+  local member = redis.call('HGET', members_key, who)
   return member and string.match(member, '^(%a+):')
 end
 
@@ -62,7 +66,7 @@ local function position()
   if epoch then
     return epoch, offset
   end
-  local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'seq', 'log_until')
+  local state = redis.call('HMGET', conversation_key, 'epoch', 'offset', 'seq', 'log_until')
   if not state[1] then
     return
   end
@@ -81,7 +85,7 @@ local function be_of_this_reign()
     return
   end
   is_of_this_reign = true
-  local of_reign = reign(ARGV[4], ARGV[5])
+  local of_reign = reign(seen_reign, seen_until_ms)
   if string.find(epoch, of_reign, 1, true) == 1 then
     return
   end
@@ -91,7 +95,7 @@ local function be_of_this_reign()
     birth, number = string.sub(redis.sha1hex(epoch), 1, BIRTH_CHARS), 0
   end
   local kept = {}
-  for ended in string.gmatch(redis.call('HGET', KEYS[1], 'epochs') or '', '[^,]+') do -- bound: 16 (KEPT_EPOCHS)
+  for ended in string.gmatch(redis.call('HGET', conversation_key, 'epochs') or '', '[^,]+') do -- bound: 16 (KEPT_EPOCHS)
     kept[#kept + 1] = ended
   end
   kept[#kept + 1] = epoch .. ':' .. string.format('%d', offset)
@@ -113,7 +117,7 @@ local function next_seq()
   position()
   seq = seq + 1
   if seq == TABLE_FROM then
-    redis.call('HSET', KEYS[4], ':', string.rep('.', TABLE_BYTES)) -- no message has this id
+    redis.call('HSET', ids_key, ':', string.rep('.', TABLE_BYTES)) -- no message has this id
   end
   return string.format('%d', seq)
 end
@@ -122,14 +126,14 @@ end
 local function publish(last)
   local count = #events
   if count == 1 then
-    redis.pcall('PUBLISH', KEYS[1] .. ':live', 'e:' .. epoch .. ':' .. last .. ':' .. events[1])
+    redis.pcall('PUBLISH', conversation_key .. ':live', 'e:' .. epoch .. ':' .. last .. ':' .. events[1])
     return
   end
   local sizes = {}
   for i = 1, count do -- bound: events
     sizes[i] = #events[i]
   end
-  redis.pcall('PUBLISH', KEYS[1] .. ':live', 'b:' .. epoch .. ':' ..
+  redis.pcall('PUBLISH', conversation_key .. ':live', 'b:' .. epoch .. ':' ..
     string.format('%d', offset - count + 1) .. ':' .. table.concat(sizes, ',') .. ':' ..
     table.concat(events))
 end
@@ -137,13 +141,13 @@ end
 -- Keep the log for log_ttl after this event, at least. The expiry is set anew only when it has run
 -- down by as much as it was set too long: a tenth.
 local function keep_log(is_new)
-  local now, ttl = server_ms(), tonumber(ARGV[3])
+  local now, ttl = server_ms(), tonumber(log_ttl_ms)
   local left = tonumber(log_until or 0) - now
   if is_new or left < ttl then
     local longer = math.floor(ttl * 1.1)
     log_until = string.format('%d', now + longer)
-    redis.call('PEXPIRE', KEYS[2], string.format('%d', longer))
-    redis.call('HSET', KEYS[1], 'log_until', log_until)
+    redis.call('PEXPIRE', log_key, string.format('%d', longer))
+    redis.call('HSET', conversation_key, 'log_until', log_until)
   end
 end
 
@@ -154,33 +158,33 @@ local function write_log()
   local count = #events
   if count == 0 then
     -- What a full Redis allows, too: the message is there, whatever else is not.
-    local state = redis.call('HMGET', KEYS[1], 'offset', 'log_until')
+    local state = redis.call('HMGET', conversation_key, 'offset', 'log_until')
     local is_kept = tonumber(state[2] or 0) > server_ms()
-    if is_kept and redis.call('PEXPIREAT', KEYS[2], state[2]) == 1 then
+    if is_kept and redis.call('PEXPIREAT', log_key, state[2]) == 1 then
       return
     end
     if state[1] then
-      redis.call('HSET', KEYS[1], 'offset', state[1])
+      redis.call('HSET', conversation_key, 'offset', state[1])
     end
     return
   end
   local last, length = string.format('%d', offset)
-  redis.call('HSET', KEYS[1], 'offset', last, 'seq', string.format('%d', seq))
+  redis.call('HSET', conversation_key, 'offset', last, 'seq', string.format('%d', seq))
   if ended_epochs then
-    redis.call('HSET', KEYS[1], 'epoch', epoch, 'epochs', ended_epochs)
+    redis.call('HSET', conversation_key, 'epoch', epoch, 'epochs', ended_epochs)
     ended_epochs = nil
   end
   if count == 1 then
-    length = redis.call('RPUSH', KEYS[2], events[1])
+    length = redis.call('RPUSH', log_key, events[1])
   else
     for i = 1, count, WRITE_AT_ONCE do -- bound: events
       local last_of_call = math.min(count, i + WRITE_AT_ONCE - 1)
-      length = redis.call('RPUSH', KEYS[2], unpack(events, i, last_of_call)) -- bound: 1000 (WRITE_AT_ONCE)
+      length = redis.call('RPUSH', log_key, unpack(events, i, last_of_call)) -- bound: 1000 (WRITE_AT_ONCE)
     end
   end
   keep_log(length == count)
-  if length > ARGV[2] + TRIM_AFTER then
-    redis.call('LTRIM', KEYS[2], '-' .. ARGV[2], '-1') -- bound: events
+  if length > log_max_events + TRIM_AFTER then
+    redis.call('LTRIM', log_key, '-' .. log_max_events, '-1') -- bound: events
   end
   publish(last)
   events = {}

@@ -1,8 +1,9 @@
--- What is kept of an interrupt that nobody has answered (runs.lua, KEYS 12).
--- KEYS 8 interrupts
--- ARGV 8 interrupt id, 9 run that asked
+-- What is kept of an interrupt that nobody has answered (runs.lua, `interrupts_key`).
+-- key interrupts_key: hash (runs.lua)
+-- arg interrupt_id: which
+-- arg asked_by: the run
 -- Returns {'not_found'} or {'ok', that, false if there is none}
 if not role_of(subject) then
   return {'not_found'}
 end
-return {'ok', redis.call('HGET', KEYS[8], ARGV[9] .. '|' .. ARGV[8])}
+return {'ok', redis.call('HGET', interrupts_key, asked_by .. '|' .. interrupt_id)}

@@ -4,14 +4,14 @@
 -- so, unless it takes room from what is asked now. Returns the bytes of those that are left.
 --   most: the bytes there is room for
 local function make_room(most)
-  local all, open, late, late_bytes, now = redis.call('HGETALL', KEYS[12]), 0, {}, 0, now_ms() -- bound: interrupts
+  local all, open, late, late_bytes, now = redis.call('HGETALL', interrupts_key), 0, {}, 0, now_ms() -- bound: interrupts
   for i = 1, #all, 2 do -- bound: interrupts
     local field, value = all[i], all[i + 1]
     local deadline = tonumber(string.match(value, '^%d+'))
     if deadline >= now then
       open = open + #value
     elseif deadline > 0 and deadline + RUN_KEPT_MS < now then -- 0: an answer, see below
-      redis.call('HDEL', KEYS[12], field)
+      redis.call('HDEL', interrupts_key, field)
     elseif deadline > 0 then
       late[#late + 1] = field
       late_bytes = late_bytes + #value
@@ -21,7 +21,7 @@ local function make_room(most)
     return open + late_bytes
   end
   for i = 1, #late do -- bound: interrupts
-    redis.call('HDEL', KEYS[12], late[i])
+    redis.call('HDEL', interrupts_key, late[i])
   end
   return open
 end

@@ -1,9 +1,11 @@
 -- Keep a run for its owner.
--- ARGV 8 run id, 9 owner, 10 lease in ms
+-- arg run_id: which
+-- arg owner: of the attempt
+-- arg lease_ms (number): how long it is good from now on
 -- Returns 1, or 0 if this attempt does not own it any more.
-if not is_owner(ARGV[8], ARGV[9]) then
+if not is_owner(run_id, owner) then
   return {0}
 end
-redis.call('HDEL', run_key(ARGV[8]), 'waits_for')
-redis.call('ZADD', KEYS[9], 'XX', now_ms() + tonumber(ARGV[10]), queue_name(ARGV[8]))
+redis.call('HDEL', run_key(run_id), 'waits_for')
+redis.call('ZADD', leased_key, 'XX', now_ms() + lease_ms, queue_name(run_id))
 return {1}

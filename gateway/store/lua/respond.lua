@@ -1,11 +1,18 @@
 -- Answer an interrupt, once: whoever is first. With the last answer a run begins that goes on with all.
--- KEYS 15 the answer to it, if one was given
--- ARGV 8 interrupt id, 9 run that asked, 10 run that goes on, 11 message id of its reply, 12 the answer
---      as JSON, 13 the run's input JSON up to its answers, 14 the rest of that, 15 its time limit in ms,
---      16 hash of who answers what, 17 '' if the answer fits whatever is asked, else the SHA-1 of what
---      is kept of the interrupt that it was checked against (question.lua), 18 how many bytes the answers
---      of the conversation may have that wait for others
--- While other interrupts of the run are open, the run that goes on is held. Fields of KEYS 12 meanwhile:
+-- key answer_key: the answer to it, if one was given
+-- arg interrupt_id: which
+-- arg asked_by: the run
+-- arg next_run_id: the run that goes on
+-- arg reply_id: message id of its reply
+-- arg answer: JSON
+-- arg input_head: the run's input JSON up to its answers
+-- arg input_tail: the rest of that
+-- arg timeout_ms: its time limit
+-- arg answer_hash: of who answers what
+-- arg question_hash: '' if the answer fits whatever is asked, else the SHA-1 of what is kept of the
+--   interrupt that it was checked against (question.lua)
+-- arg max_bytes (number): of the answers of the conversation that wait for others
+-- While other interrupts of the run are open, the run that goes on is held. Fields of `interrupts_key` meanwhile:
 --   "<run>|=" = "0|<run that is held>", "<run>|=<interrupt id>" = "0|<its id for the agent>|<answer>"
 -- It is on lease until after the last deadline: it then goes on without the answers that are missing.
 -- Returns {'not_found'}, {'forbidden'}, {'expired'}, {'changed'} if it was checked against something else
@@ -18,12 +25,12 @@ end
 if not may(role, 'respond_to_interrupt') then
   return {'forbidden'}
 end
-if redis.call('EXISTS', KEYS[15]) == 1 then
+if redis.call('EXISTS', answer_key) == 1 then
   write_log()
-  return {'ok', redis.call('GET', KEYS[15]) == ARGV[16] and 1 or 0}
+  return {'ok', redis.call('GET', answer_key) == answer_hash and 1 or 0}
 end
-local now, of_run = now_ms(), ARGV[9] .. '|'
-local asked = redis.call('HGET', KEYS[12], of_run .. ARGV[8])
+local now, of_run = now_ms(), asked_by .. '|'
+local asked = redis.call('HGET', interrupts_key, of_run .. interrupt_id)
 if not asked then
   return {'not_found'}
 end
@@ -31,11 +38,11 @@ local deadline, agent = string.match(asked, '^(%d+)|[^|]+|([^|]+)|')
 if now > tonumber(deadline) then
   return {'expired'}
 end
-if ARGV[17] ~= '' and redis.sha1hex(asked) ~= ARGV[17] then
+if question_hash ~= '' and redis.sha1hex(asked) ~= question_hash then
   return {'changed'}
 end
-local all = redis.call('HGETALL', KEYS[12]) -- bound: interrupts
-if answer_bytes(all) + #ARGV[12] > tonumber(ARGV[18]) then
+local all = redis.call('HGETALL', interrupts_key) -- bound: interrupts
+if answer_bytes(all) + #answer > max_bytes then
   return {'too_large'}
 end
 
@@ -45,14 +52,14 @@ local function own_id(id, rest)
   return own or id, json or rest
 end
 
-redis.call('HDEL', KEYS[12], of_run .. ARGV[8])
-redis.call('HSET', KEYS[12], of_run .. '=' .. ARGV[8],
-  '0|' .. own_id(ARGV[8], string.match(asked, '^%d+|[^|]+|[^|]+|(.*)$')) .. '|' .. ARGV[12])
-redis.call('SET', KEYS[15], ARGV[16], 'PX', 3600000)
+redis.call('HDEL', interrupts_key, of_run .. interrupt_id)
+redis.call('HSET', interrupts_key, of_run .. '=' .. interrupt_id,
+  '0|' .. own_id(interrupt_id, string.match(asked, '^%d+|[^|]+|[^|]+|(.*)$')) .. '|' .. answer)
+redis.call('SET', answer_key, answer_hash, 'PX', 3600000)
 
 local answers, kept, open_until = {}, {}, nil -- by interrupt id; fields; the last deadline
-local held = redis.call('HGET', KEYS[12], of_run .. '=')
-all = redis.call('HGETALL', KEYS[12]) -- bound: interrupts
+local held = redis.call('HGET', interrupts_key, of_run .. '=')
+all = redis.call('HGETALL', interrupts_key) -- bound: interrupts
 for i = 1, #all, 2 do -- bound: interrupts
   local field, value = all[i], all[i + 1]
   local id = string.sub(field, 1, #of_run) == of_run and string.sub(field, #of_run + 1)
@@ -72,19 +79,19 @@ table.sort(answers, function(one, other) return one[1] < other[1] end)
 for i = 1, #answers do -- bound: interrupts
   answers[i] = '{"interruptId":"' .. answers[i][1] .. '",' .. string.sub(answers[i][2], 2)
 end
-local input = ARGV[13] .. table.concat(answers, ',') .. ARGV[14]
-local run_id = held and string.sub(held, 3) or ARGV[10]
+local input = input_head .. table.concat(answers, ',') .. input_tail
+local run_id = held and string.sub(held, 3) or next_run_id
 if not held then
-  record_run(run_id, agent, ARGV[11], input, ARGV[15])
+  record_run(run_id, agent, reply_id, input, timeout_ms)
   redis.call('HSET', run_key(run_id), 'held', 1)
 elseif redis.call('HEXISTS', run_key(run_id), 'held') == 1 then
   redis.call('HSET', run_key(run_id), 'input', input)
 end
 if open_until then
-  redis.call('HSET', KEYS[12], of_run .. '=', '0|' .. run_id)
-  redis.call('ZADD', KEYS[9], string.format('%.0f', open_until + 1), queue_name(run_id))
+  redis.call('HSET', interrupts_key, of_run .. '=', '0|' .. run_id)
+  redis.call('ZADD', leased_key, string.format('%.0f', open_until + 1), queue_name(run_id))
 else
-  redis.call('HDEL', KEYS[12], unpack(kept)) -- bound: interrupts
+  redis.call('HDEL', interrupts_key, unpack(kept)) -- bound: interrupts
   release_held(run_id)
 end
 return {'ok', 1}

@@ -1,6 +1,5 @@
 -- Revoke an invite, whoever made it.
--- KEYS 8 invites (lua/invites.lua)
--- ARGV 8 hash of the code
+-- arg code_hash: of its code
 -- Returns {'not_found'}, {'forbidden'} or {'ok', 0|1 whether there was one}
 local role = role_of(subject)
 if not role or not position() then
@@ -9,7 +8,7 @@ end
 if not may(role, 'revoke_invite') then
   return {'forbidden'}
 end
-local was_there = redis.call('HDEL', KEYS[8], ARGV[8])
+local was_there = redis.call('HDEL', invites_key, code_hash)
 if was_there == 0 then
   write_log()
 end

@@ -1,14 +1,15 @@
 -- Shared by every script that changes a run; comes after tools.lua.
 --
--- KEYS  8 line (zset, all of score 0, "<tenant>:<subject>:<since ms>:<conversation>:<run>" to be claimed:
---         runs of one tenant, and of one subject of it, stand together, the oldest first), 9 leased (zset,
---         "<tenant>:<conversation>:<run>" by when the lease ends), 10 waiting (list, runs of the
---         conversation that wait their turn),
---       11 tools (list, the newest finished tool calls of the conversation, JSON), 12 interrupts
---         (hash, "<run>|<interrupt id>" = "<deadline ms>|<run>|<agent>|<its id for the agent>|<interrupt
---         JSON>", unanswered; what respond.lua keeps of a run that asked several things begins with "0|"),
---       13 a key that never is (keys.py, absent): while the slot of a cluster moves, none of them runs,
---       14 open (zset, all of score 0, "<tenant>:<subject>:<conversation>:<run>" of all that have not ended)
+-- key line_key: zset, all of score 0, "<tenant>:<subject>:<since ms>:<conversation>:<run>" to be claimed:
+--   runs of one tenant, and of one subject of it, stand together, the oldest first
+-- key leased_key: zset, "<tenant>:<conversation>:<run>" by when the lease ends
+-- key waiting_key: list, runs of the conversation that wait their turn
+-- key tools_key: list, the newest finished tool calls of the conversation, JSON
+-- key interrupts_key: hash, "<run>|<interrupt id>" = "<deadline ms>|<run>|<agent>|<its id for the
+--   agent>|<interrupt JSON>", unanswered; what respond.lua keeps of a run that asked several things
+--   begins with "0|"
+-- key absent_key: one that never is (keys.py, absent): while the slot of a cluster moves, no script runs
+-- key open_key: zset, all of score 0, "<tenant>:<subject>:<conversation>:<run>" of all that have not ended
 -- A run's own keys are made here, in the conversation's slot:
 --   <conversation>:run:<run id> (hash: agent, status, message_id, by (the subject who asked, quoted),
 --     since (ms, when it was accepted), owner, batch, attempt, deaths (of workers that had it), held ('1' while it waits for further answers), waits_for (agent,
@@ -21,7 +22,7 @@ local RUN_KEPT_MS = 3600000 -- how long a run that ended can still be asked abou
 local TERMINAL = {success = true, interrupt = true, cancelled = true, failed = true}
 
 local function queue_name(run_id)
-  local tenant, conversation = string.match(KEYS[1], '^[^}]*}:([^:]+):c:(.+)$')
+  local tenant, conversation = string.match(conversation_key, '^[^}]*}:([^:]+):c:(.+)$')
   return tenant .. ':' .. conversation .. ':' .. run_id
 end
 
@@ -32,9 +33,9 @@ local function quoted(who)
   end))
 end
 
--- The names of a run in KEYS 8 and 14. One that an earlier version recorded has no subject.
+-- The names of a run in `line_key` and `open_key`. One that an earlier version recorded has no subject.
 local function names_of(run_id, by, since)
-  local tenant, conversation = string.match(KEYS[1], '^[^}]*}:([^:]+):c:(.+)$')
+  local tenant, conversation = string.match(conversation_key, '^[^}]*}:([^:]+):c:(.+)$')
   local subject_of = tenant .. ':' .. (by or '') .. ':'
   return subject_of .. (since or '0') .. ':' .. conversation .. ':' .. run_id,
     subject_of .. conversation .. ':' .. run_id
@@ -46,23 +47,23 @@ local function names(run_id)
 end
 
 local function tell_workers(what)
-  redis.pcall('PUBLISH', string.match(KEYS[8], '^(.-):{') .. ':wake', what)
+  redis.pcall('PUBLISH', string.match(line_key, '^(.-):{') .. ':wake', what)
 end
 
 local function wake(run_id)
-  redis.call('ZADD', KEYS[8], 0, (names(run_id)))
-  tell_workers('ready:' .. string.match(KEYS[8], '{s(%d+)}'))
+  redis.call('ZADD', line_key, 0, (names(run_id)))
+  tell_workers('ready:' .. string.match(line_key, '{s(%d+)}'))
 end
 
 local function make_ready(run_id)
-  redis.call('HSET', KEYS[1], 'active_run', run_id)
+  redis.call('HSET', conversation_key, 'active_run', run_id)
   redis.call('HSET', run_key(run_id), 'status', 'ready')
   wake(run_id)
 end
 
 local function start_next()
-  redis.call('HDEL', KEYS[1], 'active_run')
-  local run_id = redis.call('LPOP', KEYS[10])
+  redis.call('HDEL', conversation_key, 'active_run')
+  local run_id = redis.call('LPOP', waiting_key)
   if run_id then
     make_ready(run_id)
   end
@@ -72,17 +73,17 @@ local function record_run(run_id, agent, message_id, input, timeout_ms)
   local by, since = quoted(subject), string.format('%.0f', server_ms())
   redis.call('HSET', run_key(run_id), 'agent', agent, 'message_id', message_id, 'input', input,
     'status', 'waiting', 'attempt', 0, 'batch', 0, 'timeout', timeout_ms, 'by', by, 'since', since)
-  redis.call('ZADD', KEYS[14], 0, (select(2, names_of(run_id, by, since))))
+  redis.call('ZADD', open_key, 0, (select(2, names_of(run_id, by, since))))
 end
 
 -- Give a run its turn: now, next, or last.
 local function line_up(run_id, first)
-  if redis.call('HEXISTS', KEYS[1], 'active_run') == 0 then
+  if redis.call('HEXISTS', conversation_key, 'active_run') == 0 then
     make_ready(run_id)
   elseif first then
-    redis.call('LPUSH', KEYS[10], run_id)
+    redis.call('LPUSH', waiting_key, run_id)
   else
-    redis.call('RPUSH', KEYS[10], run_id)
+    redis.call('RPUSH', waiting_key, run_id)
   end
 end
 
@@ -93,8 +94,8 @@ end
 
 -- Give its turn to a run that was held for answers (respond.lua), unless it has it already.
 local function release_held(run_id)
-  redis.call('ZREM', KEYS[9], queue_name(run_id))
-  redis.call('ZREM', KEYS[8], (names(run_id)))
+  redis.call('ZREM', leased_key, queue_name(run_id))
+  redis.call('ZREM', line_key, (names(run_id)))
   if redis.call('HDEL', run_key(run_id), 'held') == 1 then
     line_up(run_id, true)
   end
@@ -128,10 +129,10 @@ local function end_run(run_id, status, event, message_status, kept)
       ',"role":"assistant","author":"agent:' .. agent .. '","content":"' .. text ..
       '","created_at":' .. seconds(now_ms()) .. ',"run_id":"' .. run_id .. '","status":"' ..
       message_status .. '"}'
-    redis.call('RPUSH', KEYS[3], message)
+    redis.call('RPUSH', history_key, message)
     local epoch, offset = append(message)
     local where = run[7] and run[7] ~= '' and ':::' .. run[7] .. '-' .. offset or ':' -- blanking.lua
-    redis.call('HSET', KEYS[4], message_id, number .. ':' .. offset .. ':' .. epoch .. where)
+    redis.call('HSET', ids_key, message_id, number .. ':' .. offset .. ':' .. epoch .. where)
   end
   append(event)
   tell_workers('ended:' .. run_id)
@@ -139,14 +140,14 @@ local function end_run(run_id, status, event, message_status, kept)
   redis.call('HDEL', key, 'owner', 'input')
   redis.call('PEXPIRE', key, RUN_KEPT_MS)
   redis.call('DEL', key .. ':text', key .. ':tools', key .. ':journal')
-  redis.call('ZREM', KEYS[9], queue_name(run_id))
+  redis.call('ZREM', leased_key, queue_name(run_id))
   local line, open_run = names_of(run_id, run[5], run[6])
-  redis.call('ZREM', KEYS[8], line)
-  redis.call('ZREM', KEYS[14], open_run)
-  if redis.call('HGET', KEYS[1], 'active_run') == run_id then
+  redis.call('ZREM', line_key, line)
+  redis.call('ZREM', open_key, open_run)
+  if redis.call('HGET', conversation_key, 'active_run') == run_id then
     start_next()
   else
-    redis.call('LREM', KEYS[10], 1, run_id) -- bound: ready
+    redis.call('LREM', waiting_key, 1, run_id) -- bound: ready
   end
 end
 

@@ -2,7 +2,7 @@
 
 -- One of the numbers of what somebody does not see; nothing if they see all.
 local function number_of(who, pattern)
-  local member = who ~= '' and redis.call('HGET', KEYS[5], who)
+  local member = who ~= '' and redis.call('HGET', members_key, who)
   local hidden = member and not_seen(member)
   return hidden and tonumber(string.match(hidden, pattern))
 end

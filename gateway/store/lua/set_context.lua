@@ -1,7 +1,13 @@
 -- Write a new version of the agent context, if nobody did since it was read.
--- ARGV 8 base version, 9 memory JSON, 10 workflow JSON, 11 tool calls JSON ('' leaves them),
---      12 the event CONTEXT_UPDATED up to its version, 13 the rest, 14 how many versions are kept,
---      15 the version's record, 16 a hash of the request
+-- arg base_version (number): that was read
+-- arg memory: JSON
+-- arg workflow: JSON
+-- arg tool_calls: JSON, '' leaves them
+-- arg event_head: the event CONTEXT_UPDATED up to its version
+-- arg event_tail: the rest
+-- arg kept (number): how many versions
+-- arg record: the version's
+-- arg request: a hash of it
 -- A repeat of the last write (its reply was lost) is told by the hash and answered the same.
 -- Returns {'not_found'}, {'forbidden'}, {'moved', version} or {'ok', version}
 local role = role_of(subject)
@@ -11,9 +17,9 @@ end
 if not may(role, 'update_agent_context') then
   return {'forbidden'}
 end
-local version = tonumber(redis.call('HGET', KEYS[6], 'version') or '0')
-if version ~= tonumber(ARGV[8]) then
-  if version == tonumber(ARGV[8]) + 1 and redis.call('HGET', KEYS[6], 'request') == ARGV[16] then
+local version = tonumber(redis.call('HGET', context_key, 'version') or '0')
+if version ~= base_version then
+  if version == base_version + 1 and redis.call('HGET', context_key, 'request') == request then
     write_log()
     return {'ok', version}
   end
@@ -21,12 +27,12 @@ if version ~= tonumber(ARGV[8]) then
 end
 be_of_this_reign()
 version = version + 1
-redis.call('HSET', KEYS[6], 'version', version, 'memory', ARGV[9], 'workflow', ARGV[10],
-  'request', ARGV[16])
-if ARGV[11] ~= '' then
-  redis.call('HSET', KEYS[6], 'tool_calls', ARGV[11])
+redis.call('HSET', context_key, 'version', version, 'memory', memory, 'workflow', workflow,
+  'request', request)
+if tool_calls ~= '' then
+  redis.call('HSET', context_key, 'tool_calls', tool_calls)
 end
-keep_version(version, ARGV[15], subject, tonumber(ARGV[14]))
-append(ARGV[12] .. version .. ARGV[13])
+keep_version(version, record, subject, kept)
+append(event_head .. version .. event_tail)
 write_log()
 return {'ok', version}

@@ -1,16 +1,21 @@
 -- The runs of a shard that nobody works on, as far as can be seen.
--- KEYS as of claim.lua
--- ARGV 1 clock offset in ms, 2 a worker whose lease ends sooner than in so many ms has gone silent, then
---      the agents that a worker has
+-- key line_key: zset (runs.lua)
+-- key leased_key: zset (runs.lua)
+-- key turns_key: hash, tenant = the subject of it that had a run last; '' = the tenant that had
+-- key ready_key: list, where earlier versions put what is to be claimed
+-- key absent_key: one that never is (keys.py, absent): the keys of runs are made here
+-- arg clock_offset_ms (number): of tests, else 0
+-- arg silent_ms (number): a worker whose lease ends sooner has gone silent
+-- args agents: that a worker has
 -- Returns {{the names of runs whose worker has gone silent, and whose readers do not know}, {name and
 --   agent of runs that no worker can take, …}}
 local LOOK_AT = 1000 -- lines, at most
 local OF_A_TENANT = 250 -- of them, so that one does not hide all others
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
-local head = string.match(KEYS[1], '^(.-):runs:line$')
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + clock_offset_ms
+local head = string.match(line_key, '^(.-):runs:line$')
 local agents = {}
-for i = 3, #ARGV do -- bound: agents
+for i = agents_at, #ARGV do -- bound: agents
   agents[ARGV[i]] = true
 end
 
@@ -21,8 +26,8 @@ local function run_of(name)
 end
 
 local silent, without_agent = {}, {}
-local soon = string.format('%.0f', now + tonumber(ARGV[2]))
-local leased = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', soon, 'WITHSCORES', 'LIMIT', 0, LOOK_AT) -- bound: 1000 (LOOK_AT)
+local soon = string.format('%.0f', now + silent_ms)
+local leased = redis.call('ZRANGEBYSCORE', leased_key, '-inf', soon, 'WITHSCORES', 'LIMIT', 0, LOOK_AT) -- bound: 1000 (LOOK_AT)
 for i = 1, #leased, 2 do -- bound: 1000 (LOOK_AT)
   local run = run_of(leased[i])
   if run[1] and agents[run[1]] then
@@ -36,13 +41,13 @@ for i = 1, #leased, 2 do -- bound: 1000 (LOOK_AT)
 end
 local low, looked_at = '-', 0
 while looked_at < LOOK_AT do -- bound: 1000 (LOOK_AT)
-  local lines = redis.call('ZRANGEBYLEX', KEYS[1], low, '+', 'LIMIT', 0, 1) -- bound: 1000 (LOOK_AT)
+  local lines = redis.call('ZRANGEBYLEX', line_key, low, '+', 'LIMIT', 0, 1) -- bound: 1000 (LOOK_AT)
   if not lines[1] then
     break
   end
   local tenant = string.match(lines[1], '^[^:]+')
   low = '(' .. tenant .. ';'
-  lines = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. tenant .. ':', low, 'LIMIT', 0, OF_A_TENANT) -- bound: 1000 (LOOK_AT)
+  lines = redis.call('ZRANGEBYLEX', line_key, '[' .. tenant .. ':', low, 'LIMIT', 0, OF_A_TENANT) -- bound: 1000 (LOOK_AT)
   for _, line in ipairs(lines) do -- bound: 1000 (LOOK_AT)
     local name = tenant .. ':' .. string.match(line, '^[^:]+:[^:]*:[^:]+:(.+)$')
     local run = run_of(name)

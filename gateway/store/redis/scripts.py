@@ -1,7 +1,8 @@
 """Lua scripts as calls: loaded once a server, called by hash, with the prelude in front.
 
-A script gets KEYS of one slot and ARGV as text; its header names both. It either changes nothing
-or everything it is for: Redis runs it alone and whole.
+A script gets keys of one slot, and arguments; its header declares them, and calls name them
+(gateway/store/redis/declared.py). It either changes nothing or everything it is for: Redis runs it
+alone and whole.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.protocol.roles import lua_table
+from gateway.store.redis.declared import Parameters, declared_in, locals_of, with_places
 from gateway.store.redis.link import packed_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
-    from gateway.store.redis.link import Argument, Reply
+    from gateway.store.redis.declared import Name, Value
+    from gateway.store.redis.link import Reply
 
 _LUA = files("gateway.store") / "lua"
 RIGHTS = "rights"  # no file: made of the table in gateway/protocol/roles.py
@@ -49,9 +52,13 @@ class Script:
     """
 
     def __init__(self, name: str, *, prelude: tuple[str, ...] = ON_CONVERSATION) -> None:
-        head = "".join(_part(part) + "\n" for part in prelude)
         self.name = name
-        self.text = head + _part(name)
+        body, parts = _part(name), [_part(part) for part in prelude]
+        shared = [one for part in parts for one in declared_in(part)]
+        own, head = declared_in(body), "\n".join([*parts, ""])
+        self.text = with_places(head, shared) + locals_of(own, shared, body)
+        self.text += with_places(body, shared)
+        self.parameters = Parameters(name, [*shared[len(_given(prelude)) :], *own])
         self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324  # Redis's own choice
 
         self._by_sha = packed_arguments(("EVALSHA", self.sha))
@@ -60,18 +67,25 @@ class Script:
     async def __call__(
         self,
         redis: PackedCalls,
-        keys: Sequence[str],
-        args: Sequence[Argument],
         *,
         durable: bool = False,
         idempotent: bool = True,
+        **named: Value,
     ) -> Reply:
         """Run it.
 
+        Args:
+            redis: where.
+            durable: as of `Redis.execute`.
+            idempotent: as of `Redis.execute`.
+            named: what the script declares, by name.
+
         Raises:
+            TypeError: something is missing, or is none of the script's; nothing was sent.
             StoreUnavailable: Redis did not answer or refuses to write.
             ReplyError: the script failed, a bug of ours.
         """
+        keys, args = self.parameters.given(named)
         rest = (packed_arguments((len(keys), *keys, *args)),)
         count = 1 + len(keys) + len(args)
         return await self.run_packed(
@@ -110,6 +124,11 @@ class Script:
             idempotent=idempotent,
             in_full=lambda: b"".join((begin, self._by_text, *rest)),
         )
+
+
+def _given(prelude: tuple[str, ...]) -> tuple[Name, ...]:
+    """What `ConversationCalls` gives to every script of a conversation."""
+    return declared_in(_part("prelude")) if "prelude" in prelude else ()
 
 
 def _part(name: str) -> str:

@@ -106,7 +106,7 @@ async def do_runs(store: Store, caller: Caller) -> None:
     beside = next(name for name in names if shard_of("c", caller.tenant, name) == shard)
     await start(store, caller, beside, "r_6", may_create=True)
     assert (await claim_in(store, int(shard[2:4]), ["demo"])) is not None
-    ready = store.keys.queue(int(shard[2:4]))[3]
+    ready = store.keys.queue(int(shard[2:4]))["ready_key"]
     await store.redis.execute(ready, "RPUSH", ready, f"{caller.tenant}:c_4:r_earlier")
     assert await store.unserved.vouch(["demo"]) == {"demo"}
 

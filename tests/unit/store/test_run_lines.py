@@ -174,7 +174,7 @@ async def test_what_an_earlier_version_made_ready_is_taken_too(own_redis: OwnRed
     async with on_its_own(own_redis) as (store, redis):
         ids = names("t")
         asked = [await ask(store, "t", "alice", next(ids)) for _ in range(2)]
-        line, leased, _, ready, _ = store.keys.queue(SHARD)
+        line, leased, _, ready, _ = store.keys.queue(SHARD).values()
         (key,) = await redis.call("KEYS", f"*:run:{asked[0]}")
         await redis.call("HDEL", key, "by", "since")
         await redis.call("DEL", line)

@@ -49,7 +49,7 @@ async def run(redis: FakeAsyncRedis, name: str, *args: object) -> list[object]:
         "accept",
         "room",
     )
-    names = (*keys.all(), *keys.run_keys())
+    names = (*keys.all(), *keys.run_keys().values())
     script = Script(name, prelude=parts)
     believing = script.text.replace("local BELIEVED_MS = 100", "local BELIEVED_MS = 2^60")
     assert believing != script.text  # fakeredis cannot be asked for its reign
@@ -107,7 +107,7 @@ async def test_a_message_sent_twice_tells_the_run_it_started_the_first_time(
     await run(fake, "create", *CREATE)
     assert await run(fake, "send", *SEND, *first) == [EPOCH, 4, 1, 1]
     assert (await run(fake, "send", *SEND, *RUN))[3] == b"1:4:%b:hash:" % EPOCH + told
-    line = Keys().conversation("t", "c_1").run_keys()[0]
+    line = Keys().conversation("t", "c_1").run_keys()["line_key"]
     assert await fake.zcard(line) == (1 if told else 0)
 
 
@@ -150,11 +150,11 @@ async def test_a_script_is_loaded_once_and_called_by_hash(own_redis: OwnRedis) -
     client = Redis(parse_redis_url(redis.url), timeout_s=5, reconnect_s=1)
     script = Script("vouch", prelude=())
     for _ in range(3):
-        assert await script(client, ["{a}:i"], [60_000, "a"]) == [b"a"]
+        assert await script(client, agents_key="{a}:i", good_ms=60_000, agents=["a"]) == [b"a"]
     stats = await redis.info("commandstats")
     assert stats["cmdstat_eval"].startswith("calls=1,")
     await redis.call("SCRIPT", "FLUSH")
-    assert await script(client, ["{a}:i"], [60_000, "a"]) == [b"a"]
+    assert await script(client, agents_key="{a}:i", good_ms=60_000, agents=["a"]) == [b"a"]
     client.close()
 
 
@@ -162,5 +162,5 @@ async def test_a_script_that_fails_is_an_error_of_ours(gateway_store: Store) -> 
     """Not an answer, and not taken for a missing script."""
     script = Script("vouch", prelude=())
     with pytest.raises(ReplyError):
-        await script(gateway_store.redis, ["{a}:bad"], ["no number", "a"])
+        await script(gateway_store.redis, agents_key="{a}:bad", good_ms="no number", agents=["a"])
     await gateway_store.redis.execute("{a}:bad", "DEL", "{a}:bad")
