@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.errors import RequestError
 from tests.support.wire import SocketEnded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import InProcess
     from tests.support.dialling import Dialler
     from tests.support.wire import WireClient
@@ -102,6 +106,36 @@ async def test_long_keys_are_refused_in_every_field(
         assert error["message"].startswith(field)
         assert error["message"].endswith(": a key is longer than 1024 characters")
         assert len(error["message"]) < 300
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """Collect no garbage meanwhile: what is in no cycle is freed without."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("codec", CODECS)
+async def test_refused_message_is_freed_when_it_is_answered(
+    in_process: InProcess, dial: Dialler, codec: str
+) -> None:
+    """An error that kept its traceback kept all of it: 0.9 MB for each frame of 220 KB."""
+    gateway = await in_process(max_content_bytes=4_096)
+    alice = await dial(gateway, codec=codec)
+    conversation = await alice.create()
+    bombs = [
+        *in_each_field(conversation, {"x": [1] * MAX_NODES}).values(),
+        *in_each_field(conversation, nested(1, levels=70)).values(),
+    ]
+    long = in_each_field(conversation, {"x": ["y" * 100] * 1_000})
+    bombs += [long["$.metadata"], long["$.content"]]
+    for kind, fields in bombs:
+        await alice.refusal(kind, **fields)
+    await alice.request("ping")  # what was refused last is not at work any more
+    assert [each for each in gc.get_objects() if isinstance(each, RequestError)] == []
 
 
 async def flood(client: WireClient, *, times: int) -> Counter[str]:
