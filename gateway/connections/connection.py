@@ -272,29 +272,25 @@ class Connection:
             if turns is not None:
                 await turns.run()
                 self._watch.turns = turns = None
-            await self._work_off()
+            while self._watch.turns is None:  # else it was overtaken: the next task goes on
+                if self._inbox.large_bytes:
+                    await self._share_loop(self._inbox.next_bytes)
+                if (effect := self._inbox.take()) is None:
+                    break
+                self._watch.begin(effect, others_wait=bool(self._inbox))
+                await self._apply(effect)
             if self.is_over and self._watch.turns is None:
                 await self._let_go()
         except Exception:  # noqa: BLE001  # the edge: a bug costs its own connection only
-            bound = self._bound_log()
-            bound.exception("connection_failed")
-            self.fail()
+            self._fail_by_bug()
         finally:
             if self._watch.turns is turns:  # it was not overtaken
                 self._rest()
 
-    async def _work_off(self) -> None:
-        """Perform what waits, unless it is overtaken: then the next task goes on."""
-        inbox, watch = self._inbox, self._watch
-        while watch.turns is None:
-            if inbox.large_bytes:
-                await self._share_loop(inbox.next_bytes)
-            if (effect := inbox.take()) is None:
-                return
-            watch.at_work = effect
-            if inbox and not watch.is_on:
-                watch.something_waits()
-            await self._apply(effect)
+    def _fail_by_bug(self) -> None:
+        bound = self._bound_log()
+        bound.exception("connection_failed")
+        self.fail()
 
     def _rest(self) -> None:
         self._requests = self._watch.turns = self._watch.at_work = None

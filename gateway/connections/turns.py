@@ -107,6 +107,12 @@ class Watch:
         self._seen: Effect | None = None
         self._on_long = on_long
 
+    def begin(self, effect: Effect, *, others_wait: bool) -> None:
+        """Something is at work now."""
+        self.at_work = effect
+        if others_wait and not self.is_on:
+            self.something_waits()
+
     def something_waits(self) -> None:
         """Begin to watch; called when it is not on."""
         if self.turns is not None:
