@@ -24,9 +24,12 @@ client: `RequestError.message` is written for clients, and nothing else is shown
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from gateway.codes import ErrorCode
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class GatewayError(Exception):
@@ -127,6 +130,14 @@ class RequestError(GatewayError):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+    def as_value(self) -> Self:
+        """Without its traceback, to be returned instead of raised.
+
+        The traceback holds the frames below and above, and those of above hold the error: all that
+        they hold, a decoded request for one, would stay until the next garbage collection.
+        """
+        return self.with_traceback(None)
 
 
 class BadRequest(RequestError):

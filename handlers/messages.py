@@ -93,7 +93,7 @@ def _checked(
     try:
         _check_content(context, message.content)
     except errors.TooLarge as error:
-        return error
+        return error.as_value()
     client_id = message.client_message_id
     return Draft(conversation_id, id_of(client_id), client_id, message.content, may_create=False)
 

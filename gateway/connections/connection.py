@@ -272,22 +272,25 @@ class Connection:
             if turns is not None:
                 await turns.run()
                 self._watch.turns = turns = None
-            while (effect := self._inbox.take()) is not None:
-                self._watch.at_work = effect
-                if self._inbox and not self._watch.is_on:
-                    self._watch.something_waits()
+            while self._watch.turns is None:  # else it was overtaken: the next task goes on
+                if self._inbox.large_bytes:
+                    await self._share_loop(self._inbox.next_bytes)
+                if (effect := self._inbox.take()) is None:
+                    break
+                self._watch.begin(effect, others_wait=bool(self._inbox))
                 await self._apply(effect)
-                if self._watch.turns is not None:
-                    return  # it was overtaken: the next task goes on
-            if self.is_over:
+            if self.is_over and self._watch.turns is None:
                 await self._let_go()
         except Exception:  # noqa: BLE001  # the edge: a bug costs its own connection only
-            bound = self._bound_log()
-            bound.exception("connection_failed")
-            self.fail()
+            self._fail_by_bug()
         finally:
             if self._watch.turns is turns:  # it was not overtaken
                 self._rest()
+
+    def _fail_by_bug(self) -> None:
+        bound = self._bound_log()
+        bound.exception("connection_failed")
+        self.fail()
 
     def _rest(self) -> None:
         self._requests = self._watch.turns = self._watch.at_work = None
@@ -308,6 +311,7 @@ class Connection:
     async def _apply(self, effect: Effect) -> None:
         if self._protocol.is_in_batch:
             await self._give_turns()
+            self._watch.at_work = effect
         if self.dispatcher.is_unconfirmed:
             await self.dispatcher.confirm()
         if isinstance(effect, Perform):
@@ -328,11 +332,19 @@ class Connection:
     async def _give_turns(self) -> None:
         """Let others have theirs: a batch may be refused whole without waiting for anything.
 
-        Single frames need no counting, since the inbox takes no more than it holds in a turn.
+        Small frames need no counting, since the inbox takes no more than it holds in a turn.
         """
         self._applied += 1
         if not self._applied % DONE_AT_ONCE:
             await asyncio.sleep(0)
+        await self._share_loop(self._protocol.message_bytes)
+
+    async def _share_loop(self, large_bytes: int) -> None:
+        """Wait until a large message may be decoded, or may follow one that was."""
+        waiting = self._replica.loop_share.take(large_bytes)
+        if waiting is not None:
+            self._watch.at_work = None  # what waits here is not at work
+            await waiting
 
     def _catch_up(self, work: Coroutine[None, None, None]) -> None:
         if self.is_over:  # nobody is to catch up

@@ -100,6 +100,11 @@ class Dispatcher:
         self._actions: SocketActions | None = None
         self._is_next: Callable[[], Awaitable[None]] | None = None  # until it may answer
 
+    @property
+    def has_room(self) -> bool:
+        """Whether what is answered would not wait."""
+        return self._sender.has_room
+
     def beside(self, is_next: Callable[[], Awaitable[None]]) -> Dispatcher:
         """Another for the same session: it works meanwhile, and answers once `is_next` returns."""
         other = copy(self)

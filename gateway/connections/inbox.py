@@ -31,7 +31,6 @@ class Inbox:
     """
 
     __slots__ = (
-        "_bytes",
         "_clock",
         "_effects",
         "_frames",
@@ -39,6 +38,7 @@ class Inbox:
         "_max_bytes",
         "_protocol",
         "_socket",
+        "large_bytes",
     )
 
     def __init__(
@@ -48,7 +48,7 @@ class Inbox:
         self._socket = socket
         self._clock = clock
         self._max_bytes = max_bytes
-        self._bytes = 0  # of the frames
+        self.large_bytes = 0  # of the frames that are not SMALL, in memory
         self._frames: list[Frame] = []
         self._effects: list[Effect] = []
         self._is_paused = False
@@ -61,12 +61,19 @@ class Inbox:
         """How large the message was that was taken, or peeked at, last."""
         return self._protocol.message_bytes
 
+    @property
+    def next_bytes(self) -> int:
+        """How large the frame is that `take` would begin; 0 if it has one, or nothing."""
+        if self._effects or self._protocol.is_in_batch or not self._frames:
+            return 0
+        return len(self._frames[0])
+
     def add(self, frame: Frame) -> None:
         """Take a frame."""
         self._frames.append(frame)
         if len(frame) > SMALL:
-            self._bytes += getsizeof(frame)
-            if self._bytes >= self._max_bytes:
+            self.large_bytes += getsizeof(frame)
+            if self.large_bytes >= self._max_bytes:
                 self._pause()
         if len(self._frames) >= MAX_FRAMES:
             self._pause()
@@ -97,8 +104,8 @@ class Inbox:
                 self._effects.extend(self._protocol.receive_next(self._clock.monotonic_s()))
             elif self._frames:
                 frame = self._frames.pop(0)
-                if self._bytes and len(frame) > SMALL:
-                    self._bytes -= getsizeof(frame)
+                if self.large_bytes and len(frame) > SMALL:
+                    self.large_bytes -= getsizeof(frame)
                 if self._is_paused:
                     self._resume()
                 self._effects.extend(self._protocol.receive(frame, self._clock.monotonic_s()))
@@ -112,7 +119,7 @@ class Inbox:
             self._socket.pause_reading()
 
     def _resume(self) -> None:
-        if len(self._frames) <= MAX_FRAMES // 2 and self._bytes <= self._max_bytes // 2:
+        if len(self._frames) <= MAX_FRAMES // 2 and self.large_bytes <= self._max_bytes // 2:
             self._is_paused = False
             asyncio.get_running_loop().call_soon(self._resume_reading)
 

@@ -15,6 +15,7 @@ import structlog
 
 from gateway.codes import CloseCode
 from gateway.connections.flusher import Flusher
+from gateway.connections.loop_share import LoopShare
 from gateway.connections.readiness import Readiness
 from gateway.connections.subject_limits import SubjectLimits
 from gateway.errors import StoreError
@@ -95,7 +96,7 @@ class Replica:
         self.hub.on_push = self._hear_push
         self.decoders = {codec: registry.decoder(codec, settings) for codec in ENCODERS}
         self.connections: dict[str, OpenConnection] = {}
-        self.flusher = Flusher()
+        self.flusher, self.loop_share = Flusher(), LoopShare()
         self.presence = PresenceAnnouncer(store)
         self.readiness = Readiness(store, clock)
         self.is_draining = False

@@ -26,6 +26,11 @@ class Sender:
         self._outbox = outbox
         self._protocol = protocol
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the client takes what it is sent: an answer of any size would not wait."""
+        return self._outbox.has_room
+
     def push(self, message: msgspec.Struct) -> None:
         """Send a message that nobody waits for, and that cannot wait."""
         self._outbox.put(self._encoder.encode(message))

@@ -30,6 +30,7 @@ LONG_S = (
 )
 MAX_TURNS = 16  # at work, or waiting for their conversation or their turn to be answered
 MAX_HELD_BYTES = 1_048_576  # of their requests in memory, about; one more may exceed it
+ANSWER_BYTES = 262_144  # what one that is answered with a page holds besides, about
 DECODED = 10  # times its bytes a decoded message takes, about, unless it is one text
 
 # What touches one conversation, and of the session no more than being attached to it. All else has
@@ -56,6 +57,11 @@ _OF_ONE_CONVERSATION = frozenset(
         messages.UpdateAgentContext,
     }
 )
+_ANSWERED_WITH_MUCH = (
+    messages.GetAgentContext,
+    messages.GetConversationHistory,
+    messages.SearchMessages,
+)
 _NONE = ""  # the lane of what touches no conversation
 
 
@@ -70,7 +76,12 @@ def lane_of(effect: Effect | None) -> str | None:
 
 
 def held_bytes_of(request: Request, message_bytes: int) -> int:
-    """What a request takes in memory, about, that came in so many bytes, or with one that did."""
+    """What a request takes in memory, about, that came in so many bytes, or with one that did.
+
+    With its answer, which waits until those before it are sent.
+    """
+    if isinstance(request, _ANSWERED_WITH_MUCH):
+        return ANSWER_BYTES + message_bytes
     content = getattr(request, "content", None)
     return len(content) if isinstance(content, str) else message_bytes * DECODED
 
@@ -95,6 +106,12 @@ class Watch:
         self.turns: Turns | None = None
         self._seen: Effect | None = None
         self._on_long = on_long
+
+    def begin(self, effect: Effect, *, others_wait: bool) -> None:
+        """Something is at work now."""
+        self.at_work = effect
+        if others_wait and not self.is_on:
+            self.something_waits()
 
     def something_waits(self) -> None:
         """Begin to watch; called when it is not on."""
@@ -170,6 +187,10 @@ class Turn:
     async def is_next(self) -> None:
         """The work is done: wait until all before it are answered."""
         self.is_done.set()
+        await self.all_before_are_answered()
+
+    async def all_before_are_answered(self) -> None:
+        """Wait until nothing of what was asked before is still to be sent."""
         if self._before is not None:
             await self._before.is_answered.wait()
             self._before = None
@@ -250,6 +271,8 @@ class Turns:
         """
         if not self._turns or self._is_full() or self._young_s() is not None:
             return None
+        if not self._dispatcher.has_room:
+            return None
         effect = self._inbox.peek()
         lane = lane_of(effect)
         if lane is None or not isinstance(effect, Perform):
@@ -276,6 +299,8 @@ class Turns:
         waiting_since.set(turn.since)
         try:
             await turn.begins()
+            if not self._dispatcher.has_room:  # what it answers would wait, beside those before it
+                await turn.all_before_are_answered()
             dispatcher = turn.dispatcher = self._dispatcher.beside(turn.is_next)
             await dispatcher.perform(step.requests)
         finally:

@@ -178,7 +178,7 @@ class FrameDecoder:
                 if not isinstance(value, str):
                     check_json(value, f"$.{field}", **self._json_limits)
         except RequestError as error:
-            return error
+            return error.as_value()
         return None
 
     def _misspelling(self, frame: Frame, kind: type[Request]) -> Misspelling | None:

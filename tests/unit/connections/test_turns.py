@@ -14,6 +14,7 @@ import pytest
 
 from gateway.connections.time_limit import TimeLimit
 from gateway.connections.turns import (
+    ANSWER_BYTES,
     DECODED,
     MAX_HELD_BYTES,
     MAX_TURNS,
@@ -23,7 +24,13 @@ from gateway.connections.turns import (
     lane_of,
 )
 from gateway.protocol import messages
-from gateway.protocol.messages import GetConversation, LeaveConversation, Request, SendMessage
+from gateway.protocol.messages import (
+    GetConversation,
+    GetConversationHistory,
+    LeaveConversation,
+    Request,
+    SendMessage,
+)
 from gateway.protocol.state_machine import ConnectImplied, Perform, Refuse
 from gateway.store.redis.patience import waiting_since
 from tests.support.eventually import eventually
@@ -72,6 +79,7 @@ class Hands:
         self.since: list[float | None] = []
         self.may_end: dict[str, asyncio.Event] = {}
         self.is_next: Callable[[], Awaitable[None]] | None = None
+        self.has_room = True
 
     def take(self, first: Request, inbox: object) -> list[Request]:
         """Nothing is performed in one step."""
@@ -93,7 +101,7 @@ class Hands:
     async def perform(self, requests: list[Request]) -> None:
         """Do it."""
         (request,) = requests
-        assert isinstance(request, GetConversation)
+        assert isinstance(request, GetConversation | GetConversationHistory)
         name = f"{request.conversation_id}{request.id}"
         self.since.append(waiting_since.get())
         self.notes.append(f"begin {name}")
@@ -200,6 +208,33 @@ async def test_no_more_are_taken_than_may_be_held_in_memory() -> None:
         play.first_may_end.set()
         await play.noted("answer", *[f"c{n}0" for n in range(4)])
     assert held_bytes_of(SendMessage(client_message_id="m", content="x" * 50), 100) == 50
+
+
+async def test_none_is_taken_or_begins_while_the_client_does_not_read() -> None:
+    """Those that were taken begin when all before them are answered: one answer waits, not 16."""
+    async with playing(get("b", 1), get("b", 2), get("b", 3)) as play:
+        await play.noted("begin", "b1")
+        play.hands.has_room = False
+        play.waiting.append(get("c"))
+        play.turns.wake()
+        play.hands.let("b", "c")
+        await play.noted("done", "b1")
+        await play.rests()
+        assert play.hands.told("begin") == ["b1"]
+        assert play.waiting == [get("c")]
+        play.first_may_end.set()
+        await play.running
+        assert play.hands.told("answer") == ["b1", "b2", "b3"]
+        assert play.waiting == [get("c")]
+
+
+async def test_no_more_pages_are_read_than_may_be_held_in_memory() -> None:
+    """They wait for what is asked before them, of other conversations too."""
+    pages = [Perform(GetConversationHistory(conversation_id=f"c{n}")) for n in range(8)]
+    async with playing(*pages) as play:
+        await eventually(lambda: len(play.waiting) < 8, what="some are taken")
+        await play.rests()
+        assert len(play.waiting) == 8 - MAX_HELD_BYTES // ANSWER_BYTES
 
 
 async def test_no_more_are_taken_than_there_are_turns() -> None:

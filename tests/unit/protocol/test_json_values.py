@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import tracemalloc
 from datetime import UTC, datetime
 
@@ -111,3 +112,20 @@ def test_memory_of_a_check_does_not_grow_with_the_paths() -> None:
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("value", [1, 1.5, "x", True, None, [], {}], ids=str)
+def test_members_are_looked_at_without_a_call_for_each(value: object) -> None:
+    """10,000 numbers took 6 ms, ten times as long as decoding them."""
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(lambda _frame, event, _argument: count() if event == "call" else None)
+    try:
+        check_json([value] * 10_000, "$.c", max_depth=64)
+    finally:
+        sys.setprofile(None)
+    assert calls < 20
