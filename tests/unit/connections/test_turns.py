@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.connections.time_limit import TimeLimit
 from gateway.connections.turns import (
     DECODED,
     MAX_HELD_BYTES,
@@ -25,6 +24,7 @@ from gateway.connections.turns import (
 from gateway.protocol import messages
 from gateway.protocol.messages import GetConversation, LeaveConversation, Request, SendMessage
 from gateway.protocol.state_machine import ConnectImplied, Perform, Refuse
+from gateway.requests.time_limit import TimeLimit
 from gateway.store.redis.patience import waiting_since
 from tests.support.eventually import eventually
 
