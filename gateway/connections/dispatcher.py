@@ -1,8 +1,7 @@
-"""Performs the requests of one connection, in order, and answers each."""
+"""Has the requests of one connection answered, in order, and sends the replies."""
 
 from __future__ import annotations
 
-import asyncio
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,20 +18,13 @@ from gateway.connections.opening import (
     session_ready,
 )
 from gateway.connections.session import Session
-from gateway.connections.time_limit import TimeLimit
 from gateway.errors import RequestError, StoreUnavailable
-from gateway.identity.keys import KeysUnavailable
 from gateway.protocol.messages import Connect, ErrorReply, Ping, Pong
 from gateway.protocol.state_machine import Close
+from gateway.requests.answering import answer, failed
 from gateway.requests.context import Context
-from gateway.requests.failures import (
-    IN_DOUBT,
-    INTERNAL,
-    TIMED_OUT,
-    UNAVAILABLE,
-    addressed,
-    error_reply,
-)
+from gateway.requests.failures import addressed, error_reply
+from gateway.requests.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -53,7 +45,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """Opens the session, calls handlers, turns failures into replies."""
+    """Opens the session, has its requests answered, and sends what they are answered with."""
 
     __slots__ = (
         "_actions",
@@ -129,27 +121,27 @@ class Dispatcher:
 
     async def perform(self, requests: Sequence[Request]) -> None:
         """Do what requests ask, in one step, and answer each."""
-        try:
-            await self._perform(requests)
-        except asyncio.CancelledError as exc:
-            if _is_told_to_stop():
-                raise
-            await self._answer_failure(requests, exc)  # a handler awaited what was cancelled
-        except (Exception, SystemExit, KeyboardInterrupt) as exc:  # noqa: BLE001  # the edge
-            await self._answer_failure(requests, exc)  # it costs its own request only
-
-    async def _perform(self, requests: Sequence[Request]) -> None:
-        with self.time_limit:
-            answers = await self._answers(requests)
+        limit, context = self.time_limit, self._context
+        if context is None:
+            replies = await answer(self, None, requests, limit=limit)
+        else:
+            replies = await answer(self._replica.registry, context, requests, limit=limit)
         if self._is_next is not None:
             await self._is_next()
-        for request, answer in zip(requests, answers, strict=True):
-            if isinstance(answer, RequestError):
-                await self.refuse(answer, request.id)
-            elif answer is not None:
-                waiting = self._sender.push_when_it_fits(addressed(answer, request.id))
-                if waiting is not None:  # what was sent before is not read yet
-                    await waiting
+        try:
+            await self._send(requests, replies)
+        except Exception as exc:  # noqa: BLE001  # the edge: a reply that cannot be written
+            await self._send(requests, failed(requests, exc))
+
+    async def _send(self, requests: Sequence[Request], replies: Sequence[Reply | None]) -> None:
+        for request, reply in zip(requests, replies, strict=True):
+            if reply is None:
+                continue
+            if type(reply) is ErrorReply and type(request) is Connect:  # isinstance: 1 % a message
+                self._protocol.connect_failed()
+            waiting = self._sender.push_when_it_fits(reply)
+            if waiting is not None:  # what was sent before is not read yet
+                await waiting
         if self._actions is not None:
             self._actions.run_after_reply()
 
@@ -196,52 +188,21 @@ class Dispatcher:
                     is_online=False,
                 )
 
-    async def _answer_failure(self, requests: Sequence[Request], exc: BaseException) -> None:
-        if self._is_next is not None:
-            await self._is_next()
-        kind = type(requests[0]).__name__
-        if isinstance(exc, RequestError):
-            for request in requests:
-                if isinstance(request, Connect):
-                    self._protocol.connect_failed()
-                await self.refuse(exc, request.id)
-        elif isinstance(exc, TimeoutError):
-            _log.warning("request_timed_out", type=kind)
-            await self._fail(requests, TIMED_OUT)
-        elif isinstance(exc, StoreUnavailable | KeysUnavailable):
-            _log.warning("request_unavailable", type=kind, problem=str(exc))
-            is_in_doubt = isinstance(exc, StoreUnavailable) and exc.may_have_run
-            await self._fail(requests, IN_DOUBT if is_in_doubt else UNAVAILABLE)
-        else:  # a handler's bug
-            _log.exception("request_failed", type=kind, exc_info=exc)
-            await self._fail(requests, INTERNAL)
-
-    async def _fail(self, requests: Sequence[Request], reply: ErrorReply) -> None:
-        for request in requests:
-            if isinstance(request, Connect):
-                self._protocol.connect_failed()
-            await self._reply(reply, request.id)
-
     async def _reply(self, reply: Reply, request_id: str | int | None) -> None:
         """Send a reply when there is room for it: who does not read is not answered on."""
         waiting = self._sender.push_when_it_fits(addressed(reply, request_id))
         if waiting is not None:
             await waiting
 
-    async def _answers(self, requests: Sequence[Request]) -> Sequence[Answer]:
-        context = self._context
-        if context is None:
-            await self._answer_without_session(requests[0])
-            return (None,)
-        return await self._replica.registry.handle(context, requests)
-
-    async def _answer_without_session(self, request: Request) -> None:
+    async def handle(self, _: None, requests: Sequence[Request]) -> Sequence[Answer]:
+        """Handle requests in the place of the registry, until there is a session."""
+        request = requests[0]
         if isinstance(request, Connect):
             await self._connect(request)
-        elif isinstance(request, Ping):
-            await self._reply(Pong(), request.id)  # alive is what it asks; that can be told
-        else:
-            raise StoreUnavailable("no session could be opened")
+            return (None,)
+        if isinstance(request, Ping):
+            return (Pong(),)  # alive is what it asks; that can be told
+        raise StoreUnavailable("no session could be opened")
 
     async def _connect(self, request: Connect, *, is_implied: bool = False) -> None:
         replica = self._replica
@@ -318,8 +279,3 @@ class Dispatcher:
     def _lose_session(self, code: CloseCode) -> None:
         window_ms = RETURN_WINDOW_MS if code is CloseCode.UNAVAILABLE else 0
         self._close(Close(code, window_ms=window_ms))
-
-
-def _is_told_to_stop() -> bool:
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from gateway.fanout.outbox import Outbox
-    from gateway.protocol.encoders import FrameEncoder
+    from gateway.protocol.encoders import Encoder
     from gateway.protocol.state_machine import ConnectionProtocol
 
 SMALL_REPLY_BYTES = 1_000  # less than `request_bytes` can be: it is not even asked what it costs
@@ -21,7 +21,7 @@ class Sender:
 
     __slots__ = ("_encoder", "_outbox", "_protocol")
 
-    def __init__(self, encoder: FrameEncoder, outbox: Outbox, protocol: ConnectionProtocol) -> None:
+    def __init__(self, encoder: Encoder, outbox: Outbox, protocol: ConnectionProtocol) -> None:
         self._encoder = encoder
         self._outbox = outbox
         self._protocol = protocol

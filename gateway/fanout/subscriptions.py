@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gateway.fanout.tail import Tail
     from gateway.fanout.topic import Topic
     from gateway.identity.caller import Caller
-    from gateway.protocol.encoders import FrameEncoder
+    from gateway.protocol.encoders import Encoder
     from gateway.protocol.messages import Mode, Position
     from gateway.protocol.publications import Publication
     from gateway.store.log import Cut, Log
@@ -98,7 +98,7 @@ class Subscriptions:
         hub: Hub,
         log: Log,
         outbox: Outbox,
-        encoder: FrameEncoder,
+        encoder: Encoder,
         *,
         caller: Caller,
         connection_id: str,

@@ -1,4 +1,4 @@
-"""What many receivers get alike: encoded once a codec and joined once, for all of them."""
+"""What many receivers get alike: encoded once an encoder and joined once, for all of them."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from gateway.protocol.unreadable import CANNOT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from gateway.protocol.encoders import FrameEncoder
+    from gateway.protocol.encoders import Encoder
     from gateway.protocol.json_text import JsonText
 
 
 class Shared:
-    """What many receivers get alike: what a codec makes of it is made once for all of them."""
+    """What many receivers get alike: what an encoder makes of it is made once for all of them."""
 
     __slots__ = ("_payloads", "_wires", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._payloads: dict[str, list[bytes]] = {}
-        self._wires: dict[str, bytes] = {}
+        self._payloads: dict[Encoder, list[bytes]] = {}
+        self._wires: dict[Encoder, bytes] = {}
 
-    def _encoded(self, encoder: FrameEncoder) -> list[bytes]:
+    def encoded(self, encoder: Encoder) -> list[bytes]:
+        """What an encoder makes of each message; made anew, for the encoder's own use."""
         raise NotImplementedError
 
-    def payloads(self, encoder: FrameEncoder) -> list[bytes]:
-        """The messages, one payload each."""
-        payloads = self._payloads.get(encoder.codec)
+    def payloads(self, encoder: Encoder) -> list[bytes]:
+        """The messages, each by itself, for those that cannot be sent them joined."""
+        payloads = self._payloads.get(encoder)
         if payloads is None:
-            payloads = self._payloads[encoder.codec] = self._encoded(encoder)
+            payloads = self._payloads[encoder] = self.encoded(encoder)
         return payloads
 
-    def wire(self, encoder: FrameEncoder) -> bytes:
-        """The messages as finished WebSocket frames, joined."""
-        wire = self._wires.get(encoder.codec)
+    def wire(self, encoder: Encoder) -> bytes:
+        """The messages as they go out, joined: finished frames of a WebSocket."""
+        wire = self._wires.get(encoder)
         if wire is None:
-            frames = [encoder.frame(payload) for payload in self._encoded(encoder)]
-            wire = self._wires[encoder.codec] = b"".join(frames)
+            wire = self._wires[encoder] = encoder.encode_batch(self)
         return wire
 
 
@@ -65,19 +65,19 @@ class Batch(Shared):
             self._is_restricted = any(event.is_restricted for event in self.events)
         return self._is_restricted or subject in self._leavers
 
-    def _encoded(self, encoder: FrameEncoder) -> list[bytes]:
+    def encoded(self, encoder: Encoder) -> list[bytes]:
+        """What an encoder makes of each event; one that it fails at is replaced, and logged."""
         try:
-            return encoder.events(self.events)
+            return encoder.encode_events(self.events)
         except CANNOT:  # one of them; the others are sent as they are
-            return [_encoded_alone(event, encoder) for event in self.events]
+            return [part for event in self.events for part in _encoded_alone(event, encoder)]
 
 
-def _encoded_alone(event: Publication, encoder: FrameEncoder) -> bytes:
+def _encoded_alone(event: Publication, encoder: Encoder) -> list[bytes]:
     try:
-        (payload,) = encoder.events([event])
+        return encoder.encode_events([event])
     except CANNOT as exc:
-        (payload,) = encoder.events([event.replaced(exc)])
-    return payload
+        return encoder.encode_events([event.replaced(exc)])
 
 
 class Pushes(Shared):
@@ -89,11 +89,12 @@ class Pushes(Shared):
         super().__init__(sum([len(push.data) for push in pushes]))
         self._pushes = pushes
 
-    def _encoded(self, encoder: FrameEncoder) -> list[bytes]:
+    def encoded(self, encoder: Encoder) -> list[bytes]:
+        """What an encoder makes of each push; one that it fails at is left out."""
         payloads = []
         for push in self._pushes:
             with contextlib.suppress(*CANNOT):  # it is promised to nobody
-                payloads.append(encoder.passed_on(push))
+                payloads.append(encoder.encode_push(push))
         return payloads
 
 

@@ -1,6 +1,8 @@
-"""What the server sends as the payload of frames, in JSON and in MessagePack; no I/O.
+"""What the server sends, as bytes: the seam for codecs and dialects, JSON and MessagePack; no I/O.
 
-An encoder is shared by all connections that negotiated its codec.
+A new encoder is one class with the four methods of `Encoder`, shared by all its receivers. Merging,
+one encoding for all receivers and what cannot be read are not its business: the outbox merges, a
+batch keeps what was made of it, and replaces what the encoder fails at (batches.py).
 """
 
 from __future__ import annotations
@@ -24,20 +26,45 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 
-class FrameEncoder(Protocol):
-    """Writes what the server sends, in one codec."""
+class Encodable(Protocol):
+    """What many receivers get alike: `Shared` (batches.py)."""
+
+    def encoded(self, encoder: Encoder) -> list[bytes]:
+        """What `encode_events` or `encode_push` makes of each message, in order.
+
+        An event that the encoder fails at is replaced, a push is left out.
+        """
+
+
+class Encoder(Protocol):
+    """Writes what the server sends, in one codec or dialect.
+
+    A batch keeps what an instance made of it, so there is one for all receivers. It may fail with
+    any of CANNOT (unreadable.py) where its form cannot hold something. An outbox counts
+    FRAME_OVERHEAD (publications.py) for what it puts around an event, whatever it is.
+    """
+
+    def encode(self, message: msgspec.Struct) -> bytes:
+        """Write one message, for one receiver."""
+
+    def encode_events(self, events: Sequence[Publication]) -> list[bytes]:
+        """Write `event` pushes of one conversation and epoch, without parsing if it can.
+
+        As many as it likes: a dialect may have no word for an event, or several.
+        """
+
+    def encode_push(self, push: JsonText) -> bytes:
+        """Write a push that is not in the log and is finished as JSON."""
+
+    def encode_batch(self, batch: Encodable) -> bytes:
+        """Join what `batch.encoded(self)` has, ready to be written to every receiver."""
+
+
+class FrameEncoder(Encoder, Protocol):
+    """One whose messages are the payloads of WebSocket frames."""
 
     codec: CodecName
     is_text: bool
-
-    def encode(self, message: msgspec.Struct) -> bytes:
-        """Write one message as the payload of one frame."""
-
-    def events(self, events: Sequence[Publication]) -> list[bytes]:
-        """Write `event` pushes of one conversation and epoch, without parsing if it can."""
-
-    def passed_on(self, push: JsonText) -> bytes:
-        """Write a push that another replica has finished."""
 
     def frame(self, payload: bytes) -> bytes:
         """Make a payload a finished WebSocket frame."""
@@ -57,7 +84,7 @@ class JsonEncoder:
         """Write one message."""
         return self._encoder.encode(message)
 
-    def events(self, events: Sequence[Publication]) -> list[bytes]:
+    def encode_events(self, events: Sequence[Publication]) -> list[bytes]:
         """Write `event` pushes; ids need no escaping (docs/protocol.md, Identifiers)."""
         first = events[0]
         head = (
@@ -72,9 +99,13 @@ class JsonEncoder:
             for event in events
         ]
 
-    def passed_on(self, push: JsonText) -> bytes:
+    def encode_push(self, push: JsonText) -> bytes:
         """Write a finished push."""
         return push.data
+
+    def encode_batch(self, batch: Encodable) -> bytes:
+        """Join the frames."""
+        return b"".join([self.frame(payload) for payload in batch.encoded(self)])
 
 
 class MsgpackEncoder:
@@ -96,7 +127,7 @@ class MsgpackEncoder:
             _log.exception("reply_unreadable", type=type(message).__name__, exc_info=exc)
             return self._careful.encode(message)
 
-    def events(self, events: Sequence[Publication]) -> list[bytes]:
+    def encode_events(self, events: Sequence[Publication]) -> list[bytes]:
         """Write `event` pushes."""
         return [
             self._encoder.encode(
@@ -112,9 +143,13 @@ class MsgpackEncoder:
             for event in events
         ]
 
-    def passed_on(self, push: JsonText) -> bytes:
+    def encode_push(self, push: JsonText) -> bytes:
         """Write a finished push."""
         return self._encoder.encode(push.value())
+
+    def encode_batch(self, batch: Encodable) -> bytes:
+        """Join the frames."""
+        return b"".join([self.frame(payload) for payload in batch.encoded(self)])
 
 
 UNREADABLE = {"unreadable": True}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET, structs
 
@@ -13,6 +13,7 @@ from gateway.protocol.messages import ErrorReply
 if TYPE_CHECKING:
     from gateway.protocol.messages import Reply
 
+R = TypeVar("R", bound="Reply")
 
 UNAVAILABLE = ErrorReply(
     code=ErrorCode.UNAVAILABLE,
@@ -31,7 +32,7 @@ INTERNAL = ErrorReply(
 )
 
 
-def addressed(reply: Reply, request_id: str | int | None) -> Reply:
+def addressed(reply: R, request_id: str | int | None) -> R:
     """Return a copy of a reply that says what it answers; one object may answer many requests."""
     return reply if request_id is None else structs.replace(reply, reply_to=request_id)
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.connections.time_limit import TimeLimit
 from gateway.connections.turns import (
     ANSWER_BYTES,
     DECODED,
@@ -32,6 +31,7 @@ from gateway.protocol.messages import (
     SendMessage,
 )
 from gateway.protocol.state_machine import ConnectImplied, Perform, Refuse
+from gateway.requests.time_limit import TimeLimit
 from gateway.store.redis.patience import waiting_since
 from tests.support.eventually import eventually
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
     from gateway.fanout.topic import Topic
+    from gateway.protocol.encoders import Encoder
     from gateway.store.store import Store
     from tests.conftest import OwnRedis
     from tests.support.redis_node import RedisNode
@@ -45,14 +46,20 @@ class Replica:
         """Wait until the hub hears."""
         await eventually(self.hub.subscriber.is_hearing, what="the hub hears", within_s=15)
 
-    def attach(self, caller: Caller, *, outbox_bytes: int = 1_000_000) -> Subscriptions:
+    def attach(
+        self,
+        caller: Caller,
+        *,
+        outbox_bytes: int = 1_000_000,
+        encoder: Encoder = ENCODERS["json"],
+    ) -> Subscriptions:
         """Return the readers of a connection without a socket."""
         outbox = Outbox(outbox_bytes, on_full=lambda: outbox.finish(), on_filled=lambda: None)  # noqa: PLW0108
         return Subscriptions(
             self.hub,
             self.store.log,
             outbox,
-            ENCODERS["json"],
+            encoder,
             caller=caller,
             connection_id="k_1",
             max_conversations=1000,

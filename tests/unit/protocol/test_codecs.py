@@ -117,12 +117,12 @@ def test_the_users_json_comes_back_equal(codec: CodecName, value: object) -> Non
     )
     stored = JsonText(msgspec.json.encode(sent.content[0]["v"]))
     for out in CODECS:
-        (payload,) = ENCODERS[out].events([Publication("c_1", "x", 3, stored)])
+        (payload,) = ENCODERS[out].encode_events([Publication("c_1", "x", 3, stored)])
         event = unpacked(out, payload)
         assert event["event"] == value
         history = messages.MessageUpdated(message=stored)
         assert unpacked(out, ENCODERS[out].encode(history))["message"] == value
-        assert unpacked(out, ENCODERS[out].passed_on(stored)) == value
+        assert unpacked(out, ENCODERS[out].encode_push(stored)) == value
 
 
 @both
@@ -131,7 +131,7 @@ def test_a_spliced_event_is_what_the_struct_would_be(codec: CodecName) -> None:
     event = JsonText.of({"type": "MESSAGE_CREATED", "message": {"content": 'ä "quoted"'}})
     encoder = ENCODERS[codec]
     plain = encoder.encode(messages.Event(conversation_id="c_1", epoch="x1", offset=7, event=event))
-    (quick,) = encoder.events([Publication("c_1", "x1", 7, event)])
+    (quick,) = encoder.encode_events([Publication("c_1", "x1", 7, event)])
     assert unpacked(codec, quick) == unpacked(codec, plain)
 
 

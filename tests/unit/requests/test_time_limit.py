@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.connections.time_limit import TimeLimit
+from gateway.requests.time_limit import TimeLimit
 
 
 async def stuck(limit: TimeLimit, entered: asyncio.Event) -> str:

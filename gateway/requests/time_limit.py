@@ -1,4 +1,4 @@
-"""A time limit without a timer of its own: whoever keeps the time asks it now and then."""
+"""Time limits of requests: one that others check, and one with a timer."""
 
 from __future__ import annotations
 
@@ -49,5 +49,37 @@ class TimeLimit:
         if self._ends_at == _NEVER or self._task is None or self._is_overdue:
             return
         if monotonic() >= self._ends_at:
-            self._is_overdue = True
-            self._task.cancel()
+            self._cancel(self._task)
+
+    def _cancel(self, task: asyncio.Task[object]) -> None:
+        self._is_overdue = True
+        task.cancel()
+
+
+class TimerLimit(TimeLimit):
+    """One that needs nobody to check it, for requests that no ticker looks after."""
+
+    __slots__ = ("_timer",)
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(limit_s)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._timer = asyncio.get_running_loop().call_later(self._limit_s, self._expire)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().__exit__(kind, error, traceback)
+
+    def _expire(self) -> None:
+        """Cancel the block, unless it was cancelled before."""
+        if self._task is not None and not self._is_overdue:
+            self._cancel(self._task)
