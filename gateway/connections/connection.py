@@ -378,7 +378,7 @@ class Connection:
         try:
             await self.dispatcher.disconnect()
         except StoreError as exc:
-            log.warning("disconnect_unrecorded", problem=str(exc))
+            log.warning("disconnect_not_saved", problem=str(exc))
 
     def _bound_log(self) -> structlog.typing.FilteringBoundLogger:
         bound: structlog.typing.FilteringBoundLogger = _log.bind(

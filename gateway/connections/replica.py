@@ -152,7 +152,7 @@ class Replica:
                 holder.replica_id, f"{int(code)}:{holder.connection_id}"
             )
         except StoreError as exc:
-            _log.warning("takeover_untold", problem=str(exc))
+            _log.warning("takeover_not_sent", problem=str(exc))
 
     def hello(self, caller: Caller) -> Hello:
         """The greeting of a connection."""

@@ -50,7 +50,7 @@ async def tick_for_ever(replica: Replica) -> None:
             try:
                 await touch(replica, now)
             except StoreError as exc:
-                _log.warning("touch_failed", problem=str(exc))
+                _log.warning("sessions_not_renewed", problem=str(exc))
 
 
 async def touch(replica: Replica, now: float) -> None:

@@ -74,7 +74,7 @@ class PresenceAnnouncer:
                 for (tenant, conversation_id), of_conversation in collected.items()
             )
         except StoreError as exc:
-            _log.warning("presence_untold", conversations=len(collected), problem=str(exc))
+            _log.warning("presence_not_sent", conversations=len(collected), problem=str(exc))
 
     async def _tell_one(
         self, tenant: str, conversation_id: str, of_conversation: dict[str, _News]

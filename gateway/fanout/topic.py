@@ -157,14 +157,14 @@ class Topic:
         if found.offset >= asked_at.offset:
             return False
         lost = asked_at.offset - found.offset
-        _log.warning("log_was_cut", conversation_id=self.conversation_id, events=lost)
+        _log.warning("log_truncated", conversation_id=self.conversation_id, events=lost)
         self._mistrust(self.tail, found)
         return True
 
     def _fork(self, tail: Tail, event: Publication) -> None:
         """An event came under the name of another one, which must not be: ask the log for all."""
         _log.error(
-            "log_forked",
+            "log_diverged",
             conversation_id=self.conversation_id,
             epoch=event.epoch,
             offset=event.offset,

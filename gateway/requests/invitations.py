@@ -43,7 +43,7 @@ async def tell_invited(
         for start in range(0, len(told), AT_ONCE):
             await together(_tell(context, *each) for each in told[start : start + AT_ONCE])
     except StoreError as exc:
-        _log.warning("invitation_untold", problem=str(exc))
+        _log.warning("invitation_not_sent", problem=str(exc))
 
 
 async def _tell(context: Context, subject: str, push: Invited) -> None:

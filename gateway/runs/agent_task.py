@@ -78,7 +78,9 @@ class AgentTask(Generic[T]):
         finally:
             if not self._task.done():
                 self.is_left = True
-                _log.warning("agent_left", agent=self._agent, run_id=self._run_id, limit_s=limit_s)
+                _log.warning(
+                    "agent_cleanup_timeout", agent=self._agent, run_id=self._run_id, limit_s=limit_s
+                )
                 self._task.cancel()
 
     async def _contain(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:

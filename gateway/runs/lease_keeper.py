@@ -90,7 +90,7 @@ class LeaseKeeper:
         try:
             await store.unserved.vouch(self._agents)
         except GatewayError as exc:
-            _log.warning("agents_not_vouched", problem=str(exc))
+            _log.warning("agents_not_announced", problem=str(exc))
 
     async def _renew(self, store: Store, item: tuple[Attempt, float]) -> None:
         attempt, until = item

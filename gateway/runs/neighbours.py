@@ -37,7 +37,7 @@ class Neighbours:
             self._folder = marks_folder(self._redis_url, self._prefix)
             self._mark = WorkerMark.make(self._folder, self._worker_id)
         except OSError as exc:
-            _log.warning("worker_not_marked", problem=exc.strerror or str(exc))
+            _log.warning("worker_mark_failed", problem=exc.strerror or str(exc))
         return self
 
     def __exit__(self, *_: object) -> None:

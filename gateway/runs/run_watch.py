@@ -97,4 +97,4 @@ async def _attended(name: RunName, work: Awaitable[object]) -> None:
     except StoreUnavailable:
         raise
     except GatewayError:
-        _log.exception("run_not_attended", run_id=name.run_id)
+        _log.exception("run_check_failed", run_id=name.run_id)

@@ -128,9 +128,9 @@ class Worker:
             if attempt is not None:
                 await self._attempt(attempt, cast("asyncio.Task[None]", asyncio.current_task()))
         except GatewayError as exc:
-            _log.warning("run_left", run_id=claim.name.run_id, problem=str(exc))
+            _log.warning("run_attempt_failed", run_id=claim.name.run_id, problem=str(exc))
         except Exception:  # noqa: BLE001  # the edge: a bug costs this attempt, not the worker
-            _log.exception("run_broken", run_id=claim.name.run_id)
+            _log.exception("run_attempt_crashed", run_id=claim.name.run_id)
 
     async def _attempt(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
         run_id = attempt.name.run_id

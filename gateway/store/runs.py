@@ -147,7 +147,7 @@ class Runs:
             kept=self._settings.context_versions,
         )
         if reply[0] == b"given_up":
-            _log.error("run_given_up", run_id=name.run_id, attempts=self._settings.run_attempts)
+            _log.error("run_abandoned", run_id=name.run_id, attempts=self._settings.run_attempts)
         if reply[0] != b"begun":
             return None
         _, number, agent, message_id, given, emitted, deadline, tools, now = reply

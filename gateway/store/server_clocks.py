@@ -106,7 +106,7 @@ class ServerClocks:
                         if route not in known or not known[route].is_fresh(now):
                             group.create_task(self._ask(key), name="ask for the time")
             except* StoreError as failed:
-                _log.warning("time_unknown", problem=str(failed.exceptions[0]))
+                _log.warning("server_time_unknown", problem=str(failed.exceptions[0]))
             await asyncio.sleep(FRESH_S / 2)
 
     async def _ask(self, key: str) -> None:

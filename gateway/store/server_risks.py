@@ -48,7 +48,7 @@ async def _facts_of(redis: Redis, key: str) -> dict[str, str]:
         except StoreUnavailable:
             await asyncio.sleep(RETRY_S)
         except StoreError as exc:
-            _log.warning("redis_not_looked_at", problem=str(exc))
+            _log.warning("redis_settings_unreadable", problem=str(exc))
             return {}
         else:
             pairs = (line.partition(":") for line in found.splitlines())

@@ -137,7 +137,7 @@ class ReloadingSupervisor(Supervisor):
             self._replicas.discard(fresh)
             if not self._stopping.is_set():
                 _log.error(
-                    "not_reloaded", problem="the new code cannot be loaded; the old one stays"
+                    "reload_failed", problem="the new code cannot be loaded; the old one stays"
                 )
             return next(iter(self._replicas), old)
         for replica in self._replicas - {fresh}:  # the old one, or what was put in its place

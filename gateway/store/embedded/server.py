@@ -188,7 +188,7 @@ class EmbeddedServer:
         try:
             await thread.run(self._folder.sync)
         except OSError as exc:
-            _log.error("embedded_server_unsynced", problem=str(exc))  # expected
+            _log.error("embedded_server_sync_failed", problem=str(exc))  # expected
 
     async def _look(self) -> None:
         state = await probe(self._folder.socket_path())
@@ -200,7 +200,7 @@ class EmbeddedServer:
         if state is State.ABSENT:
             await self.stop()  # ours, alive, but its socket is gone: somebody emptied the folder
         await self.ensure()
-        _log.info("embedded_server_back", is_owner=self.is_owner)
+        _log.info("embedded_server_restored", is_owner=self.is_owner)
 
     async def stop(self) -> None:
         """Stop the server if it is ours: SIGTERM, and SIGKILL after STOP_LIMIT_S or when cancelled.

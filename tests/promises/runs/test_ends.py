@@ -67,7 +67,7 @@ async def test_agent_that_does_not_finish_cleaning_up_frees_its_slot(
         await person.reads(run_id, "here")
         assert await person.cancel(run_id) == "cancelled"
     assert (await people[0].sees_end(await people[0].ask("and now"))).text == "and now"
-    await eventually(lambda: worker.logs.count("agent_left") == 2, what="both are named")
+    await eventually(lambda: worker.logs.count("agent_cleanup_timeout") == 2, what="both are named")
     assert f'"agent": "{agent}"' in worker.logs
     began = time.monotonic()
     (tmp_path / "enough").touch()
@@ -105,7 +105,7 @@ async def test_run_that_kills_its_workers_is_given_up(
     assert (run.ends[0]["code"], run.message["content"]) == ("worker_lost", "1 2 3 ")
     assert (await alice.sees_end(await alice.ask("and now"))).text == "and now"
     assert last.is_running
-    assert "run_given_up" in last.logs
+    assert "run_abandoned" in last.logs
 
 
 async def test_run_that_was_given_back_again_and_again_is_not_given_up(

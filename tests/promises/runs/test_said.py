@@ -66,7 +66,7 @@ async def test_what_was_refused_is_logged_once_with_run_and_conversation(
     assert (line["run_id"], line["conversation_id"]) == (run.run_id, alice.conversation)
     assert (line["agent"], line["tenant"]) == ("misspeaking", alice.client.hello["tenant"])
     assert line["problem"] == run.ends[0]["message"]
-    assert not [one for one in logs if one["event"] in {"agent_failed", "run_broken"}]
+    assert not [one for one in logs if one["event"] in {"agent_failed", "run_attempt_crashed"}]
 
 
 @pytest.mark.parametrize("content", ODD_ENDS)

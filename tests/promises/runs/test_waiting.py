@@ -96,7 +96,7 @@ async def test_run_that_cannot_be_looked_after_holds_up_no_other(
             await redis.call("DEL", key)
         for person, run_id in [*zip(people, runs, strict=True)][1::2]:
             assert (await person.sees_end(run_id)).ends[0]["code"] == "no_agent"
-        await eventually(lambda: "run_not_attended" in gateway.logs, what="it is logged")
+        await eventually(lambda: "run_check_failed" in gateway.logs, what="it is logged")
 
 
 async def test_run_waits_for_a_busy_worker_as_long_as_that_takes(

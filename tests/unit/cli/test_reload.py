@@ -70,7 +70,7 @@ async def test_changed_agent_is_what_replies(reloading, tenant: str) -> None:
         await eventually(lambda: '"reloaded"' in gateway.logs, what="it is reloaded", within_s=30)
         assert await next_reply(client) == "two"
         source.write_text("this is no Python\n")
-        await eventually(lambda: "not_reloaded" in gateway.logs, what="it is told", within_s=30)
+        await eventually(lambda: "reload_failed" in gateway.logs, what="it is told", within_s=30)
         assert "GATEWAY_AGENTS: parrot:reply cannot be loaded" in gateway.logs
         assert await next_reply(client) == "two"
         for process in gateway.replicas().values():

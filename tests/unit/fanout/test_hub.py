@@ -301,7 +301,7 @@ async def test_another_event_under_a_name_that_was_heard_is_an_error(
         other = Publication("c_1", same.epoch, same.offset, JsonText(b'{"type":"OTHER"}'))
         topic.hear([other])
         assert reader.mistrusted == 1
-        assert "log_forked" in capsys.readouterr().out
+        assert "log_diverged" in capsys.readouterr().out
 
 
 async def test_an_event_heard_again_after_its_message_was_deleted_is_no_fork(
@@ -321,7 +321,7 @@ async def test_an_event_heard_again_after_its_message_was_deleted_is_no_fork(
         assert "secret" not in str([event.event for event in topic.tail.after(before).events])
         topic.hear([original])
         assert reader.mistrusted == 0
-        assert "log_forked" not in capsys.readouterr().out
+        assert "log_diverged" not in capsys.readouterr().out
 
 
 async def test_a_topic_is_heard_as_long_as_somebody_holds_it(

@@ -130,7 +130,7 @@ async def test_disk_that_refuses_is_told(
         await call(url, "SET", "k", "v")
         await eventually(lambda: len(tries) > 1, what="it is tried again")
         assert await call(url, "GET", "k") == "v"
-    assert "embedded_server_unsynced" in capsys.readouterr().out
+    assert "embedded_server_sync_failed" in capsys.readouterr().out
 
 
 async def test_lock_without_a_server_is_named(
