@@ -1,7 +1,7 @@
-"""A realtime gateway that holds a session through anything.
+"""A realtime gateway whose sessions survive any interruption.
 
-What is named here is what handlers build on; everything else may change without notice.
-It is imported when it is first asked for, so that `import gateway.settings` takes no more.
+Handlers may rely on the names here; everything else may change without notice. They are imported
+on first use, so that `import gateway.settings` stays fast.
 """
 
 from importlib import import_module

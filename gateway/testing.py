@@ -1,4 +1,4 @@
-"""Tests of an agent without Redis, sockets or a worker: `ask` it, and look at what it said.
+"""Tests of an agent without Redis, sockets or a worker: `ask` it, and check its reply.
 
     reply = await ask(dice, "3")
     assert reply.text.endswith("= 10")
@@ -60,7 +60,7 @@ _numbers = itertools.count(1)
 
 @dataclass(slots=True)
 class Reply:
-    """What an agent said to one message, or to an answer.
+    """An agent's reply to one message, or to an answer.
 
     Attributes:
         text: all of its text.
@@ -91,11 +91,11 @@ class Reply:
 
     @property
     def usage(self) -> list[TokenUsage]:
-        """What the models used."""
+        """The tokens that the models used."""
         return self.context.usage
 
     async def ask(self, content: Content, *, subject: str = "alice") -> Reply:
-        """Say something more in the same conversation."""
+        """Send another message in the same conversation."""
         conversation = self._conversation.after(self)
         given = RunInput(message_id=conversation.said("user", subject, content), by=subject)
         return await _run(self.agent, conversation.context(given), conversation)
@@ -103,7 +103,7 @@ class Reply:
     async def answer(
         self, payload: object = None, *, status: str = "resolved", subject: str = "alice"
     ) -> Reply:
-        """Answer what the agent asked first; the run that goes on with it is a new one.
+        """Answer the agent's first question; a new run continues with the answer.
 
         Raises:
             ValueError: it asked nothing.
@@ -127,7 +127,7 @@ async def ask(
     emitted: str = "",
     journal: Mapping[str, bytes] | None = None,
 ) -> Reply:
-    """Say something to an agent, and return what it says.
+    """Send a message to an agent, and return its reply.
 
     Args:
         agent: as `GATEWAY_AGENTS` names it.
@@ -156,7 +156,7 @@ def run_context(
     memory: Mapping[str, Any] | None = None,
     workflow: Mapping[str, Any] | None = None,
 ) -> RunContext:
-    """Return what an agent is given that is to reply to one message, as by `ask`."""
+    """Return the context that `ask` gives an agent for one message."""
     conversation = _Conversation.of(memory, workflow, None)
     given = RunInput(message_id=conversation.said("user", subject, content), by=subject)
     return conversation.context(given)
@@ -274,7 +274,7 @@ def _change_state(context: RunContext, event: RunEvent) -> None:
     try:
         context.document = apply_patch(context.document, patch, **limits)
     except RequestError as exc:
-        raise AgentError(f"the agent changed its state badly: {exc.message}") from exc
+        raise AgentError(f"the agent made an invalid change to its state: {exc.message}") from exc
 
 
 def _calls_of(reply: Reply) -> list[dict[str, Any]]:

@@ -45,14 +45,14 @@ class AgentError(GatewayError):
 
 
 class Refused(AgentError):
-    """The agent said what it may not; its run ends with `agent_error`, and that is logged."""
+    """The agent's output is invalid; its run ends with `agent_error`, and that is logged."""
 
 
 A = TypeVar("A", bound=Agent)
 
 
 def agent(*, takeover: Takeover) -> Callable[[A], A]:
-    """Say what a new attempt at this agent's runs does."""
+    """Set what a new attempt at this agent's runs does."""
 
     def mark(function: A) -> A:
         function.takeover = takeover  # type: ignore[attr-defined]  # an attribute of a function

@@ -83,7 +83,9 @@ def _parts(entry: str) -> tuple[str, str]:
 
 def _checked(name: str) -> str:
     if not is_identifier(name):
-        raise SettingError(SETTING, f"{name!r} is no name: 1 to 64 letters, digits, '_' or '-'")
+        raise SettingError(
+            SETTING, f"{name!r} is not a valid name: 1 to 64 letters, digits, '_' or '-'"
+        )
     return name
 
 

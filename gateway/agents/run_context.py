@@ -1,4 +1,4 @@
-"""What an agent is given: the conversation, its memory, and what an earlier attempt has done."""
+"""What an agent gets: the conversation, its memory, and what an earlier attempt has done."""
 
 from __future__ import annotations
 
@@ -71,23 +71,23 @@ class RunContext:
 
     @property
     def memory(self) -> dict[str, Any]:
-        """What the agent remembers: the user's own JSON."""
+        """What the agent remembers: any JSON of the application's."""
         memory: dict[str, Any] = self.document["memory"]
         return memory
 
     @property
     def workflow(self) -> dict[str, Any]:
-        """Where the agent's workflow stands: the user's own JSON."""
+        """The state of the agent's workflow: any JSON of the application's."""
         workflow: dict[str, Any] = self.document["workflow"]
         return workflow
 
     @property
     def journal_bytes(self) -> int:
-        """What the journal holds: results of steps and of tool calls."""
+        """The contents of the journal: results of steps and of tool calls."""
         return sum(map(len, self._journal.values()))
 
     async def message(self) -> Message | None:
-        """The message this run replies to; None if it goes on from an interrupt, or is deleted."""
+        """The message this run replies to; None after an interrupt, or if it was deleted."""
         wanted = self._attempt.input.message_id
         if wanted is None:
             return None
@@ -95,7 +95,7 @@ class RunContext:
         return await once_available(lambda: find(caller, self.conversation_id, wanted))
 
     async def text(self) -> str:
-        """The text of that message, or nothing."""
+        """The text of that message, or an empty string."""
         message = await self.message()
         return "" if message is None else message.text()
 
@@ -125,7 +125,7 @@ class RunContext:
         return [*before, asked]
 
     async def step(self, name: str, work: Callable[[], Awaitable[T]], kind: type[T]) -> T:
-        """Do something once, also over attempts: its result is in the journal before it returns.
+        """Run a step once over all attempts: its result is in the journal before it returns.
 
         Args:
             name: unique in the run.
@@ -146,7 +146,7 @@ class RunContext:
         return result
 
     async def begin_anew(self) -> None:
-        """Discard the text and the open tool calls of the attempts before; readers are told.
+        """Discard the text and the open tool calls of earlier attempts; readers are notified.
 
         For an attempt that resumes and finds that it cannot go on from `emitted`. At most once.
         """

@@ -68,7 +68,7 @@ class SocketActions:
         return self._subscriptions.is_heard(conversation_id)
 
     async def hold(self, conversation_id: str) -> None:
-        """Hear a conversation from now on."""
+        """Subscribe to a conversation now."""
         await self._subscriptions.hold(conversation_id)
 
     async def join(self, conversation_id: str, cursor: Position | None) -> Prepared:
@@ -85,7 +85,7 @@ class SocketActions:
     async def follow(
         self, conversation_id: str, position: Position, *, is_old: bool = False
     ) -> None:
-        """Attach if not attached, and read on from a position after the reply.
+        """Attach if not attached, and continue after a position, after the reply.
 
         Args:
             conversation_id: what.
@@ -105,7 +105,7 @@ class SocketActions:
         await self._session.detach(conversation_id)
 
     def release(self, conversation_id: str) -> None:
-        """Stop hearing a conversation that was held and not attached to."""
+        """Unsubscribe from a conversation that was held and not attached to."""
         if conversation_id not in self._subscriptions:
             self._subscriptions.drop(conversation_id)
 
@@ -119,7 +119,7 @@ class SocketActions:
         caller = self._session.caller
         identity = await self._verifier.verify(token, now=self._clock.unix_s())
         if (identity.tenant, identity.subject) != (caller.tenant, caller.subject):
-            raise Forbidden("$.token: speaks for another subject or tenant")
+            raise Forbidden("$.token: is for another subject or tenant")
         self._renewed(identity)
         return identity
 

@@ -258,12 +258,14 @@ def _checked(url: str) -> httpx.URL:
     except httpx.InvalidURL as exc:
         raise SettingError("GATEWAY_JWKS_URL", "is not a URL") from exc
     if parsed.userinfo:
-        raise SettingError("GATEWAY_JWKS_URL", "must not carry a user name or password")
+        raise SettingError("GATEWAY_JWKS_URL", "must not contain a user name or password")
     is_allowed = parsed.scheme == "https" or (
         parsed.scheme == "http" and _is_this_machine(parsed.host)
     )
     if not is_allowed or not parsed.host:
-        problem = "must begin with https:// (http:// is taken for this machine's own addresses)"
+        problem = (
+            "must begin with https:// (http:// is accepted only for this machine's own addresses)"
+        )
         raise SettingError("GATEWAY_JWKS_URL", problem)
     return parsed
 

@@ -187,7 +187,7 @@ def narrowed(
         raise SettingError(
             "GATEWAY_JWT_ALGORITHMS",
             f"{', '.join(sorted(foreign))} cannot be used with this key; "
-            f"it takes {', '.join(sorted(family))}",
+            f"it supports {', '.join(sorted(family))}",
         )
     return wanted or default
 

@@ -124,7 +124,7 @@ def _header_of(segment: str) -> TokenHeader:
     if key_id is not None and not (isinstance(key_id, str) and len(key_id) <= KEY_ID_MAX_CHARS):
         raise InvalidToken("the token's kid is too long")
     if "crit" in header or header.get("b64", True) is not True:
-        raise InvalidToken("the token needs an extension that is not known here (crit)")
+        raise InvalidToken("the token requires an unsupported extension (crit)")
     return TokenHeader(algorithm, key_id)
 
 
@@ -246,7 +246,7 @@ def _read_object(text: bytes) -> dict[str, object]:
     try:
         value = _STRICT.decode(text.decode("utf-8"))
     except RecursionError as exc:
-        raise ValueError("nested too deep") from exc
+        raise ValueError("nested too deeply") from exc
     if not isinstance(value, dict):
         raise ValueError("not an object")  # noqa: TRY004  # all faults of the text are one
     return value
@@ -303,7 +303,7 @@ def _check_started(
 def _time_claim(claims: dict[str, object], name: str) -> float:
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidToken(f"the token needs a number in {name}")
+        raise InvalidToken(f"the token's {name} must be a number")
     if not 0 <= value <= LATEST_TIME_S:  # also false for an infinity
         raise InvalidToken(f"the token's {name} is not a time in seconds since 1970")
     return float(value)
@@ -312,7 +312,7 @@ def _time_claim(claims: dict[str, object], name: str) -> float:
 def _text_claim(claims: dict[str, object], name: str, *, max_chars: int) -> str:
     value = claims.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise InvalidToken(f"the token needs a text in {name}")
+        raise InvalidToken(f"the token's {name} must be a non-empty string")
     if len(value) > max_chars or not value.isprintable():
         raise InvalidToken(f"the token's {name} is over {max_chars} characters or not printable")
     return value
@@ -321,7 +321,9 @@ def _text_claim(claims: dict[str, object], name: str, *, max_chars: int) -> str:
 def _subject(claims: dict[str, object]) -> str:
     subject = _text_claim(claims, "sub", max_chars=SUBJECT_MAX_CHARS)
     if subject.startswith(AGENT_PREFIX):
-        raise InvalidToken(f"the token's sub begins with {AGENT_PREFIX}, which names agents")
+        raise InvalidToken(
+            f"the token's sub begins with {AGENT_PREFIX}, which is reserved for agents"
+        )
     return subject
 
 

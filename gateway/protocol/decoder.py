@@ -125,7 +125,7 @@ class FrameDecoder:
     def _decode_other(self, frame: Frame) -> tuple[Decoded, ...] | DecodedBatch:
         """Read a frame of the kind that was not agreed upon: JSON in a binary one will do."""
         if isinstance(frame, str):
-            return (Rejected(BadRequest("$: MessagePack comes in binary frames")),)
+            return (Rejected(BadRequest("$: MessagePack must be sent in binary frames")),)
         try:
             return self.decode(frame.decode())  # JSON's decoder passes over what it does not keep
         except UnicodeDecodeError as exc:
@@ -249,7 +249,7 @@ def _is_request_id(value: object) -> bool:
 
 def _syntax_error(exc: Exception) -> BadRequest:
     if isinstance(exc, RecursionError):
-        return BadRequest("$: nested too deep")
+        return BadRequest("$: nested too deeply")
     if isinstance(exc, UnicodeError):
         return BadRequest("$: text that is not UTF-8")
     return BadRequest(f"$: {exc}")

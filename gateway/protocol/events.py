@@ -46,7 +46,7 @@ class ToolCallEnd(RunEvent, frozen=True, kw_only=True, tag="TOOL_CALL_END"):
 
 
 class ToolCallResult(RunEvent, frozen=True, kw_only=True, tag="TOOL_CALL_RESULT"):
-    """What the tool gave back, as text."""
+    """The tool's result, as text."""
 
     message_id: str
     tool_call_id: str
@@ -79,33 +79,33 @@ class StepFinished(RunEvent, frozen=True, kw_only=True, tag="STEP_FINISHED"):
 
 
 class ReasoningStart(RunEvent, frozen=True, kw_only=True, tag="REASONING_START"):
-    """The model began to think."""
+    """The model started reasoning."""
 
     message_id: str
 
 
 class ReasoningMessageStart(RunEvent, frozen=True, kw_only=True, tag="REASONING_MESSAGE_START"):
-    """A message of the model's thoughts began."""
+    """A message of the model's reasoning began."""
 
     message_id: str
     role: Literal["reasoning"] = "reasoning"
 
 
 class ReasoningMessageContent(RunEvent, frozen=True, kw_only=True, tag="REASONING_MESSAGE_CONTENT"):
-    """A piece of the model's thoughts."""
+    """A piece of the model's reasoning."""
 
     message_id: str
     delta: str
 
 
 class ReasoningMessageEnd(RunEvent, frozen=True, kw_only=True, tag="REASONING_MESSAGE_END"):
-    """A message of the model's thoughts ended."""
+    """A message of the model's reasoning ended."""
 
     message_id: str
 
 
 class ReasoningEnd(RunEvent, frozen=True, kw_only=True, tag="REASONING_END"):
-    """The model stopped thinking."""
+    """The model stopped reasoning."""
 
     message_id: str
 
@@ -134,7 +134,7 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Interrupt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a run asks a person. `response_schema`, a JSON Schema, is held against the answer."""
+    """A question for a person. The answer is validated against `response_schema`, a JSON Schema."""
 
     id: str
     reason: str
@@ -161,7 +161,7 @@ class RunFinished(RunEvent, frozen=True, kw_only=True, tag="RUN_FINISHED"):
 
 
 class RunError(RunEvent, frozen=True, kw_only=True, tag="RUN_ERROR"):
-    """A run failed. `thread_id` and `run_id` tell which, besides what AG-UI names."""
+    """A run failed. `thread_id` and `run_id`, which AG-UI does not have, say which one."""
 
     message: str
     code: str

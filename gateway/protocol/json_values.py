@@ -54,7 +54,7 @@ def check_json(value: object, path: str, *, max_depth: int, max_nodes: int = MAX
             raise BadRequest(f"{path}: nested deeper than {max_depth} levels")
         nodes += len(item)
         if nodes > max_nodes:
-            raise TooLarge(f"{path}: made of more than {max_nodes} values")
+            raise TooLarge(f"{path}: has more than {max_nodes} values")
         for key, child in _members(item, path, place):
             kind = type(child)  # most need no other look, which would take ten times as long
             if kind in _PLAIN or (kind is int and INT_MIN <= child <= INT_MAX):

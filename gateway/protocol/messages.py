@@ -1,4 +1,4 @@
-"""The words of the wire: every request, reply and push, once, for both codecs.
+"""The messages of the wire: every request, reply and push, once, for both codecs.
 
 All are frozen, tagged by `type`. Requests are what a client may send; an operator adds its own by
 subclassing `Request`. Fields that are the user's own JSON are `Any` in requests and `JsonText` in
@@ -62,7 +62,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the client says of itself; shown to operators, never trusted."""
+    """What the client says about itself; shown to operators, never trusted."""
 
     name: Annotated[str, Meta(max_length=64)] = ""
     version: Annotated[str, Meta(max_length=64)] = ""
@@ -70,7 +70,7 @@ class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connect(Request, tag="connect", frozen=True, kw_only=True):
-    """Open a session, or resume one from where `cursors` stand.
+    """Open a session, or resume one from the positions in `cursors`.
 
     `attempt` rises with each try of a client: one carried out after a higher one changes nothing.
     """
@@ -104,7 +104,7 @@ class CreateConversation(Request, tag="create_conversation", frozen=True, kw_onl
 
 
 class GetConversation(Request, tag="get_conversation", frozen=True, kw_only=True):
-    """Ask who and what a conversation is."""
+    """Read the title, participants and state of a conversation."""
 
     conversation_id: Identifier
 
@@ -131,7 +131,7 @@ class LeaveConversation(Request, tag="leave_conversation", frozen=True, kw_only=
 
 
 class SendMessage(Request, tag="send_message", frozen=True, kw_only=True):
-    """Say something, once, however often it is sent."""
+    """Send a message; sent again with the same id, it is stored once."""
 
     client_message_id: MessageId
     content: Content
@@ -141,7 +141,7 @@ class SendMessage(Request, tag="send_message", frozen=True, kw_only=True):
 
 
 class CancelRun(Request, tag="cancel_run", frozen=True, kw_only=True):
-    """Cancel a run; answered with the state it ended in."""
+    """Cancel a run; the reply says how it ended."""
 
     conversation_id: Identifier
     run_id: Identifier
@@ -163,7 +163,7 @@ class GetAgentContext(Request, tag="get_agent_context", frozen=True, kw_only=Tru
 
 
 class UpdateAgentContext(Request, tag="update_agent_context", frozen=True, kw_only=True):
-    """Patch memory and workflow (RFC 6902), if nobody did since `base_version`."""
+    """Patch memory and workflow (RFC 6902), if they have not changed since `base_version`."""
 
     conversation_id: Identifier
     base_version: Offset
@@ -171,7 +171,7 @@ class UpdateAgentContext(Request, tag="update_agent_context", frozen=True, kw_on
 
 
 class ListContextVersions(Request, tag="list_context_versions", frozen=True, kw_only=True):
-    """List the versions a rollback may go to, the newest first."""
+    """List the versions that can be rolled back to, the newest first."""
 
     conversation_id: Identifier
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
@@ -185,7 +185,7 @@ class RollbackAgentContext(Request, tag="rollback_agent_context", frozen=True, k
 
 
 class RespondToInterrupt(Request, tag="respond_to_interrupt", frozen=True, kw_only=True):
-    """Answer what a run asked."""
+    """Answer a run's question."""
 
     conversation_id: Identifier
     run_id: Identifier
@@ -203,7 +203,7 @@ class AddParticipant(Request, tag="add_participant", frozen=True, kw_only=True):
 
 
 class RemoveParticipant(Request, tag="remove_participant", frozen=True, kw_only=True):
-    """Make a subject no participant; owners only. With `ban` it cannot join again by itself."""
+    """Remove a participant; owners only. With `ban` it cannot join again by itself."""
 
     conversation_id: Identifier
     subject: AnySubject  # whatever was let in before it was checked can be removed
@@ -211,7 +211,7 @@ class RemoveParticipant(Request, tag="remove_participant", frozen=True, kw_only=
 
 
 class CreateInvite(Request, tag="create_invite", frozen=True, kw_only=True):
-    """Make a code that lets whoever holds it join; owners only."""
+    """Create a code that lets anyone who has it join; owners only."""
 
     conversation_id: Identifier
     uses: Annotated[int, Meta(ge=1, le=10_000)] = 1
@@ -226,14 +226,14 @@ class ListInvites(Request, tag="list_invites", frozen=True, kw_only=True):
 
 
 class RevokeInvite(Request, tag="revoke_invite", frozen=True, kw_only=True):
-    """End an invite, whoever made it; owners only."""
+    """End an invite, no matter who created it; owners only."""
 
     conversation_id: Identifier
     invite_id: Identifier
 
 
 class EditMessage(Request, tag="edit_message", frozen=True, kw_only=True):
-    """Replace the content of a message of one's own."""
+    """Replace the content of one of the caller's own messages."""
 
     conversation_id: Identifier
     message_id: Identifier
@@ -241,14 +241,14 @@ class EditMessage(Request, tag="edit_message", frozen=True, kw_only=True):
 
 
 class DeleteMessage(Request, tag="delete_message", frozen=True, kw_only=True):
-    """Delete a message: its author, or an owner."""
+    """Delete a message; its author or an owner only."""
 
     conversation_id: Identifier
     message_id: Identifier
 
 
 class SearchMessages(Request, tag="search_messages", frozen=True, kw_only=True):
-    """Find messages whose text holds `query`, the newest first."""
+    """Find messages whose text contains `query`, the newest first."""
 
     conversation_id: Identifier
     query: Annotated[str, Meta(min_length=1, max_length=256)]
@@ -257,14 +257,14 @@ class SearchMessages(Request, tag="search_messages", frozen=True, kw_only=True):
 
 
 class Typing(Request, tag="typing", frozen=True, kw_only=True):
-    """Tell the others that one is typing."""
+    """Show the others whether the caller is typing."""
 
     conversation_id: Identifier
     active: bool
 
 
 class Ack(Request, tag="ack", frozen=True, kw_only=True):
-    """Tell what the application has consumed."""
+    """Report what the application has handled."""
 
     cursors: Annotated[dict[Identifier, Position], Meta(max_length=1000)]
 
@@ -279,7 +279,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class ErrorReply(Reply, tag="error", frozen=True, kw_only=True):
-    """What could not be done, and whether to try again."""
+    """A request failed: why, and whether to try again."""
 
     code: ErrorCode
     message: str
@@ -293,13 +293,13 @@ class Pong(Reply, tag="pong", frozen=True, kw_only=True):
 
 
 class TokenRefreshed(Reply, tag="token_refreshed", frozen=True, kw_only=True):
-    """The new credential holds until `expires_at` (unix seconds)."""
+    """The new credential is valid until `expires_at` (unix seconds)."""
 
     expires_at: float
 
 
 class ConversationState(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a session stands in a conversation when it comes back."""
+    """A session's position in a conversation when it is opened or resumed."""
 
     mode: Mode
     epoch: str
@@ -321,7 +321,7 @@ class SessionReady(Reply, tag="session_ready", frozen=True, kw_only=True):
 
 
 class Participant(msgspec.Struct, frozen=True, kw_only=True):
-    """Who takes part, and whether a device of theirs is connected."""
+    """A subject that takes part, and whether one of its devices is connected."""
 
     subject: str
     role: Role
@@ -330,7 +330,7 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InvitedSubject(msgspec.Struct, frozen=True, kw_only=True):
-    """Who was invited by name and has not answered; takes no part yet."""
+    """A subject that was invited by name and has not answered; not a participant yet."""
 
     subject: str
     role: Role
@@ -339,7 +339,7 @@ class InvitedSubject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Conversation(Reply, tag="conversation", frozen=True, kw_only=True):
-    """Who and what a conversation is."""
+    """The title, participants and state of a conversation."""
 
     conversation_id: str
     title: str | None
@@ -354,7 +354,7 @@ class Conversation(Reply, tag="conversation", frozen=True, kw_only=True):
 
 
 class ConversationSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a list of conversations; with `invited_by`, one that waits to be joined."""
+    """One line of a list of conversations; with `invited_by`, an invitation to join it."""
 
     conversation_id: str
     title: str | None
@@ -385,7 +385,7 @@ class Joined(Reply, tag="joined", frozen=True, kw_only=True):
 
 
 class Left(Reply, tag="left", frozen=True, kw_only=True):
-    """The caller is no participant any more."""
+    """The caller is not a participant any more."""
 
     conversation_id: str
 
@@ -405,14 +405,14 @@ class MessageAccepted(Reply, tag="message_accepted", frozen=True, kw_only=True):
 
 
 class RunCancelled(Reply, tag="run_cancelled", frozen=True, kw_only=True):
-    """The state the run ended in."""
+    """How the run ended."""
 
     run_id: str
     status: str
 
 
 class ConversationHistory(Reply, tag="conversation_history", frozen=True, kw_only=True):
-    """A page of messages, the oldest first; `next` is where to go on, as `before` or `after`."""
+    """A page of messages, the oldest first; `next` is the next page's `before` or `after`."""
 
     conversation_id: str
     messages: list[JsonText]
@@ -435,7 +435,7 @@ class AgentContext(Reply, tag="agent_context", frozen=True, kw_only=True):
 
 
 class AgentContextUpdated(Reply, tag="agent_context_updated", frozen=True, kw_only=True):
-    """The patch is in."""
+    """The change is stored as this version."""
 
     conversation_id: str
     version: int
@@ -457,20 +457,20 @@ class ContextVersions(Reply, tag="context_versions", frozen=True, kw_only=True):
 
 
 class InterruptResolved(Reply, tag="interrupt_resolved", frozen=True, kw_only=True):
-    """Whether this answer was the one that counted."""
+    """Whether this answer was the one that was accepted."""
 
     winner: bool
 
 
 class Invite(Reply, tag="invite", frozen=True, kw_only=True):
-    """A code that lets its holder join until `expires_at` (unix seconds)."""
+    """A code that lets anyone who has it join until `expires_at` (unix seconds)."""
 
     invite: str
     expires_at: float
 
 
 class KeptInvite(msgspec.Struct, frozen=True, kw_only=True):
-    """An invite that can still be used. Its code is not known any more."""
+    """An invite that can still be used, without its code, which is not stored."""
 
     invite_id: str
     role: InviteRole
@@ -488,7 +488,7 @@ class Invites(Reply, tag="invites", frozen=True, kw_only=True):
 
 
 class InviteRevoked(Reply, tag="invite_revoked", frozen=True, kw_only=True):
-    """Nobody joins with it any more."""
+    """The invite can no longer be used."""
 
     conversation_id: str
     invite_id: str
@@ -501,7 +501,7 @@ class MessageUpdated(Reply, tag="message_updated", frozen=True, kw_only=True):
 
 
 class SearchResults(Reply, tag="search_results", frozen=True, kw_only=True):
-    """Messages found, the newest first; with `has_more`, it did not look at any before `next`."""
+    """Messages found, the newest first; with `has_more`, none before `next` were read."""
 
     messages: list[JsonText]
     has_more: bool = False
@@ -512,18 +512,18 @@ class SearchResults(Reply, tag="search_results", frozen=True, kw_only=True):
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Base of everything the server sends unasked."""
+    """Base of everything the server sends without a request."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a silent client pings, and how long it waits for the answer."""
+    """How often an idle client pings, and how long it waits for the answer."""
 
     interval_s: float
     timeout_s: float
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client must keep to."""
+    """The limits that a client must respect."""
 
     max_frame_bytes: int
     max_content_bytes: int
@@ -570,7 +570,7 @@ class Live(Push, tag="live", frozen=True, kw_only=True):
 
 
 class EpochChanged(Push, tag="epoch_changed", frozen=True, kw_only=True):
-    """What the client has is whole; from now on the place where it stands is called `to`."""
+    """Nothing the client has was lost; its position is called `to` from now on."""
 
     conversation_id: str
     from_: Position = msgspec.field(name="from")
@@ -587,7 +587,7 @@ class Invited(Push, tag="invited", frozen=True, kw_only=True):
 
 
 class Presence(Push, tag="presence", frozen=True, kw_only=True):
-    """A participant came or went."""
+    """A participant connected or disconnected."""
 
     conversation_id: str
     subject: str

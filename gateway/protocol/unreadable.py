@@ -43,7 +43,7 @@ def check_event(event: bytes) -> None:
     value = _decode(event)
     _pack(value)
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-        raise TypeError("it is no object with a type")
+        raise TypeError("it is not an object with a type")
 
 
 def look_at(text: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a handler is given: who asks, the store, and the connection's own actions."""
+"""What a handler gets: the caller, the store, and the connection's actions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Joined(Protocol):
 
 
 class HeldSession(Protocol):
-    """What of a session a handler may use: whose it is, and where its client stands."""
+    """The part of a session that handlers may use: its owner, and its client's positions."""
 
     @property
     def caller(self) -> Caller:
@@ -44,20 +44,20 @@ class HeldSession(Protocol):
 
     @property
     def session_id(self) -> str:
-        """Names it."""
+        """The session's id."""
 
     async def ack(self, where: dict[str, Position]) -> None:
         """Move the positions of attached conversations."""
 
 
 class Actions(Protocol):
-    """What of a connection a handler may use."""
+    """The part of a connection that handlers may use."""
 
     def is_following(self, conversation_id: str) -> bool:
-        """Whether `hold` and `follow` would do nothing: it is attached and heard."""
+        """Whether `hold` and `follow` would do nothing: it is attached and subscribed."""
 
     async def hold(self, conversation_id: str) -> None:
-        """Hear a conversation from now on, so that nothing written next is missed."""
+        """Subscribe to a conversation now, so that nothing written next is missed."""
 
     async def join(self, conversation_id: str, cursor: Position | None) -> Joined:
         """Attach; the replay and `live` follow the reply."""
@@ -65,7 +65,7 @@ class Actions(Protocol):
     async def follow(
         self, conversation_id: str, position: Position, *, is_old: bool = False
     ) -> None:
-        """Attach if not attached, and read on from a position; follows the reply.
+        """Attach if not attached, and continue after a position; follows the reply.
 
         A position of before this request `is_old`: the caller may not see what lies after it.
         """
@@ -74,7 +74,7 @@ class Actions(Protocol):
         """Detach."""
 
     def release(self, conversation_id: str) -> None:
-        """Stop hearing a conversation that was held and not attached to."""
+        """Unsubscribe from a conversation that was held and not attached to."""
 
     async def refresh(self, token: str) -> Identity:
         """Replace the credential of this connection."""
@@ -143,5 +143,5 @@ class Context:
 
     @property
     def identity(self) -> Identity:
-        """Whose token the connection has now."""
+        """The identity of the connection's current token."""
         return self._identity()

@@ -23,7 +23,7 @@ UNAVAILABLE = ErrorReply(
 )
 IN_DOUBT = ErrorReply(
     code=ErrorCode.TIMEOUT,
-    message="storage did not answer; it may have been done, send it again unchanged",
+    message="storage did not answer; it may have been carried out, send it again unchanged",
     retryable=True,
     retry_after_ms=1000,
 )
@@ -48,4 +48,4 @@ def error_reply(error: RequestError) -> ErrorReply:
     )
 
 
-TIMED_OUT = error_reply(TimedOut("it took too long; it may have been done"))
+TIMED_OUT = error_reply(TimedOut("the request timed out; it may have been carried out"))

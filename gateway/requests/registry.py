@@ -162,7 +162,7 @@ def _each(function: HandlerOfMany[Request]) -> HandlerOfMany[Request]:
         answers = await function(context, requests)
         if len(answers) != len(requests):
             name = getattr(function, "__qualname__", function)
-            raise TypeError(f"{name} gave {len(answers)} answers to {len(requests)} requests")
+            raise TypeError(f"{name} returned {len(answers)} answers to {len(requests)} requests")
         return answers
 
     return answer
@@ -190,7 +190,7 @@ def _built_in() -> ModuleType:
         _BUILT_IN, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
     if spec is None or spec.loader is None:
-        raise ImportError(f"{folder} is no package")
+        raise ImportError(f"{folder} is not a package")
     found = sys.modules.get(_BUILT_IN)
     if found is None:
         found = sys.modules[_BUILT_IN] = module_from_spec(spec)

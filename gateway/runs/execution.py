@@ -280,7 +280,7 @@ class Execution:
                 max_nodes=self._settings.max_json_nodes,
             )
         except RequestError as exc:
-            raise Refused(f"the agent changed its state badly: {exc.message}") from exc
+            raise Refused(f"the agent made an invalid change to its state: {exc.message}") from exc
 
     # endings
 

@@ -63,9 +63,9 @@ async def check_fit(schema: dict[str, Any], answer: object, *, limit_s: float) -
             found = await _apart(limit_s, schema, answer)
     except _CannotCheck as exc:
         _log.warning("answer_check_failed", problem=repr(exc.__cause__))
-        raise BadRequest("$.payload: cannot be checked against what was asked") from exc
+        raise BadRequest("$.payload: cannot be validated against the schema") from exc
     if found is not None:
-        raise BadRequest(f"{shown_path('$.payload', found)}: does not fit what was asked")
+        raise BadRequest(f"{shown_path('$.payload', found)}: does not match the schema")
 
 
 class _CannotCheck(Exception):

@@ -54,7 +54,7 @@ def schema_fault(schema: dict[str, Any]) -> str | None:
     except CycleError:
         return "has a $ref to itself that never ends"
     except RecursionError:
-        return "is nested too deep"
+        return "is nested too deeply"
     return None
 
 

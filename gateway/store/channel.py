@@ -26,7 +26,7 @@ def parse_live(conversation_id: str, payload: bytes) -> list[Publication]:
     _, of, first, sizes, rest = payload.split(b":", 4)
     lengths = [int(size) for size in sizes.split(b",")]
     if min(lengths) < 0 or sum(lengths) != len(rest):
-        raise ValueError("the entries are not as long as it says")
+        raise ValueError("the entries do not have the stated length")
     epoch, offset, begin, found = of.decode(), int(first), 0, list[Publication]()
     if not 0 < offset < MAX_OFFSET:
         raise ValueError(_NO_OFFSET)

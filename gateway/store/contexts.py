@@ -83,7 +83,7 @@ class Contexts:
         """
         reply = await self._read_at(caller, conversation_id, version)
         if reply[0] == b"no_version":
-            raise NotFound(f"$.version: version {version} is not kept")
+            raise NotFound(f"$.version: version {version} does not exist any more")
         if reply[4] is None:
             return {"memory": {}, "workflow": {}}
         document: dict[str, Any] = msgspec.json.decode(reply[4])

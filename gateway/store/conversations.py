@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.protocol.messages import CreateConversation, History, Role, Visibility
 
-CANNOT_BE_HAD: Final = "$.conversation_id: this id cannot be had; choose another"
+CANNOT_BE_HAD: Final = "$.conversation_id: this id is not available; choose another"
 TOLD_AT_ONCE: Final = 500  # of those who came and went, by one script
 
 
@@ -204,7 +204,7 @@ class Conversations:
             invites=self._invites,
         )
         if reply[0] == b"last_owner":
-            raise Conflict("the last owner cannot leave while others stay")
+            raise Conflict("the last owner cannot leave while others remain")
         if reply[0] == b"full":
             raise Conflict("too many subjects are banned from this conversation")
         if reply[0] == b"no_room":

@@ -80,7 +80,7 @@ class Interrupts:
                 caller, conversation_id, answer, request=request, given=given, stamp=stamp
             )
             if reply[0] == b"expired":
-                raise Conflict("the interrupt was not answered in time")
+                raise Conflict("the interrupt has expired")
             if reply[0] == b"too_large":
                 limit = self._settings.max_interrupts_bytes
                 raise TooLarge(

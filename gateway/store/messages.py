@@ -166,7 +166,7 @@ class Messages(Pages):
             )
             if await self._replace(caller, conversation_id, message_id, old, new, is_author=True):
                 return JsonText(new)
-        raise Conflict("the message is being edited by others")
+        raise Conflict("the message is being edited by somebody else at the same time")
 
     async def delete(self, caller: Caller, conversation_id: str, message_id: str) -> JsonText:
         """Delete a message; its author or an owner may. Returns it as it was.
@@ -180,7 +180,7 @@ class Messages(Pages):
                 caller, conversation_id, message_id, old, b"", is_author=author == caller.subject
             ):
                 return JsonText(old)
-        raise Conflict("the message is being edited by others")
+        raise Conflict("the message is being edited by somebody else at the same time")
 
     async def find(self, caller: Caller, conversation_id: str, message_id: str) -> Message | None:
         """A message by its id; None if there is none, or it was deleted."""
@@ -270,6 +270,6 @@ def _known(kept: Reply, hashed: bytes) -> Accepted | RequestError:
     """What `ids` keeps of a message, told to whoever sends it again."""
     number, offset, epoch, first_hash, run_id = f"{text(kept)}:".split(":")[:5]
     if first_hash.encode() != hashed:
-        return Conflict("$.client_message_id was used with other content")
+        return Conflict("$.client_message_id was already used with different content")
     position = Position(epoch, int(offset))
     return Accepted(position, int(number), is_duplicate=True, run_id=run_id or None)

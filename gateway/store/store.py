@@ -79,7 +79,7 @@ class Store:
         is_durable = self._durability != "memory"
         command = ("SET", key, "1", "PX", _PROBE_TTL_MS)
         if await self.redis.execute(key, *command, durable=is_durable) != b"OK":
-            raise StoreUnavailable("a write was not taken")
+            raise StoreUnavailable("a write was not accepted")
 
     async def check_durability(self) -> None:
         """See that the server can do what `GATEWAY_DURABILITY` promises. One that is away passes.

@@ -88,7 +88,7 @@ async def test_too_many_values_are_refused_in_every_field(
     for field, (kind, fields) in in_each_field(conversation, {"x": [1] * MAX_NODES}).items():
         error = await alice.refusal(kind, **fields)
         assert (error["code"], error["retryable"]) == ("too_large", False), field
-        assert error["message"] == f"{field}: made of more than {MAX_NODES} values"
+        assert error["message"] == f"{field}: has more than {MAX_NODES} values"
     assert (await alice.request("ping"))["type"] == "pong"
 
 

@@ -126,7 +126,7 @@ async def test_bad_change_of_state_is_refused() -> None:
     async def clumsy(context: RunContext) -> AsyncIterator[Any]:
         yield StateDelta(delta=[{"op": "remove", "path": "/memory/nothing"}])
 
-    with pytest.raises(AgentError, match="changed its state badly"):
+    with pytest.raises(AgentError, match="invalid change to its state"):
         await ask(clumsy, "hello")
 
 

@@ -136,7 +136,7 @@ class PydanticAgent:
             return {"user_prompt": asked.text(), "message_history": make(before, records)}
         waiting = pydantic_history.waiting_calls(records, context.resumes_run)
         if not waiting:
-            raise AgentError("what was asked is no longer known", code="interrupt_lost")
+            raise AgentError("the question is no longer known", code="interrupt_lost")
         telling.knows(record["toolCallId"] for record in waiting)
         return {
             "message_history": make(messages, records, waiting=waiting),
@@ -264,10 +264,10 @@ def _failures() -> Iterator[None]:
         _log.warning("model_failed", model=exc.model_name, kind=type(exc).__name__)
         raise model_errors.failed() from exc
     except exceptions.UsageLimitExceeded as exc:
-        raise AgentError("the agent used up what it may", code="usage_limit") from exc
+        raise AgentError("the agent reached its usage limit", code="usage_limit") from exc
     except exceptions.UnexpectedModelBehavior as exc:
         _log.warning("model_misbehaved", kind=type(exc).__name__)
-        raise AgentError("the model's answer was of no use", code="model_misbehaved") from exc
+        raise AgentError("the model's answer could not be used", code="model_misbehaved") from exc
 
 
 def _usage_of(messages: Iterable[ModelMessage]) -> list[TokenUsage]:

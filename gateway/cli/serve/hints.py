@@ -45,12 +45,12 @@ def dev_hints(settings: Settings, host: str, port: int) -> Iterator[str]:
     yield ""
     chat = f"{own_command()} chat{_where(settings, host, place, port)}"
     if find_dev_secret(settings.data_path) == settings.jwt_secret:
-        yield "Talk to it from another terminal, and as somebody else from one more:"
+        yield "Chat with it from another terminal, and as a second person from a third:"
         yield ""
         yield f"    {chat} --sub alice"
         yield f"    {chat} --sub bob"
     else:  # who chats there need not know the secret
-        yield "Talk to it from another terminal:"
+        yield "Chat with it from another terminal:"
         yield ""
         yield f"    {own_command()} chat --url {shlex.quote(url)}"
     yield ""

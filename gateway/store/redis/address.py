@@ -123,7 +123,7 @@ def _let_in_to_sentinels(options: UrlOptions, tls: ssl.SSLContext | None) -> Add
 
 def _with_password(username: str | None, password: str | None, prefix: str = "") -> Address:
     if username is not None and password is None:
-        raise SettingError(SETTING, f"has a {prefix}username and no {prefix}password")
+        raise SettingError(SETTING, f"has a {prefix}username but no {prefix}password")
     return Address(username=username, password=password)
 
 
@@ -148,7 +148,7 @@ def _database(path: list[str] | None, options: UrlOptions, *, is_cluster: bool =
 def _one(pairs: list[tuple[str, int]], kind: str) -> list[tuple[str, int]]:
     if kind == "standalone" and len(pairs) > 1:
         raise SettingError(
-            SETTING, "several hosts need redis+sentinel:// or redis+cluster://, to tell which it is"
+            SETTING, "several hosts need redis+sentinel:// or redis+cluster://, to say which it is"
         )
     return pairs
 

@@ -34,7 +34,7 @@ class UrlOptions:
         self._values: dict[str, str] = {}
         for name, value in parse_qsl(query, keep_blank_values=True):
             if not _NAME.fullmatch(name):  # not repeated: it may be a piece of a password
-                raise SettingError(SETTING, "has something behind its ? that is no parameter")
+                raise SettingError(SETTING, "has an invalid parameter after its ?")
             if name not in KNOWN:
                 known = ", ".join(KNOWN)
                 raise SettingError(SETTING, f"there is no parameter {name}; there are {known}")
@@ -50,7 +50,7 @@ class UrlOptions:
         """Take what may stand elsewhere in the URL, but not in both places."""
         value = self.text(name)
         if given is not None and value is not None and value != given:
-            raise SettingError(SETTING, f"says its {name} twice, and not the same")
+            raise SettingError(SETTING, f"sets {name} twice, with different values")
         return value if given is None else given
 
     def flag(self, name: str, *, default: bool = False) -> bool:
@@ -71,7 +71,7 @@ class UrlOptions:
         try:
             context = ssl.create_default_context(cafile=authority)
         except OSError as exc:  # ssl.SSLError is one
-            raise SettingError(SETTING, "?ssl_ca_certs= names no file of certificates") from exc
+            raise SettingError(SETTING, "?ssl_ca_certs= is not a file of certificates") from exc
         checks_name = self.flag("ssl_check_hostname", default=verify != "none")
         if checks_name and verify == "none":
             raise SettingError(SETTING, "?ssl_check_hostname= needs ssl_cert_reqs=required")

@@ -101,8 +101,8 @@ ODD: dict[str, tuple[Any, str]] = {
         Interrupt(id="i", reason="r", response_schema={"type": 5}),
         "no JSON Schema",
     ),
-    "too many values": (Custom(name="x", value=[1] * 20_000), "made of more than 20000 values"),
-    "state of too many values": (_patched([[]] * 20_000), "made of more than 20000 values"),
+    "too many values": (Custom(name="x", value=[1] * 20_000), "has more than 20000 values"),
+    "state of too many values": (_patched([[]] * 20_000), "has more than 20000 values"),
     "state with a long key": (
         StateSnapshot(snapshot={"memory": {"k" * 1025: 1}}),
         "a key is longer",

@@ -79,7 +79,7 @@ def test_assistants_take_over_as_the_page_says():
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [
-        ("no name=dice:dice", "is no name"),
+        ("no name=dice:dice", "is not a valid name"),
         ("foo", "'foo': write name=package.module:attribute"),
         ("dice=dice", "'dice=dice': write name=package.module:attribute"),
         ("dice=:dice", "'dice=:dice': write name=package.module:attribute"),

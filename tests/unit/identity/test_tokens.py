@@ -75,7 +75,7 @@ def test_required_claim_may_not_be_absent(name):
 def test_exp_is_seconds_since_1970(value):
     """Text, milliseconds and numbers out of the calendar are not."""
     reason = refusal(signed(CLAIMS | {"exp": value}))
-    assert "a number in exp" in reason or "exp is not a time" in reason
+    assert "exp must be a number" in reason or "exp is not a time" in reason
 
 
 @pytest.mark.parametrize("text", ["1e999", "-1e999", "NaN", "Infinity", "1" * 5000])

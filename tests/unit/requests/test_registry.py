@@ -101,7 +101,7 @@ async def test_a_handler_that_leaves_requests_unanswered_is_a_fault(module: Modu
 
     module.dances = dances
     registry = HandlerRegistry.load(["operators_own"])
-    with pytest.raises(TypeError, match="dances gave 1 answers to 2 requests"):
+    with pytest.raises(TypeError, match="dances returned 1 answers to 2 requests"):
         await registry.handle(None, [Dance(), Dance()])
 
 

@@ -34,7 +34,7 @@ async def own_store(own_redis: OwnRedis) -> AsyncIterator[Store]:
 def refusing(asked: JsonText) -> None:
     """Find that no answer fits."""
     del asked
-    raise BadRequest("$.payload: does not fit what was asked")
+    raise BadRequest("$.payload: does not match the schema")
 
 
 async def respond(

@@ -140,7 +140,7 @@ async def test_versions_have_4_mib_together(own_redis: OwnRedis) -> None:
         assert [one.version for one in found] == list(range(30, 14, -1))
         document = await store.contexts.document_at(ALICE, "c_1", 15)
         assert document["memory"]["n"] == 15
-        with pytest.raises(NotFound, match="version 14 is not kept"):
+        with pytest.raises(NotFound, match="version 14 does not exist any more"):
             await store.contexts.document_at(ALICE, "c_1", 14)
         await store.contexts.set(ALICE, "c_1", remembering(30, 5 * MIB))
         assert [one.version for one in await store.contexts.versions(ALICE, "c_1", limit=9)] == [31]
