@@ -5,9 +5,9 @@ GatewayError
 ├── NoServerBinary          no Redis URL and no embedded server to run; it does not start
 ├── DataFolderInUse         another program uses the data folder; it does not start
 ├── InvalidToken            a credential that is refused
-│   ├── ExpiredToken        one that was good
-│   └── EarlyToken          one that becomes good within a minute
-├── KeysUnavailable         whether a token is good cannot be told now (gateway/identity/keys.py)
+│   ├── ExpiredToken        one that was valid
+│   └── EarlyToken          one that becomes valid within a minute
+├── KeysUnavailable         a token cannot be verified now (gateway/identity/keys.py)
 ├── BadKeySet               a key set that cannot be used (gateway/identity/keys.py)
 ├── RequestError            the client gets code and message
 │   ├── BadRequest, TooLarge, UnknownType, NotFound, Forbidden, Conflict, VersionConflict,
@@ -198,7 +198,7 @@ class TooLarge(RequestError):
 
 
 class RateLimited(RequestError):
-    """Too many requests, or too much of something; `retry_after_ms` tells when to try again."""
+    """Too many requests, or too much of something; `retry_after_ms` says when to try again."""
 
     code = ErrorCode.RATE_LIMITED
 
@@ -207,13 +207,13 @@ class RateLimited(RequestError):
 
 
 class Gone(RequestError):
-    """It was there and has ended, as an invite that is used up."""
+    """It existed and has ended, like an invite that is used up."""
 
     code = ErrorCode.GONE
 
 
 class TooManyRuns(RequestError):
-    """A run more may not be started now; nothing was accepted. `details.of` has too many."""
+    """No further run may be started now; nothing was accepted. `details.of` has too many."""
 
     code = ErrorCode.RATE_LIMITED
 

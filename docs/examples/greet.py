@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from gateway import Context, ContextChange, Reply, Request, apply_patch, errors, handler
 
-# Looked up at run time to decode messages, so imported for real.
+# The decoder needs these types at run time, so they are imported outside TYPE_CHECKING.
 from gateway.protocol.messages import Identifier  # noqa: TC001
 
 TRIES = 5  # others may change the context at the same moment
