@@ -65,7 +65,7 @@ class ConversationCalls:
             Forbidden, Conflict: as the words say.
             StoreUnavailable: Redis is away; `may_have_run` tells if it is unknown what happened.
         """
-        own_keys, own_args = script.parameters.given(named)
+        own_keys, own_args = script.parameters.given(**named)
         keys = self.keys.conversation(caller.tenant, conversation_id)
         limits = self._limits if self._clock.offset_s == self._offset_s else self._packed_limits()
         own = packed_arguments((birth, caller.subject, *own_args))

@@ -84,7 +84,7 @@ class Script:
             StoreUnavailable: Redis did not answer or refuses to write.
             ReplyError: the script failed, a bug of ours.
         """
-        keys, args = self.parameters.given(named)
+        keys, args = self.parameters.given(**named)
         rest = (packed_arguments((len(keys), *keys, *args)),)
         count = 1 + len(keys) + len(args)
         return await self.run_packed(

@@ -62,14 +62,14 @@ def test_names_are_written_in_code_only() -> None:
 def test_values_by_name_become_keys_and_arguments() -> None:
     """In the order of the header, flags as 1 or 0, what repeats at the end."""
     given = Parameters("x", NAMES).given
-    assert given(dict(reversed(ALL.items()))) == (("s",), (5, "1", "a", "t", "{}"))
-    assert given({**ALL, "may_create": False, "changes": ()}) == (("s",), (5, "0", "a"))
+    assert given(**dict(reversed(ALL.items()))) == (("s",), (5, "1", "a", "t", "{}"))
+    assert given(**{**ALL, "may_create": False, "changes": ()}) == (("s",), (5, "0", "a"))
 
 
 def test_keys_may_repeat() -> None:
     """All keys from there on."""
     names = declared_in("-- keys sessions: session, online\n-- arg now: in ms")
-    assert Parameters("x", names).given({"sessions": ["s", "o"], "now": 1}) == (("s", "o"), (1,))
+    assert Parameters("x", names).given(sessions=["s", "o"], now=1) == (("s", "o"), (1,))
     assert with_places("f(sessions_at, sessions_each)", names) == "f(1, 2)"
 
 
@@ -77,21 +77,21 @@ def test_keys_may_repeat() -> None:
 def test_a_missing_argument_is_named_before_anything_is_sent(name: str) -> None:
     """With its script; so is a key, a flag, and what repeats."""
     values = {other: value for other, value in ALL.items() if other != name}
-    with pytest.raises(TypeError, match=rf"^x\.lua lacks {name}$"):
-        Parameters("x", NAMES).given(values)
+    with pytest.raises(TypeError, match=rf"^x\.lua\(\) missing .*'{name}'$"):
+        Parameters("x", NAMES).given(**values)
 
 
 def test_an_unknown_argument_is_named() -> None:
     """It is not left out silently."""
-    with pytest.raises(TypeError, match=r"^x\.lua does not take tenant$"):
-        Parameters("x", NAMES).given({**ALL, "tenant": "t"})
+    with pytest.raises(TypeError, match=r"^x\.lua\(\) got an unexpected .*'tenant'$"):
+        Parameters("x", NAMES).given(**ALL, tenant="t")
 
 
 @pytest.mark.parametrize("some", [["t", "{}", "t"], "ab", 1])
 def test_a_part_of_what_repeats_is_refused(some: object) -> None:
     """And a text, whose characters would be taken for arguments."""
     with pytest.raises(TypeError, match="changes are not given 2 each"):
-        Parameters("x", NAMES).given({**ALL, "changes": some})  # type: ignore[dict-item]
+        Parameters("x", NAMES).given(**{**ALL, "changes": some})
 
 
 @pytest.mark.parametrize(
