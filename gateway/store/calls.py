@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gateway.store.redis.scripts import Script
 
 BIRTH_CHARS = 6  # 36 bits; lua/prelude.lua takes an epoch apart by it
-SHARED_ARGUMENTS = 15  # the number of keys, 7 keys and ARGV 1 to 7 (lua/prelude.lua)
+SHARED_ARGUMENTS = 15  # the number of keys, and what lua/prelude.lua declares
 _COUNTS = [packed_arguments((7 + more,)) for more in range(9)]  # of keys, with those of a script
 
 
@@ -65,7 +65,7 @@ class ConversationCalls:
             Forbidden, Conflict: as the words say.
             StoreUnavailable: Redis is away; `may_have_run` tells if it is unknown what happened.
         """
-        own_keys, own_args = script.parameters.given(named)
+        own_keys, own_args = script.parameters.given(**named)
         keys = self.keys.conversation(caller.tenant, conversation_id)
         limits = self._limits if self._clock.offset_s == self._offset_s else self._packed_limits()
         own = packed_arguments((birth, caller.subject, *own_args))

@@ -10,10 +10,11 @@ from gateway.clock import Clock
 from gateway.protocol.messages import CreateConversation
 from gateway.settings import Settings
 from gateway.store.messages import Draft
+from gateway.store.redis.scripts import Script
 from gateway.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from gateway.identity.caller import Caller
     from gateway.protocol.messages import Position
@@ -66,3 +67,12 @@ async def epoch_ends(store: Store, caller: Caller, conversation_id: str) -> Posi
     """Do so, and return where the epoch will have ended when the next event is written."""
     await under_another_reign(store, caller, conversation_id)
     return (await store.log.read(caller, conversation_id, None)).position
+
+
+def scripts_in(part: object, depth: int = 3) -> Iterator[Script]:
+    """Yield the scripts of a store."""
+    for value in vars(part).values() if depth and hasattr(part, "__dict__") else ():
+        if isinstance(value, Script):
+            yield value
+        elif type(value).__module__.startswith("gateway.store"):
+            yield from scripts_in(value, depth - 1)

@@ -1,10 +1,10 @@
 -- Where readers of one conversation stand, and what they lack, at one position of the log. Comes after
 -- state.lua, joining.lua, pages.lua.
 -- arg cursor_epoch: of the readers' cursors, '' for none
--- arg lowest: the offset of the cursor that lies lowest
--- arg highest: and highest
--- arg max_events: how many to return at most
--- arg snapshot_messages: how many a snapshot holds
+-- arg lowest (number): the offset of the cursor that lies lowest
+-- arg highest (number): and highest
+-- arg max_events (number): how many to return at most
+-- arg snapshot_messages (number): how many a snapshot holds
 -- arg none_lacks (flag): nobody lacks events (a snapshot they may)
 -- arg max_bytes (number): of the events, and of the messages (one of each there may be in any case)
 -- args readers: each subject once
@@ -53,10 +53,10 @@ if not good_to and not string.find(cursor_epoch, '[,:]') then
   end
 end
 
-lowest, highest = tonumber(lowest), tonumber(highest)
-if good_to and lowest <= good_to then
-  local first, lacking = lowest, offset - lowest
-  local most = tonumber(max_events)
+local low, high = lowest, highest
+if good_to and low <= good_to then
+  local first, lacking = low, offset - low
+  local most, most_bytes = max_events, max_bytes
   if none_lacks then
     lacking = 0
   elseif lacking > 0 then
@@ -73,26 +73,26 @@ if good_to and lowest <= good_to then
     while true do -- bound: 512 (PAGE_EVENTS twice)
       for i = 1, #some do -- bound: 64 (MANY)
         bytes = bytes + #some[i]
-        if bytes >= max_bytes then
+        if bytes >= most_bytes then
           some = {unpack(some, 1, i)} -- bound: 64 (MANY)
           break
         end
       end
       lists[#lists + 1], count = some, count + #some
-      if count >= most or bytes >= max_bytes then
+      if count >= most or bytes >= most_bytes then
         break
       end
-      wanted = math.min(MANY, most - count, math.ceil((max_bytes - bytes) * count / bytes))
+      wanted = math.min(MANY, most - count, math.ceil((most_bytes - bytes) * count / bytes))
       some = redis.call('LRANGE', log_key, count - lacking, count + wanted - lacking - 1) -- bound: 64 (MANY)
     end
     reply[4], reply[5] = first, lists
   end
-  if highest <= good_to and first == lowest and lowest >= unseen then
+  if high <= good_to and first == low and low >= unseen then
     return reply
   end
 end
 
-local messages, _, has_more = messages_from(math.huge, -1, tonumber(snapshot_messages), max_bytes, 1)
+local messages, _, has_more = messages_from(math.huge, -1, snapshot_messages, max_bytes, 1)
 local context = redis.call('HMGET', context_key, 'version', 'memory', 'workflow')
 context[4] = tool_calls()
 reply[6] = {has_more and 1 or 0, messages, context, active_run(), pending_interrupts()}

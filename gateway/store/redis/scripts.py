@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.protocol.roles import lua_table
-from gateway.store.redis.declared import Parameters, declared_in, locals_of, with_places
+from gateway.store.redis.declared import Parameters, declared_in, with_places
 from gateway.store.redis.link import packed_arguments
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ class Script:
         body, parts = _part(name), [_part(part) for part in prelude]
         shared = [one for part in parts for one in declared_in(part)]
         own, head = declared_in(body), "\n".join([*parts, ""])
-        self.text = with_places(head, shared) + locals_of(own, shared, body)
-        self.text += with_places(body, shared)
+        self.text = with_places(head, shared) + with_places(body, [*shared, *own])
         self.parameters = Parameters(name, [*shared[len(_given(prelude)) :], *own])
         self.sha = hashlib.sha1(self.text.encode()).hexdigest()  # noqa: S324  # Redis's own choice
 
@@ -85,7 +84,7 @@ class Script:
             StoreUnavailable: Redis did not answer or refuses to write.
             ReplyError: the script failed, a bug of ours.
         """
-        keys, args = self.parameters.given(named)
+        keys, args = self.parameters.given(**named)
         rest = (packed_arguments((len(keys), *keys, *args)),)
         count = 1 + len(keys) + len(args)
         return await self.run_packed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.store.redis.declared import Name, Parameters, declared_in, locals_of, with_places
+from gateway.store.redis.declared import Name, Parameters, declared_in, with_places
 
 HEADER = """-- Do something.
 -- key session_key: the session
@@ -32,69 +32,66 @@ def test_header_declares_names_in_order() -> None:
     ) == NAMES
 
 
-def test_locals_are_written_for_the_names_that_are_used() -> None:
-    """At their places, also of those behind what is not used; a comment uses nothing."""
-    assert locals_of(NAMES, (), HEADER) == (
-        "local session_key = KEYS[1]; local lease_ms = tonumber(ARGV[1]); "
-        "local may_create = ARGV[2] == '1'; local changes_at = 4; local changes_each = 2\n"
+def test_names_are_written_as_what_they_stand_for() -> None:
+    """Each at its place, as its kind is."""
+    text = with_places(HEADER, NAMES)
+    assert text.endswith(
+        """redis.call('SET', KEYS[1], tonumber(ARGV[1]), (ARGV[2] == '1'))
+for i = 4, #ARGV, 2 do f(ARGV[i]) end
+"""
     )
-    assert locals_of(NAMES, (), "-- agent, lease_ms\nreturn 1") == ""
+    assert text.startswith(HEADER[: HEADER.index("redis.call")])
 
 
 def test_names_count_on_behind_those_that_come_before() -> None:
     """A script's own follow those of all scripts of a conversation."""
     before = (Name("log_key", "KEYS"), Name("subject", "ARGV"), Name("birth", "ARGV"))
-    assert locals_of(NAMES[:2], before, HEADER) == (
-        "local session_key = KEYS[2]; local lease_ms = tonumber(ARGV[3])\n"
-    )
+    names = (*before, *NAMES)
+    assert with_places("f(session_key, agent)", names) == "f(KEYS[2], ARGV[5])"
 
 
-def test_shared_names_are_written_as_places_in_code_only() -> None:
+def test_names_are_written_in_code_only() -> None:
     """Not in a string, a comment, a field's name, or as a part of another name."""
     shared = declared_in("-- key log_key: the log\n-- arg birth: of it\n-- arg subject: who asks")
-    text = (
-        """f(log_key)..subject .. '"subject":' .. x.subject -- of the subject\nsubject_of(birth)"""
-    )
+    text = """f(log_key)..subject .. '"subject":' .. x.subject -- subject\nsubject_of(birth)"""
     assert with_places(text, shared) == (
-        """f(KEYS[1])..ARGV[2] .. '"subject":' .. x.subject -- of the subject\nsubject_of(ARGV[1])"""
+        """f(KEYS[1])..ARGV[2] .. '"subject":' .. x.subject -- subject\nsubject_of(ARGV[1])"""
     )
 
 
 def test_values_by_name_become_keys_and_arguments() -> None:
     """In the order of the header, flags as 1 or 0, what repeats at the end."""
     given = Parameters("x", NAMES).given
-    assert given(dict(reversed(ALL.items()))) == (("s",), (5, "1", "a", "t", "{}"))
-    assert given({**ALL, "may_create": False, "changes": ()}) == (("s",), (5, "0", "a"))
+    assert given(**dict(reversed(ALL.items()))) == (("s",), (5, "1", "a", "t", "{}"))
+    assert given(**{**ALL, "may_create": False, "changes": ()}) == (("s",), (5, "0", "a"))
 
 
 def test_keys_may_repeat() -> None:
     """All keys from there on."""
     names = declared_in("-- keys sessions: session, online\n-- arg now: in ms")
-    assert Parameters("x", names).given({"sessions": ["s", "o"], "now": 1}) == (("s", "o"), (1,))
-    assert locals_of(names, (), "sessions_at sessions_each") == (
-        "local sessions_at = 1; local sessions_each = 2\n"
-    )
+    assert Parameters("x", names).given(sessions=["s", "o"], now=1) == (("s", "o"), (1,))
+    assert with_places("f(sessions_at, sessions_each)", names) == "f(1, 2)"
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_a_missing_argument_is_named_before_anything_is_sent(name: str) -> None:
     """With its script; so is a key, a flag, and what repeats."""
     values = {other: value for other, value in ALL.items() if other != name}
-    with pytest.raises(TypeError, match=rf"^x\.lua lacks {name}$"):
-        Parameters("x", NAMES).given(values)
+    with pytest.raises(TypeError, match=rf"^x\.lua\(\) missing .*'{name}'$"):
+        Parameters("x", NAMES).given(**values)
 
 
 def test_an_unknown_argument_is_named() -> None:
     """It is not left out silently."""
-    with pytest.raises(TypeError, match=r"^x\.lua does not take tenant$"):
-        Parameters("x", NAMES).given({**ALL, "tenant": "t"})
+    with pytest.raises(TypeError, match=r"^x\.lua\(\) got an unexpected .*'tenant'$"):
+        Parameters("x", NAMES).given(**ALL, tenant="t")
 
 
 @pytest.mark.parametrize("some", [["t", "{}", "t"], "ab", 1])
 def test_a_part_of_what_repeats_is_refused(some: object) -> None:
     """And a text, whose characters would be taken for arguments."""
     with pytest.raises(TypeError, match="changes are not given 2 each"):
-        Parameters("x", NAMES).given({**ALL, "changes": some})  # type: ignore[dict-item]
+        Parameters("x", NAMES).given(**{**ALL, "changes": some})
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from gateway.store.contexts import ContextChange
 from gateway.store.interrupts import Answer
 from gateway.store.keys import shard_of
 from gateway.store.messages import Draft
-from gateway.store.redis.scripts import Script
 from gateway.store.run_lines import Claim
 from gateway.store.run_names import RunName
 from gateway.store.runs import Change, Ending, RunInput, RunRequest
@@ -25,10 +24,10 @@ from tests.support.claims import claim_in
 from tests.support.eventually import eventually
 from tests.support.redis_servers import cluster, redis7
 from tests.support.slot_moves import SlotMove, slot_of
-from tests.support.stores import make, opened, say
+from tests.support.stores import make, opened, say, scripts_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from gateway.store.runs import Attempt
@@ -173,15 +172,6 @@ async def test_a_script_does_nothing_while_its_slot_moves(kind: str, first: str)
         await move.finish()
         for name in ("finish", "respond", "claim", "context", "read", "send"):
             await calls(store, active)[name]()
-
-
-def scripts_in(part: object, depth: int = 3) -> Iterator[Script]:
-    """Yield the scripts of a store."""
-    for value in vars(part).values() if depth and hasattr(part, "__dict__") else ():
-        if isinstance(value, Script):
-            yield value
-        elif type(value).__module__.startswith("gateway.store"):
-            yield from scripts_in(value, depth - 1)
 
 
 RUN_KEY = re.compile(r"local function run_key.*?^end", re.DOTALL | re.MULTILINE)
