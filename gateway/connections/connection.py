@@ -141,7 +141,7 @@ class Connection:
 
     def open(self) -> None:
         """Be known to the replica, and greet."""
-        self._replica.add(self)
+        self._replica.connections.add(self)
         self.push(self._replica.hello(self.caller))
         self.flush()  # at once: it leaves together with the handshake's answer
 
@@ -295,7 +295,7 @@ class Connection:
     def _rest(self) -> None:
         self._requests = self._watch.turns = self._watch.at_work = None
         if self.is_over:
-            self._replica.remove(self)
+            self._replica.connections.remove(self)
 
     def _overtake(self, long: Effect) -> None:
         """Let others past a request that has been at work for long."""

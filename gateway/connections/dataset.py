@@ -33,5 +33,5 @@ async def watch_for_ever(replica: Replica) -> None:
             continue
         if is_other:
             window_ms = round(replica.settings.drain_window_s * 1000)
-            for connection in list(replica.connections.values()):
+            for connection in replica.connections:
                 connection.close(Close(CloseCode.UNAVAILABLE, window_ms=window_ms))

@@ -129,21 +129,40 @@ class Dispatcher:
         if self._is_next is not None:
             await self._is_next()
         try:
-            await self._send(requests, replies)
+            waiting = self._send(requests, replies)
+            if waiting is not None:
+                await waiting
         except Exception as exc:  # noqa: BLE001  # the edge: a reply that cannot be written
-            await self._send(requests, failed(requests, exc))
+            waiting = self._send(requests, failed(requests, exc))
+            if waiting is not None:
+                await waiting
 
-    async def _send(self, requests: Sequence[Request], replies: Sequence[Reply | None]) -> None:
-        for request, reply in zip(requests, replies, strict=True):
+    def _send(
+        self, requests: Sequence[Request], replies: Sequence[Reply | None]
+    ) -> Awaitable[None] | None:
+        """Send replies; to be awaited if the client has not read yet what was sent before."""
+        for number, reply in enumerate(replies):
             if reply is None:
                 continue
-            if type(reply) is ErrorReply and type(request) is Connect:  # isinstance: 1 % a message
+            if type(reply) is ErrorReply and type(requests[number]) is Connect:
                 self._protocol.connect_failed()
             waiting = self._sender.push_when_it_fits(reply)
-            if waiting is not None:  # what was sent before is not read yet
-                await waiting
+            if waiting is not None:
+                return self._send_rest(waiting, requests[number + 1 :], replies[number + 1 :])
         if self._actions is not None:
             self._actions.run_after_reply()
+        return None
+
+    async def _send_rest(
+        self,
+        waiting: Awaitable[None],
+        requests: Sequence[Request],
+        replies: Sequence[Reply | None],
+    ) -> None:
+        await waiting
+        further = self._send(requests, replies)
+        if further is not None:
+            await further
 
     async def imply_connect(self) -> None:
         """Open a new session, as the client began with another request; that fails if it does."""

@@ -25,10 +25,10 @@ async def drain(replica: Replica) -> None:
     """
     window_ms = round(replica.settings.drain_window_s * 1000)
     replica.is_draining = True
-    leaving = list(replica.connections.values())
+    leaving = list(replica.connections)
     _log.info("draining", connections=len(leaving))
     for start in range(0, len(leaving), BATCH):
         for connection in leaving[start : start + BATCH]:
             connection.close(Close(CloseCode.DRAINING, window_ms=window_ms))
         await asyncio.sleep(PAUSE_S)
-    await replica.all_gone()
+    await replica.connections.all_gone()

@@ -6,9 +6,8 @@ It keeps nothing that another replica would need: everything that matters is in 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -17,18 +16,17 @@ from gateway.codes import CloseCode
 from gateway.connections.flusher import Flusher
 from gateway.connections.loop_share import LoopShare
 from gateway.connections.readiness import Readiness
+from gateway.connections.registry import ConnectionRegistry
 from gateway.connections.subject_limits import SubjectLimits
 from gateway.errors import StoreError
 from gateway.fanout.hub import Hub
 from gateway.fanout.presence import PresenceAnnouncer
 from gateway.protocol.encoders import ENCODERS
 from gateway.protocol.messages import Heartbeat, Hello, Invited, Limits
-from gateway.protocol.state_machine import Close
 
 if TYPE_CHECKING:
     from gateway.agents import AgentRegistry
     from gateway.clock import Clock
-    from gateway.connections.session import Session
     from gateway.identity.caller import Caller
     from gateway.identity.verifier import TokenVerifier
     from gateway.protocol.rate_limit import TokenBucket
@@ -39,37 +37,6 @@ if TYPE_CHECKING:
 
 LET_GO_S = 3.0  # for the sessions of closed sockets to be marked as away, when the process ends
 _log = structlog.get_logger(__name__)
-
-
-class OpenConnection(Protocol):
-    """A connection that is served here, as all that look after connections know it."""
-
-    @property
-    def connection_id(self) -> str:
-        """Names it in logs and between replicas."""
-
-    @property
-    def caller(self) -> Caller:
-        """Whose it is."""
-
-    @property
-    def session(self) -> Session | None:
-        """The session that is attached, if one is."""
-
-    def push(self, message: msgspec.Struct) -> None:
-        """Send something unasked."""
-
-    def tick(self, now: float, unix_now: float) -> None:
-        """Let time pass."""
-
-    def silent_s(self, now: float) -> float:
-        """How long nothing was heard; 0.0 while that is less than the heartbeat allows."""
-
-    def close(self, close: Close) -> None:
-        """Say why, and close."""
-
-    def abandon(self) -> None:
-        """Stop whatever still goes on: the process ends."""
 
 
 class Replica:
@@ -95,12 +62,11 @@ class Replica:
         self.hub.on_replica_message = self._hear
         self.hub.on_push = self._hear_push
         self.decoders = {codec: registry.decoder(codec, settings) for codec in ENCODERS}
-        self.connections: dict[str, OpenConnection] = {}
+        self.connections = ConnectionRegistry()
         self.flusher, self.loop_share = Flusher(), LoopShare()
         self.presence = PresenceAnnouncer(store)
         self.readiness = Readiness(store, clock)
         self.is_draining = False
-        self._one_gone = asyncio.Event()
         self._heartbeat = Heartbeat(
             interval_s=settings.heartbeat_s, timeout_s=settings.heartbeat_timeout_s
         )
@@ -110,7 +76,6 @@ class Replica:
             history_page_max=settings.history_page_max,
         )
         self.subject_limits = SubjectLimits(settings)
-        self._sockets: Counter[Caller] = Counter()
 
     def subject_bucket(self, caller: Caller) -> TokenBucket:
         """The rate limit that all of a subject's connections of this replica share."""
@@ -122,30 +87,13 @@ class Replica:
 
     def forget_idle_subjects(self) -> None:
         """Drop rate limits that hold no memory any more."""
-        self.subject_limits.forget_idle(self.clock.monotonic_s(), but=self._sockets)
-
-    def add(self, connection: OpenConnection) -> None:
-        """Count a connection that is about to be served."""
-        self.connections[connection.connection_id] = connection
-        self._sockets[connection.caller] += 1
-
-    def remove(self, connection: OpenConnection) -> None:
-        """Forget a connection that has ended."""
-        del self.connections[connection.connection_id]
-        self._sockets[connection.caller] -= 1
-        if not self._sockets[connection.caller]:
-            del self._sockets[connection.caller]
-        self._one_gone.set()
-
-    def connections_of(self, caller: Caller) -> int:
-        """How many sockets a subject has here."""
-        return self._sockets[caller]
+        self.subject_limits.forget_idle(self.clock.monotonic_s(), but=self.connections.callers)
 
     async def tell_replaced(self, holder: Holder, *, is_revoked: bool) -> None:
         """Send the socket away that had the session; if it is not told, its next touch tells it."""
         code = CloseCode.REVOKED if is_revoked else CloseCode.REPLACED
         if holder.replica_id == self.store.replica_id:
-            self._close_one(holder.connection_id, code)
+            self.connections.close_one(holder.connection_id, code)
             return
         try:
             await self.store.publish_to_replica(
@@ -164,19 +112,13 @@ class Replica:
             limits=self._limits,
         )
 
-    async def all_gone(self) -> None:
-        """Wait until there is no connection any more."""
-        while self.connections:
-            self._one_gone.clear()
-            await self._one_gone.wait()
-
     async def wait_until_gone(self) -> None:
         """Wait until the connections, whose sockets were closed, have let go; not for ever."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LET_GO_S):
-                await self.all_gone()
+                await self.connections.all_gone()
                 await self.presence.tell_now()
-        for connection in list(self.connections.values()):
+        for connection in self.connections:
             connection.abandon()
 
     def _hear(self, payload: bytes) -> None:
@@ -186,7 +128,7 @@ class Replica:
         except ValueError as exc:  # of a newer version, or somebody else's
             _log.warning("publication_unreadable", problem=str(exc))
             return
-        self._close_one(connection_id, close_code)
+        self.connections.close_one(connection_id, close_code)
 
     def _hear_push(self, payload: bytes) -> None:
         connection_id, _, push = payload.partition(b":")
@@ -197,8 +139,3 @@ class Replica:
             connection.push(msgspec.json.decode(push, type=Invited))
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             _log.warning("publication_unreadable", problem=str(exc))
-
-    def _close_one(self, connection_id: str, code: CloseCode) -> None:
-        connection = self.connections.get(connection_id)
-        if connection is not None:
-            connection.close(Close(code))

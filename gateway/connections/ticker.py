@@ -18,7 +18,8 @@ from gateway.store.sessions import Vouched
 from gateway.tasks import together
 
 if TYPE_CHECKING:
-    from gateway.connections.replica import OpenConnection, Replica
+    from gateway.connections.registry import OpenConnection
+    from gateway.connections.replica import Replica
     from gateway.settings import Settings
 
 TICK_S = 0.25
@@ -39,7 +40,7 @@ async def tick_for_ever(replica: Replica) -> None:
     for turn in itertools.count():
         await asyncio.sleep(TICK_S)
         now, unix_now = replica.clock.monotonic_s(), replica.clock.unix_s()
-        connections = list(replica.connections.values())
+        connections = list(replica.connections)
         if len(connections) > MANY:
             connections = connections[turn % TURNS :: TURNS]
         for connection in connections:
@@ -57,7 +58,7 @@ async def touch(replica: Replica, now: float) -> None:
     """Vouch for every session here, a script a shard; close those taken over unheard, or lost."""
     holders: dict[tuple[str, int], OpenConnection] = {}
     shards: dict[str, list[Vouched]] = defaultdict(list)
-    for connection in replica.connections.values():
+    for connection in replica.connections:
         session = connection.session
         if session is None:
             continue

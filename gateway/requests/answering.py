@@ -64,6 +64,8 @@ async def answer(
     try:
         with limit:
             answers = await handling.handle(context, requests)
+        if len(answers) == 1:  # by far the commonest
+            return (_reply_to(requests[0], answers[0]),)
         return [_reply_to(request, given) for request, given in zip(requests, answers, strict=True)]
     except asyncio.CancelledError as exc:
         if _is_told_to_stop():

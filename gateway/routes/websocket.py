@@ -98,7 +98,7 @@ async def _admit(replica: Replica, websocket: WebSocket) -> Identity:
             retry_after_ms=retry_ms(exc),
         ) from exc
     caller = Caller(identity.tenant, identity.subject)
-    if replica.connections_of(caller) >= replica.settings.max_connections_per_subject:
+    if replica.connections.count_of(caller) >= replica.settings.max_connections_per_subject:
         raise Refused(
             CloseCode.RATE_LIMITED, "too many connections of this subject", retry_after_ms=RETRY_MS
         )

@@ -45,7 +45,9 @@ MAX_USAGES = 100  # models of one run
 ALLOWED = "an agent yields str, the run events of gateway.protocol.events, or Interrupt"
 # What the gateway itself says in a run.
 ENDINGS = frozenset({events.RunFinished, events.RunError})
-GATEWAY_NAMES = frozenset({"run_restarted", "run_interrupted", "unreadable_event"})
+GATEWAY_NAMES = frozenset(
+    {"run_restarted", "run_interrupted", "text_removed", "hidden_event", "unreadable_event"}
+)
 YIELDED = frozenset(
     kind
     for kind in vars(events).values()

@@ -193,7 +193,7 @@ def _less(rules: Rules, world: World, gateway: int, found: Heard) -> World:
 
 
 def take_cut(world: World, index: int) -> World:
-    """The answer of a read is here: `_serve_from_log`, or `_deliver_at_once` for who resumes."""
+    """The answer of a read is here: `_serve_from_log`, or `deliver_at_once` for who resumes."""
     client = world.clients[index]
     cut, is_first = client.cut, client.mode == RESUMING
     client = client._replace(cut=None, mode=BEHIND, owed=cut.offset if is_first else client.owed)
