@@ -76,6 +76,8 @@ ODD: dict[str, tuple[Any, str]] = {
     ),
     "run error": (RunError(message="m", code="c", thread_id="t", run_id="r"), "RunError"),
     "gateway's name": (Custom(name="run_restarted", value={}), "name of the gateway's own"),
+    "removed text": (Custom(name="text_removed", value={}), "name of the gateway's own"),
+    "hidden event": (Custom(name="hidden_event", value=None), "name of the gateway's own"),
     "bad name": (Custom(name=5, value=1), "Expected `str`, got `int`"),
     "bad delta": (TextMessageContent(delta=None), "Expected `str`, got `null`"),
     "bad thought": (ReasoningMessageContent(message_id=[], delta="x"), "got `array`"),
