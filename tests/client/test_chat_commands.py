@@ -227,7 +227,7 @@ async def test_what_was_not_acknowledged_is_told_by_the_exit_status(
     await gateway.kill()
     alice.type("into the void")
     alice.process.stdin.close()
-    await alice.sees("! 1 not acknowledged", within_s=30)
+    await alice.sees("! 1 not acknowledged", within_s=60)
     assert await alice.ended() == 1
 
 

@@ -174,6 +174,11 @@ async def test_all_slots_serve_one_tenant_after_the_other_has_its_share(
     await watched.have_begun(360)
 
 
+async def quick(person: Person) -> str:
+    """Ask, and return the reply."""
+    return (await person.sees_end(await person.ask("quick"))).text
+
+
 async def test_shards_whose_server_is_away_hold_up_no_others(
     own_worker: OwnWorker, arrive: Arrive, tmp_path: Path
 ) -> None:

@@ -170,7 +170,7 @@ async def test_worker_on_the_same_machine_takes_over_from_a_dead_one_at_once(
 ) -> None:
     """One that lives already, or one that is started: neither waits for the lease."""
     alice = await arrive(bare[0])
-    run_id = await alice.ask("/count 100 50")
+    run_id = await alice.ask("/count 400 50")  # longer than a worker takes to start
     for mark in (" 10 ", " 20 "):
         worker = await own_worker(run_lease_s=30)
         await alice.reads(run_id, mark)
