@@ -52,7 +52,7 @@ class ModelLog:
         self.events: list[Publication] = []
         self.kept_from = 1  # the offset of the oldest event that was not trimmed
         self.is_member = True
-        self.left_at = Position("", 0)  # the last event that a removed member may see
+        self.left_at: dict[str, int] = {}  # by epoch, the last event that a removed member may see
         self.channel: list[Publication] = []  # live copies under way
         self.asked: list[tuple[Position | None, Position | None, asyncio.Future[Cut]]] = []
         self.answers: list[tuple[asyncio.Future[Cut], Cut | NotFound]] = []
@@ -80,7 +80,12 @@ class ModelLog:
     def remove_member(self) -> None:
         """Make the reader's subject no participant."""
         self.append({"type": "PARTICIPANT_LEFT", "subject": ALICE.subject})
-        self.is_member, self.left_at = False, self.position
+        self.is_member = False
+        self._leave(self.position)
+
+    def _leave(self, position: Position) -> None:
+        known = self.left_at.get(position.epoch, 0)
+        self.left_at[position.epoch] = max(known, position.offset)
 
     def fail_over(self, *, lost: int) -> None:
         """Let a replica become master that lacks the last few events, and what came with them."""
@@ -92,7 +97,7 @@ class ModelLog:
         comings = [kind for kind in kinds if kind.startswith("PARTICIPANT_")]
         self.is_member = comings[-1:] != ["PARTICIPANT_LEFT"]
         if not self.is_member:  # it may have been one in what was lost, and have read that
-            self.left_at = self.replaced
+            self._leave(self.replaced)
         self.reign += 1
 
     def write_late(self) -> None:
