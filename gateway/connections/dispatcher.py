@@ -128,14 +128,9 @@ class Dispatcher:
             replies = await answer(self._replica.registry, context, requests, limit=limit)
         if self._is_next is not None:
             await self._is_next()
-        try:
-            waiting = self._send(requests, replies)
-            if waiting is not None:
-                await waiting
-        except Exception as exc:  # noqa: BLE001  # the edge: a reply that cannot be written
-            waiting = self._send(requests, failed(requests, exc))
-            if waiting is not None:
-                await waiting
+        waiting = self._send(requests, replies)
+        if waiting is not None:
+            await waiting
 
     def _send(
         self, requests: Sequence[Request], replies: Sequence[Reply | None]
@@ -146,7 +141,11 @@ class Dispatcher:
                 continue
             if type(reply) is ErrorReply and type(requests[number]) is Connect:
                 self._protocol.connect_failed()
-            waiting = self._sender.push_when_it_fits(reply)
+            try:
+                waiting = self._sender.push_when_it_fits(reply)
+            except Exception as exc:  # noqa: BLE001  # the edge: a reply that cannot be encoded
+                (error,) = failed([requests[number]], exc)
+                waiting = self._sender.push_when_it_fits(error)
             if waiting is not None:
                 return self._send_rest(waiting, requests[number + 1 :], replies[number + 1 :])
         if self._actions is not None:

@@ -54,6 +54,22 @@ async def leave(context, message):
     await subtask
 """
 
+UNWRITABLE = """
+from typing import Any
+
+from gateway import Reply, Request, handler
+
+class Show(Request, tag="show", frozen=True, kw_only=True):
+    good: bool
+
+class Shown(Reply, tag="shown", frozen=True, kw_only=True):
+    what: Any
+
+@handler(Show, together=lambda context, message: "all")
+async def show(context, messages):
+    return [Shown(what=1 if message.good else object()) for message in messages]
+"""
+
 
 @pytest.fixture
 async def gateway(in_process: InProcess, monkeypatch: pytest.MonkeyPatch) -> InProcessGateway:
@@ -179,3 +195,18 @@ async def test_whatever_leaves_a_handler_costs_its_own_request(
         assert (await alice.refusal("leave", way=way))["code"] == "internal"
         assert (await alice.request("ping"))["type"] == "pong"
     assert gateway.logs.count("request_failed") == 3
+
+
+async def test_a_reply_that_cannot_be_encoded_costs_its_own_request(
+    own_gateway: OwnGateway, dial: Dialler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of those performed with it gets one reply, its own."""
+    (tmp_path / "unwritable.py").write_text(UNWRITABLE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    alice = await dial(await own_gateway(handlers="unwritable"))
+    shown = [{"type": "show", "good": one} for one in (True, False, True)]
+    await alice.request("ping")  # there is a session: they can be performed together
+    ids = await alice.start_batch(*shown)
+    replies = [await alice.answer_to(one) for one in ids]
+    assert [reply["type"] for reply in replies] == ["shown", "error", "shown"]
+    assert (await alice.request("ping"))["type"] == "pong"  # nothing else was on the way
