@@ -30,7 +30,7 @@ LONG_S = (
 )
 MAX_TURNS = 16  # at work, or waiting for their conversation or their turn to be answered
 MAX_HELD_BYTES = 1_048_576  # of their requests in memory, about; one more may exceed it
-ANSWER_BYTES = 262_144  # what one that is answered with a page holds besides, about
+MAX_PAGES = 4  # read and not sent yet; each is answered with up to a frame of 256 KiB
 DECODED = 10  # times its bytes a decoded message takes, about, unless it is one text
 
 # What touches one conversation, and of the session no more than being attached to it. All else has
@@ -57,7 +57,7 @@ _OF_ONE_CONVERSATION = frozenset(
         messages.UpdateAgentContext,
     }
 )
-_ANSWERED_WITH_MUCH = (
+_ANSWERED_WITH_A_PAGE = (
     messages.GetAgentContext,
     messages.GetConversationHistory,
     messages.SearchMessages,
@@ -76,12 +76,7 @@ def lane_of(effect: Effect | None) -> str | None:
 
 
 def held_bytes_of(request: Request, message_bytes: int) -> int:
-    """What a request takes in memory, about, that came in so many bytes, or with one that did.
-
-    With its answer, which waits until those before it are sent.
-    """
-    if isinstance(request, _ANSWERED_WITH_MUCH):
-        return ANSWER_BYTES + message_bytes
+    """What a request takes in memory, about, that came in so many bytes, or with one that did."""
     content = getattr(request, "content", None)
     return len(content) if isinstance(content, str) else message_bytes * DECODED
 
@@ -147,12 +142,15 @@ class Turn:
         before: whom they are answered after.
         in_lane: whose work they begin after.
         held_bytes: what the requests take in memory.
+        has_page: whether it is answered with a page, which is held until it is sent.
     """
 
     __slots__ = (
         "_before",
         "_in_lane",
         "dispatcher",
+        "has_begun",
+        "has_page",
         "held_bytes",
         "is_answered",
         "is_done",
@@ -168,9 +166,12 @@ class Turn:
         before: Turn | None = None,
         in_lane: Turn | None = None,
         held_bytes: int = 0,
+        has_page: bool = False,
     ) -> None:
         self.lane = lane
         self.held_bytes = held_bytes
+        self.has_page = has_page
+        self.has_begun = False
         self.since = monotonic() if since is None else since
         self.dispatcher: Dispatcher | None = None
         self._before = before
@@ -281,16 +282,22 @@ class Turns:
         message_bytes = self._inbox.message_bytes
         requests = self._dispatcher.take(effect.request, self._inbox)
         held_bytes = sum(held_bytes_of(request, message_bytes) for request in requests)
-        return Step(self._turn(lane, held_bytes), requests)
+        has_page = isinstance(effect.request, _ANSWERED_WITH_A_PAGE)
+        return Step(self._turn(lane, held_bytes, has_page=has_page), requests)
 
     def _is_full(self) -> bool:
         held_bytes = sum(turn.held_bytes for turn in self._turns)
         return len(self._turns) >= MAX_TURNS or held_bytes >= MAX_HELD_BYTES
 
-    def _turn(self, lane: str, held_bytes: int) -> Turn:
+    def _is_page_too_many(self, turn: Turn) -> bool:
+        """Whether as many pages as may be held are being read, or wait to be sent."""
+        pages = [other for other in self._turns if other.has_page and other.has_begun]
+        return turn.has_page and len(pages) >= MAX_PAGES
+
+    def _turn(self, lane: str, held_bytes: int, *, has_page: bool) -> Turn:
         in_lane = next((turn for turn in reversed(self._turns) if turn.lane == lane), None)
         before = self._turns[-1]
-        turn = Turn(lane, before=before, in_lane=in_lane, held_bytes=held_bytes)
+        turn = Turn(lane, before=before, in_lane=in_lane, held_bytes=held_bytes, has_page=has_page)
         self._turns.append(turn)
         return turn
 
@@ -299,8 +306,9 @@ class Turns:
         waiting_since.set(turn.since)
         try:
             await turn.begins()
-            if not self._dispatcher.has_room:  # what it answers would wait, beside those before it
-                await turn.all_before_are_answered()
+            if not self._dispatcher.has_room or self._is_page_too_many(turn):
+                await turn.all_before_are_answered()  # what it answers would wait beside theirs
+            turn.has_begun = True
             dispatcher = turn.dispatcher = self._dispatcher.beside(turn.is_next)
             await dispatcher.perform(step.requests)
         finally:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.connections.turns import (
-    ANSWER_BYTES,
     DECODED,
     MAX_HELD_BYTES,
+    MAX_PAGES,
     MAX_TURNS,
     Turns,
     Watch,
@@ -229,12 +229,20 @@ async def test_none_is_taken_or_begins_while_the_client_does_not_read() -> None:
 
 
 async def test_no_more_pages_are_read_than_may_be_held_in_memory() -> None:
-    """They wait for what is asked before them, of other conversations too."""
-    pages = [Perform(GetConversationHistory(conversation_id=f"c{n}")) for n in range(8)]
-    async with playing(*pages) as play:
-        await eventually(lambda: len(play.waiting) < 8, what="some are taken")
+    """One too many begins when those before it are sent; what needs no page is not held up."""
+    asked = [f"c{n}" for n in range(MAX_PAGES + 2)]
+    pages = [Perform(GetConversationHistory(conversation_id=one, id=0)) for one in asked]
+    async with playing(*pages, get("z")) as play:
+        first = [f"{one}0" for one in asked[:MAX_PAGES]]
+        await play.noted("begin", *first, "z0")
         await play.rests()
-        assert len(play.waiting) == 8 - MAX_HELD_BYTES // ANSWER_BYTES
+        assert play.hands.told("begin") == [*first, "z0"]
+        play.hands.let(*asked, "z")
+        await play.noted("done", *first, "z0")
+        await play.rests()
+        assert play.hands.told("begin") == [*first, "z0"]  # they are read, and not sent yet
+        play.first_may_end.set()
+        await play.noted("answer", *[f"{one}0" for one in asked], "z0")
 
 
 async def test_no_more_are_taken_than_there_are_turns() -> None:
