@@ -15,6 +15,7 @@ import structlog
 
 from gateway.errors import GatewayError
 from gateway.store.keys import SHARDS
+from gateway.telemetry.outages import Outages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -51,7 +52,7 @@ class Claiming:
         self._asked: set[int] = set()  # with a call under way
         self._waiting: dict[int, list[Line]] = {}  # whose runs wait, as far as known
         self._more: set[int] = set()  # shards that have others, too
-        self._failing: dict[int, str] = {}  # shards that did not answer last, and why
+        self._outages = Outages()
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -125,12 +126,13 @@ class Claiming:
         try:
             found = await call
         except GatewayError as exc:
-            self._report(shard, str(exc))
+            if self._outages.begin(shard, str(exc)):
+                _log.warning("claim_failed", shard=shard, problem=str(exc))
             return None
         finally:
             self._asked.discard(shard)
             self._wake.set()
-        self._failing.pop(shard, None)
+        self._outages.end(shard)
         if found.lines:
             self._waiting[shard] = found.lines
         if found.has_more:
@@ -138,9 +140,3 @@ class Claiming:
         if found.again_s is not None:
             self._loop.call_later(found.again_s, self.look_at, shard)
         return found.claim
-
-    def _report(self, shard: int, problem: str) -> None:
-        """Log an outage once a cause: it may be that of every shard, at each look."""
-        if problem not in self._failing.values():
-            _log.warning("claim_failed", shard=shard, problem=problem)
-        self._failing[shard] = problem

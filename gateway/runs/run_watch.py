@@ -15,6 +15,7 @@ from gateway.errors import GatewayError, StoreUnavailable
 from gateway.store.keys import SHARDS
 from gateway.store.unserved import Unserved, shard_of_run
 from gateway.tasks import together
+from gateway.telemetry.outages import Outages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -38,6 +39,7 @@ class RunWatch:
         self._claim_s = settings.run_claim_s
         pause_s = settings.run_lease_s / LOOKS_A_LEASE
         self._pause_s = min(max(pause_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
+        self._outages = Outages()
         self._since_s: dict[RunName, float] = {}  # since when no worker that we know has the agent
 
     async def run(self) -> None:
@@ -64,12 +66,15 @@ class RunWatch:
     async def _look_at(self, shard: int, agents: frozenset[str]) -> Unserved:
         """Look at one shard; if its server is away, nothing is known of its runs any more."""
         try:
-            return await self._store.unserved.look(shard, agents)
+            found = await self._store.unserved.look(shard, agents)
         except StoreUnavailable as exc:
-            _log.warning("run_watch_failed", shard=shard, problem=str(exc))
+            if self._outages.begin(shard, str(exc)):
+                _log.warning("run_watch_failed", shard=shard, problem=str(exc))
             for name in [name for name in self._since_s if shard_of_run(name) == shard]:
                 del self._since_s[name]
             return Unserved([], [])
+        self._outages.end(shard)
+        return found
 
     async def _wait(self, name: RunName, agent: str, agents: frozenset[str]) -> None:
         """Go on waiting for a worker that has the agent, or end the run."""
