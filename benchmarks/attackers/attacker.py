@@ -98,10 +98,13 @@ class Attacker(ABC):
         return await AttackSocket.open(self.port, subject, self.counts)
 
     async def conversation(self, **fields: object) -> tuple[AttackSocket, str]:
-        """Open a WebSocket and create a conversation."""
+        """Open a WebSocket and create a conversation, once what the attack before owes is paid."""
         socket = await self.socket()
-        made = await socket.request("create_conversation", **fields)
-        return socket, str(made["conversation_id"])
+        while True:
+            made = await socket.request("create_conversation", **fields)
+            if "conversation_id" in made:
+                return socket, str(made["conversation_id"])
+            await asyncio.sleep(made.get("retry_after_ms", 1000) / 1000)
 
 
 class Flood(Attacker):
